@@ -1,0 +1,2 @@
+//! The p2c2r node.
+fn main() {}

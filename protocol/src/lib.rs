@@ -1,0 +1,16 @@
+//! What p2c2r nodes say to each other: ids, messages, limits, signatures, framing.
+//!
+//! Bytes in, messages out: this crate knows no network, no async runtime and no clock. Everything that comes from
+//! a peer is bounded by a constant of [`limit`] before it is allocated, and validated before it is handed on.
+
+pub mod blob;
+pub mod canon;
+pub mod frame;
+pub mod heartbeat;
+pub mod id;
+pub mod limit;
+pub mod merkle;
+pub mod sign;
+pub mod task;
+pub mod ticket;
+pub mod tile;

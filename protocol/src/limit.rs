@@ -1,0 +1,51 @@
+//! Every limit on what a peer may send, in one place. A message over one of them is refused before it is stored.
+
+/// Longest edge of a frame, pixels.
+pub const MAX_FRAME_EDGE_PX: u32 = 16_384;
+/// Most pixels of a frame (one 16k x 8k frame).
+pub const MAX_FRAME_PIXELS: u64 = 1 << 27;
+/// Most samples per pixel, over all ranges of a frame.
+pub const MAX_SAMPLES_PER_PIXEL: u32 = 1 << 20;
+/// Most path segments.
+pub const MAX_PATH_DEPTH: u32 = 64;
+/// Most bytes of one tile's encoded pixels.
+pub const MAX_TILE_BYTES: u32 = 64 << 20;
+/// Edge of the blocks that a tile's Merkle tree is built over, pixels.
+pub const MERKLE_BLOCK_EDGE_PX: u32 = 8;
+
+/// Most bytes of a message's CBOR header on a work session.
+pub const MAX_SESSION_HEADER_BYTES: u32 = 4 << 10;
+/// Most payload bytes of one piece of a result: small, so that no tile delays another.
+pub const MAX_PIECE_BYTES: u32 = 64 << 10;
+/// Most tasks that a contributor may hold for one coordinator: the upper bound of any credit.
+pub const MAX_CREDIT: u32 = 4096;
+/// Longest text that a peer may send to be shown to a person (reasons, names), bytes.
+pub const MAX_TEXT_BYTES: usize = 256;
+/// Longest wait that a contributor may ask for, ms.
+pub const MAX_RETRY_AFTER_MS: u32 = 60_000;
+
+/// Most bytes of a scene package.
+pub const MAX_SCENE_BYTES: u64 = 2 << 30;
+/// Bytes of one scene chunk: a power of two times BLAKE3's 1 KiB, so that a chunk is a subtree.
+pub const SCENE_CHUNK_BYTES: u32 = 256 << 10;
+/// Most chunks of a scene package.
+pub const MAX_SCENE_CHUNKS: u32 = (MAX_SCENE_BYTES / SCENE_CHUNK_BYTES as u64) as u32;
+
+/// Most bytes of a signed heartbeat.
+pub const MAX_HEARTBEAT_BYTES: usize = 4 << 10;
+/// Largest difference between a heartbeat's clock and the receiver's, ms.
+pub const MAX_CLOCK_SKEW_MS: u64 = 30_000;
+/// Most scenes that a heartbeat names.
+pub const MAX_HEARTBEAT_SCENES: usize = 32;
+
+/// Most addresses in a ticket.
+pub const MAX_TICKET_ADDRESSES: usize = 16;
+/// Longest printed ticket, characters.
+pub const MAX_TICKET_CHARS: usize = 4 << 10;
+/// Longest address (multiaddr as text), bytes.
+pub const MAX_ADDRESS_BYTES: usize = 256;
+
+/// Deepest nesting of any CBOR that is decoded.
+pub const MAX_CBOR_DEPTH: usize = 16;
+/// Most items (array elements, map entries, scalars) of any CBOR that is decoded.
+pub const MAX_CBOR_ITEMS: usize = 4096;

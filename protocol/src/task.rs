@@ -1,0 +1,256 @@
+//! The messages of a work session, `/p2c2r/task/1`: one long-lived stream per (coordinator, contributor).
+//!
+//! ```text
+//! coordinator                      contributor
+//!   Hello                    ─►
+//!                            ◄─   Welcome(credit)
+//!   Prepare(scene)           ─►                          once per scene; fetched over /p2c2r/blob/1 if unknown
+//!                            ◄─   Ready(bytes fetched) | Refused
+//!   Offer(task, request)     ─►
+//!                            ◄─   Accepted | Rejected(reason, retry after)
+//!                            ◄─   Progress*
+//!                            ◄─   Result + Piece*        pieces of different tasks interleave
+//!   Cancel(task)             ─►                          at once; answered by Cancelled(state)
+//!                            ◄─   Cancelled(state)
+//!   Ping(n)                 ◄─►   Pong(n)                liveness, once a second while work is out
+//!   Goodbye                 ◄─►   Goodbye
+//! ```
+//! Losing the stream cancels every task on it. A message that is not allowed in its place ends the session.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{Epoch, JobId, RequestHash, SceneHash, TaskId, TileRoot, WorkKind},
+    tile::{Camera, FrameSize, PixelEncoding, Sampling, TileRect},
+};
+
+/// What one task renders. Its canonical CBOR is what [`RequestHash`] names and what a contributor signs for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TileRequest {
+    /// The job that the tile belongs to.
+    pub job: JobId,
+    /// Frame number within the job.
+    pub frame: u32,
+    /// The kind of work.
+    pub kind: WorkKind,
+    /// The scene package.
+    pub scene: SceneHash,
+    /// The whole frame's size.
+    pub size: FrameSize,
+    /// The pixels wanted, in frame coordinates.
+    pub rect: TileRect,
+    /// How they are sampled.
+    pub sampling: Sampling,
+    /// From where.
+    pub camera: Camera,
+    /// How the pixels travel back.
+    pub encoding: PixelEncoding,
+}
+
+/// A contributor's load, riding on every reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Load {
+    /// Tasks waiting in the admission queue, over all coordinators.
+    pub queued: u32,
+    /// Tasks being rendered.
+    pub running: u32,
+}
+
+/// What a contributor spent on a task and counted while at it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct TaskCounters {
+    /// From acceptance to the start of rendering, ms.
+    pub queue_ms: f32,
+    /// Rendering, ms.
+    pub execution_ms: f32,
+    /// Rays traced (closest-hit and any-hit).
+    pub rays: u64,
+    /// Paths started (pixels x samples).
+    pub samples: u64,
+}
+
+/// Why an offer or a scene was turned down. All of these can happen to an honest coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The queue or the credit is full.
+    Busy,
+    /// The owner has switched contributing off, or the node is stopping.
+    NotContributing,
+    /// The scene has not been prepared on this session.
+    SceneUnknown,
+    /// The scene could not be fetched or did not load.
+    SceneFailed,
+    /// More pixels, samples or memory than this node admits.
+    TooLarge,
+    /// A request that breaks a limit or contradicts itself.
+    Invalid,
+    /// A kind of work that this node does not do.
+    UnsupportedKind,
+    /// The renderer failed on this task.
+    Internal,
+}
+
+/// What had become of a task when its cancellation arrived: hedging would otherwise hide failures from the learner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CancelledState {
+    /// It still waited in the queue.
+    Queued,
+    /// It was being rendered.
+    Running,
+    /// It was finished, its result on the way.
+    Finished,
+    /// The contributor holds no such task.
+    Unknown,
+}
+
+/// What a contributor signs for a finished tile (domain `p2c2r/result/v1`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResultStatement {
+    /// The request that was rendered.
+    pub request: RequestHash,
+    /// The root over the encoded pixels.
+    pub root: TileRoot,
+    /// What it took.
+    pub counters: TaskCounters,
+}
+
+/// From the coordinator to the contributor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CoordinatorMessage {
+    /// Opens the session.
+    Hello {
+        /// This run of the coordinator.
+        epoch: Epoch,
+        /// Its software version, for the logs; at most [`crate::limit::MAX_TEXT_BYTES`].
+        software: String,
+    },
+    /// Asks the contributor to have a scene ready.
+    Prepare {
+        /// The scene package.
+        scene: SceneHash,
+        /// Its size, bytes.
+        size_bytes: u64,
+    },
+    /// Offers a task.
+    Offer {
+        /// The attempt's name.
+        task: TaskId,
+        /// What to render.
+        request: TileRequest,
+    },
+    /// Withdraws a task.
+    Cancel {
+        /// The attempt's name.
+        task: TaskId,
+    },
+    /// Asks for a sign of life.
+    Ping {
+        /// Comes back in the [`ContributorMessage::Pong`].
+        nonce: u64,
+    },
+    /// Ends the session in peace: everything still out is withdrawn.
+    Goodbye,
+}
+
+/// From the contributor to the coordinator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ContributorMessage {
+    /// Answers [`CoordinatorMessage::Hello`].
+    Welcome {
+        /// Tasks that the coordinator may have out at once, 1 to [`crate::limit::MAX_CREDIT`].
+        credit: u32,
+        /// Measured speed of the backend, million rays per second: only a prior, the coordinator measures for itself.
+        mrays_per_s: f32,
+        /// Current load.
+        load: Load,
+        /// Its software version, for the logs; at most [`crate::limit::MAX_TEXT_BYTES`].
+        software: String,
+    },
+    /// The scene is resident.
+    Ready {
+        /// The scene package.
+        scene: SceneHash,
+        /// Bytes that were fetched for it: 0 if it was there already.
+        fetched_bytes: u64,
+        /// From `Prepare` to now, ms.
+        elapsed_ms: f32,
+    },
+    /// The scene could not be made resident.
+    Refused {
+        /// The scene package.
+        scene: SceneHash,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// The task is in the queue.
+    Accepted {
+        /// The attempt's name.
+        task: TaskId,
+        /// Current load.
+        load: Load,
+    },
+    /// The task will not be rendered: turned down, or failed after it was accepted.
+    Rejected {
+        /// The attempt's name.
+        task: TaskId,
+        /// Why.
+        reason: RejectReason,
+        /// Before then another offer is pointless, ms; at most [`crate::limit::MAX_RETRY_AFTER_MS`].
+        retry_after_ms: u32,
+        /// Current load.
+        load: Load,
+    },
+    /// The task is being rendered.
+    Progress {
+        /// The attempt's name.
+        task: TaskId,
+        /// Share that is done, 0 to 1.
+        fraction: f32,
+    },
+    /// The task is done; its payload follows in [`ContributorMessage::Piece`]s.
+    Result {
+        /// The attempt's name.
+        task: TaskId,
+        /// The canonical CBOR of the [`ResultStatement`], as signed.
+        #[serde(with = "serde_bytes")]
+        statement: Vec<u8>,
+        /// The contributor's signature over it (64 bytes).
+        #[serde(with = "serde_bytes")]
+        signature: Vec<u8>,
+        /// Bytes of the encoded pixels that follow.
+        payload_bytes: u32,
+        /// Current load.
+        load: Load,
+    },
+    /// The next bytes of a result, in order; they are the frame's payload.
+    Piece {
+        /// The attempt's name.
+        task: TaskId,
+        /// Where they belong in the result, bytes from its start.
+        offset: u32,
+    },
+    /// Answers [`CoordinatorMessage::Cancel`].
+    Cancelled {
+        /// The attempt's name.
+        task: TaskId,
+        /// What had become of it.
+        state: CancelledState,
+    },
+    /// Answers [`CoordinatorMessage::Ping`].
+    Pong {
+        /// As it came.
+        nonce: u64,
+        /// Current load.
+        load: Load,
+    },
+    /// The contributor leaves: everything still out is to be placed elsewhere.
+    Goodbye,
+}
