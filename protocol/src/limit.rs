@@ -17,6 +17,8 @@ pub const MERKLE_BLOCK_EDGE_PX: u32 = 8;
 pub const MAX_SESSION_HEADER_BYTES: u32 = 4 << 10;
 /// Most payload bytes of one piece of a result: small, so that no tile delays another.
 pub const MAX_PIECE_BYTES: u32 = 64 << 10;
+/// Most bytes of a result's signed statement.
+pub const MAX_STATEMENT_BYTES: usize = 512;
 /// Most tasks that a contributor may hold for one coordinator: the upper bound of any credit.
 pub const MAX_CREDIT: u32 = 4096;
 /// Longest text that a peer may send to be shown to a person (reasons, names), bytes.

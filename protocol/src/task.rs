@@ -20,8 +20,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    canon::{CanonError, to_canonical},
+    frame::{FieldError, Header},
     id::{Epoch, JobId, RequestHash, SceneHash, TaskId, TileRoot, WorkKind},
-    tile::{Camera, FrameSize, PixelEncoding, Sampling, TileRect},
+    limit::{
+        MAX_CREDIT, MAX_PIECE_BYTES, MAX_RETRY_AFTER_MS, MAX_SCENE_BYTES, MAX_SESSION_HEADER_BYTES, MAX_STATEMENT_BYTES,
+        MAX_TEXT_BYTES, MAX_TILE_BYTES,
+    },
+    tile::{Camera, FrameSize, GeometryError, PixelEncoding, Sampling, TileRect},
 };
 
 /// What one task renders. Its canonical CBOR is what [`RequestHash`] names and what a contributor signs for.
@@ -45,6 +51,29 @@ pub struct TileRequest {
     pub camera: Camera,
     /// How the pixels travel back.
     pub encoding: PixelEncoding,
+}
+
+impl TileRequest {
+    /// Whether the request can be rendered at all: everything finite, within the limits, the tile in its frame.
+    pub fn check(&self) -> Result<(), GeometryError> {
+        self.rect.check(self.size)?;
+        self.sampling.check()?;
+        self.camera.check()?;
+        if self.payload_bytes() > u64::from(MAX_TILE_BYTES) {
+            return Err(GeometryError::TileRect(self.rect));
+        }
+        Ok(())
+    }
+
+    /// Bytes of the encoded pixels.
+    pub fn payload_bytes(&self) -> u64 {
+        self.rect.pixels().saturating_mul(u64::from(self.encoding.bytes_per_pixel()))
+    }
+
+    /// The request's name.
+    pub fn hash(&self) -> Result<RequestHash, CanonError> {
+        Ok(RequestHash(*blake3::hash(&to_canonical(self)?).as_bytes()))
+    }
 }
 
 /// A contributor's load, riding on every reply.
@@ -109,6 +138,7 @@ pub enum CancelledState {
 
 /// What a contributor signs for a finished tile (domain `p2c2r/result/v1`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResultStatement {
     /// The request that was rendered.
     pub request: RequestHash,
@@ -253,4 +283,85 @@ pub enum ContributorMessage {
     },
     /// The contributor leaves: everything still out is to be placed elsewhere.
     Goodbye,
+}
+
+impl TaskCounters {
+    /// Whether the times are times.
+    pub fn check(&self) -> Result<(), FieldError> {
+        let sane = |ms: f32| ms.is_finite() && (0.0..=1e9).contains(&ms);
+        if sane(self.queue_ms) && sane(self.execution_ms) { Ok(()) } else { Err(FieldError("time")) }
+    }
+}
+
+/// Whether a text from a peer may be shown to a person: short, and without control characters.
+pub(crate) fn check_text(name: &'static str, text: &str) -> Result<(), FieldError> {
+    if text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control) { Ok(()) } else { Err(FieldError(name)) }
+}
+
+fn check_scene_bytes(size_bytes: u64) -> Result<(), FieldError> {
+    if (1..=MAX_SCENE_BYTES).contains(&size_bytes) { Ok(()) } else { Err(FieldError("scene size")) }
+}
+
+impl Header for CoordinatorMessage {
+    const MAX_HEADER_BYTES: u32 = MAX_SESSION_HEADER_BYTES;
+    const MAX_PAYLOAD_BYTES: u32 = 0;
+
+    fn max_payload_bytes(&self) -> u32 {
+        0
+    }
+
+    fn check(&self) -> Result<(), FieldError> {
+        match self {
+            Self::Hello { software, .. } => check_text("software", software),
+            Self::Prepare { size_bytes, .. } => check_scene_bytes(*size_bytes),
+            // An offer's request is judged when it is admitted: a refusal names the reason and keeps the session.
+            Self::Offer { .. } | Self::Cancel { .. } | Self::Ping { .. } | Self::Goodbye => Ok(()),
+        }
+    }
+}
+
+impl Header for ContributorMessage {
+    const MAX_HEADER_BYTES: u32 = MAX_SESSION_HEADER_BYTES;
+    const MAX_PAYLOAD_BYTES: u32 = MAX_PIECE_BYTES;
+
+    fn max_payload_bytes(&self) -> u32 {
+        match self {
+            Self::Piece { .. } => MAX_PIECE_BYTES,
+            _ => 0,
+        }
+    }
+
+    fn check(&self) -> Result<(), FieldError> {
+        match self {
+            Self::Welcome { credit, mrays_per_s, software, .. } => {
+                check_text("software", software)?;
+                if !(1..=MAX_CREDIT).contains(credit) {
+                    return Err(FieldError("credit"));
+                }
+                in_range(*mrays_per_s, 1e9, "speed")
+            }
+            Self::Ready { fetched_bytes, elapsed_ms, .. } => {
+                if *fetched_bytes > MAX_SCENE_BYTES {
+                    return Err(FieldError("scene size"));
+                }
+                in_range(*elapsed_ms, 1e9, "time")
+            }
+            Self::Rejected { retry_after_ms, .. } if *retry_after_ms > MAX_RETRY_AFTER_MS => {
+                Err(FieldError("retry time"))
+            }
+            Self::Progress { fraction, .. } => in_range(*fraction, 1.0, "fraction"),
+            Self::Result { statement, signature, payload_bytes, .. } => {
+                let sane = statement.len() <= MAX_STATEMENT_BYTES
+                    && signature.len() == 64
+                    && (1..=MAX_TILE_BYTES).contains(payload_bytes);
+                if sane { Ok(()) } else { Err(FieldError("result header")) }
+            }
+            Self::Piece { offset, .. } if *offset >= MAX_TILE_BYTES => Err(FieldError("piece offset")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn in_range(value: f32, limit: f32, name: &'static str) -> Result<(), FieldError> {
+    if (0.0..=limit).contains(&value) { Ok(()) } else { Err(FieldError(name)) }
 }
