@@ -179,8 +179,11 @@ impl ChunkManifest {
         if self.chunk_bytes(index) != u32::try_from(bytes.len()).ok() {
             return Err(BlobError::Chunk(index));
         }
-        let found =
-            if self.chunks.len() == 1 { scene_hash(bytes).0 } else { chaining_value(u64::from(index), bytes) };
+        let found = if self.chunks.len() == 1 {
+            scene_hash(bytes).0
+        } else {
+            chaining_value(u64::from(index), bytes)
+        };
         if found == *expected { Ok(()) } else { Err(BlobError::Chunk(index)) }
     }
 
@@ -216,7 +219,11 @@ fn merge(chunks: &[[u8; 32]], size_bytes: u64) -> [u8; 32] {
             let split = left_chunks(size_bytes);
             let (left, right) = chunks.split_at(split);
             let left_bytes = split as u64 * u64::from(SCENE_CHUNK_BYTES);
-            merge_subtrees_non_root(&merge(left, left_bytes), &merge(right, size_bytes - left_bytes), Mode::Hash)
+            merge_subtrees_non_root(
+                &merge(left, left_bytes),
+                &merge(right, size_bytes - left_bytes),
+                Mode::Hash,
+            )
         }
     }
 }
@@ -266,7 +273,11 @@ mod tests {
         let mut chunk = package[CHUNK..2 * CHUNK].to_vec();
         chunk[0] ^= 1;
         assert_eq!(manifest.verify_chunk(1, &chunk), Err(BlobError::Chunk(1)));
-        assert_eq!(manifest.verify_chunk(1, &package[..CHUNK]), Err(BlobError::Chunk(1)), "a chunk has its place");
+        assert_eq!(
+            manifest.verify_chunk(1, &package[..CHUNK]),
+            Err(BlobError::Chunk(1)),
+            "a chunk has its place"
+        );
         assert_eq!(manifest.verify_chunk(9, &package[..CHUNK]), Err(BlobError::Chunk(9)));
         assert_eq!(manifest.verify_chunk(3, &package[3 * CHUNK..3 * CHUNK + 4]), Err(BlobError::Chunk(3)));
     }

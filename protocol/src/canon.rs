@@ -58,7 +58,10 @@ pub fn to_canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonError> {
 }
 
 /// Reads a value from its canonical encoding of at most `max_bytes`; any other encoding is refused.
-pub fn from_canonical<T: Serialize + DeserializeOwned>(bytes: &[u8], max_bytes: usize) -> Result<T, CanonError> {
+pub fn from_canonical<T: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+    max_bytes: usize,
+) -> Result<T, CanonError> {
     let value = decode_bounded(bytes, max_bytes)?;
     // Whatever decodes to the same value but is written otherwise (long integers, unsorted or unknown keys, …) does
     // not come out of the encoder again.
@@ -214,7 +217,10 @@ mod tests {
         assert_eq!(decode_bounded::<Sample>(&unsorted, 64).unwrap(), sample());
         assert_eq!(from_canonical::<u64>(&[0x18, 0x05], 8), Err(CanonError::NotCanonical), "long integer");
         assert_eq!(from_canonical::<u64>(&[0x05, 0x00], 8), Err(CanonError::Trailing(1)));
-        assert_eq!(from_canonical::<f64>(&[0xfb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0], 16), Err(CanonError::NotCanonical));
+        assert_eq!(
+            from_canonical::<f64>(&[0xfb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0], 16),
+            Err(CanonError::NotCanonical)
+        );
         let indefinite = [0x9f, 0x01, 0xff];
         assert_eq!(decode_bounded::<Vec<u64>>(&indefinite, 8), Err(CanonError::ForbiddenForm));
         assert_eq!(decode_bounded::<u64>(&[0xc1, 0x01], 8), Err(CanonError::ForbiddenForm), "tag");
@@ -234,7 +240,9 @@ mod tests {
 
     #[test]
     fn b5_numbers_that_are_not_finite_are_refused() {
-        for bytes in [&[0xf9, 0x7e, 0x00][..], &[0xfa, 0x7f, 0x80, 0, 0], &[0xfb, 0xff, 0xf0, 0, 0, 0, 0, 0, 0]] {
+        for bytes in
+            [&[0xf9, 0x7e, 0x00][..], &[0xfa, 0x7f, 0x80, 0, 0], &[0xfb, 0xff, 0xf0, 0, 0, 0, 0, 0, 0]]
+        {
             assert_eq!(decode_bounded::<f64>(bytes, 16), Err(CanonError::NotFinite));
         }
         assert_eq!(to_canonical(&f32::NAN), Err(CanonError::NotFinite));

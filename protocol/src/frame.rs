@@ -86,7 +86,9 @@ pub fn encode<H: Header>(header: &H, payload: &[u8], out: &mut BytesMut) -> Resu
     let header_bytes = out.len() - start - PREFIX_BYTES;
     let failed = match written {
         Err(error) => Some(FrameError::Header(CanonError::Encode(error.to_string()))),
-        Ok(()) if header_bytes as u64 > u64::from(H::MAX_HEADER_BYTES) => Some(FrameError::Encode(header_bytes)),
+        Ok(()) if header_bytes as u64 > u64::from(H::MAX_HEADER_BYTES) => {
+            Some(FrameError::Encode(header_bytes))
+        }
         Ok(()) if payload.len() as u64 > u64::from(header.max_payload_bytes()) => {
             Some(FrameError::Payload { length: payload.len(), limit: header.max_payload_bytes() })
         }
@@ -118,7 +120,8 @@ impl<H> Default for Decoder<H> {
 
 impl<H: Header> Decoder<H> {
     /// Largest value of the length field.
-    const MAX_LENGTH: u64 = (PREFIX_BYTES - 4) as u64 + H::MAX_HEADER_BYTES as u64 + H::MAX_PAYLOAD_BYTES as u64;
+    const MAX_LENGTH: u64 =
+        (PREFIX_BYTES - 4) as u64 + H::MAX_HEADER_BYTES as u64 + H::MAX_PAYLOAD_BYTES as u64;
 
     /// Where incoming bytes go. Read into it directly, then call [`Decoder::next_frame`] until it has no more: then
     /// it never holds more than one frame and what was read beyond it.
@@ -138,7 +141,9 @@ impl<H: Header> Decoder<H> {
         if length > Self::MAX_LENGTH {
             return Err(FrameError::TooLong { length, limit: Self::MAX_LENGTH });
         }
-        let Some(&[_, _, _, _, high, low]) = self.buffer.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+        let Some(&[_, _, _, _, high, low]) = self.buffer.first_chunk::<PREFIX_BYTES>() else {
+            return Ok(None);
+        };
         let header_bytes = u32::from(u16::from_be_bytes([high, low]));
         if header_bytes > H::MAX_HEADER_BYTES || u64::from(header_bytes) + 2 > length {
             return Err(FrameError::HeaderLength(header_bytes));

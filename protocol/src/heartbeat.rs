@@ -131,7 +131,9 @@ pub fn interval(swarm_size: usize) -> Duration {
 impl Heartbeat {
     /// Whether every field is in range.
     fn check(&self) -> Result<(), FieldError> {
-        for (name, text) in [("software", &self.software), ("backend", &self.backend), ("adapter", &self.adapter)] {
+        for (name, text) in
+            [("software", &self.software), ("backend", &self.backend), ("adapter", &self.adapter)]
+        {
             check_text(name, text)?;
         }
         if !(self.mrays_per_s.is_finite() && (0.0..=1e9).contains(&self.mrays_per_s)) {
@@ -177,7 +179,12 @@ struct Newest {
 
 impl ReplayGuard {
     /// Lets a heartbeat pass once. `now_unix_ms` is the receiver's clock.
-    pub fn admit(&mut self, node: NodeId, heartbeat: &Heartbeat, now_unix_ms: u64) -> Result<(), HeartbeatError> {
+    pub fn admit(
+        &mut self,
+        node: NodeId,
+        heartbeat: &Heartbeat,
+        now_unix_ms: u64,
+    ) -> Result<(), HeartbeatError> {
         let skew_ms = heartbeat.unix_ms.abs_diff(now_unix_ms);
         if skew_ms > MAX_CLOCK_SKEW_MS {
             return Err(HeartbeatError::Clock(skew_ms));
@@ -283,7 +290,11 @@ mod tests {
         assert_eq!(guard.admit(node, &heartbeat(4), NOW_MS), Err(HeartbeatError::Replay));
         let restarted = Heartbeat { started_unix_ms: NOW_MS - 100, ..heartbeat(1) };
         guard.admit(node, &restarted, NOW_MS).unwrap();
-        assert_eq!(guard.admit(node, &heartbeat(6), NOW_MS), Err(HeartbeatError::Replay), "of the run before");
+        assert_eq!(
+            guard.admit(node, &heartbeat(6), NOW_MS),
+            Err(HeartbeatError::Replay),
+            "of the run before"
+        );
     }
 
     #[test]

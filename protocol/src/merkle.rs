@@ -25,7 +25,12 @@ pub struct MerkleError {
 }
 
 /// The root over a tile's encoded pixels (rows from the top, pixels from the left).
-pub fn tile_root(pixels: &[u8], width: u32, height: u32, bytes_per_pixel: u32) -> Result<TileRoot, MerkleError> {
+pub fn tile_root(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+    bytes_per_pixel: u32,
+) -> Result<TileRoot, MerkleError> {
     let expected = u64::from(width) * u64::from(height) * u64::from(bytes_per_pixel);
     if expected == 0 || pixels.len() as u64 != expected {
         return Err(MerkleError { found: pixels.len(), expected });

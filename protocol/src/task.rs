@@ -24,8 +24,8 @@ use crate::{
     frame::{FieldError, Header},
     id::{Epoch, JobId, RequestHash, SceneHash, TaskId, TileRoot, WorkKind},
     limit::{
-        MAX_CREDIT, MAX_PIECE_BYTES, MAX_RETRY_AFTER_MS, MAX_SCENE_BYTES, MAX_SESSION_HEADER_BYTES, MAX_STATEMENT_BYTES,
-        MAX_TEXT_BYTES, MAX_TILE_BYTES,
+        MAX_CREDIT, MAX_PIECE_BYTES, MAX_RETRY_AFTER_MS, MAX_SCENE_BYTES, MAX_SESSION_HEADER_BYTES,
+        MAX_STATEMENT_BYTES, MAX_TEXT_BYTES, MAX_TILE_BYTES,
     },
     tile::{Camera, FrameSize, GeometryError, PixelEncoding, Sampling, TileRect},
 };
@@ -295,7 +295,11 @@ impl TaskCounters {
 
 /// Whether a text from a peer may be shown to a person: short, and without control characters.
 pub(crate) fn check_text(name: &'static str, text: &str) -> Result<(), FieldError> {
-    if text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control) { Ok(()) } else { Err(FieldError(name)) }
+    if text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(FieldError(name))
+    }
 }
 
 fn check_scene_bytes(size_bytes: u64) -> Result<(), FieldError> {

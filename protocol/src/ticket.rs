@@ -58,7 +58,9 @@ impl Ticket {
             return Err(TicketError::Addresses(self.addresses.len()));
         }
         let sane = |address: &String| {
-            address.len() <= MAX_ADDRESS_BYTES && !address.is_empty() && !address.chars().any(char::is_control)
+            address.len() <= MAX_ADDRESS_BYTES
+                && !address.is_empty()
+                && !address.chars().any(char::is_control)
         };
         if self.addresses.iter().all(sane) { Ok(()) } else { Err(TicketError::Damaged) }
     }
@@ -83,7 +85,8 @@ impl FromStr for Ticket {
         }
         let lower = text.to_ascii_lowercase();
         let Some(body) = lower.strip_prefix(PREFIX) else {
-            let other = lower.strip_prefix(FAMILY).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            let other =
+                lower.strip_prefix(FAMILY).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
             return Err(if other { TicketError::Version } else { TicketError::NotATicket });
         };
         let bytes =

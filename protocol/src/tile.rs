@@ -45,7 +45,8 @@ pub struct FrameSize {
 impl FrameSize {
     /// A size within the limits.
     pub fn new(width_px: u32, height_px: u32) -> Result<Self, GeometryError> {
-        let edges_fit = (1..=MAX_FRAME_EDGE_PX).contains(&width_px) && (1..=MAX_FRAME_EDGE_PX).contains(&height_px);
+        let edges_fit =
+            (1..=MAX_FRAME_EDGE_PX).contains(&width_px) && (1..=MAX_FRAME_EDGE_PX).contains(&height_px);
         if edges_fit && u64::from(width_px) * u64::from(height_px) <= MAX_FRAME_PIXELS {
             Ok(Self { width_px, height_px })
         } else {
@@ -180,7 +181,9 @@ pub struct Camera {
 impl Camera {
     /// Whether every number is finite, none is absurdly large, and no axis has vanished.
     pub fn check(&self) -> Result<(), GeometryError> {
-        let sane = |vector: &[f32; 3], limit: f32| vector.iter().all(|value| value.is_finite() && value.abs() <= limit);
+        let sane = |vector: &[f32; 3], limit: f32| {
+            vector.iter().all(|value| value.is_finite() && value.abs() <= limit)
+        };
         let present = |vector: &[f32; 3]| vector.iter().any(|value| value.abs() > 1e-6);
         let axes = [&self.forward, &self.right, &self.up];
         if sane(&self.origin, 1e12) && axes.iter().all(|axis| sane(axis, 1e6) && present(axis)) {

@@ -1,1 +1,84 @@
-//! What a p2c2r coordinator decides: split, predict, place, hedge, learn.
+//! What a coordinator decides: split, predict, place, hedge, learn.
+//!
+//! Pure: no network, no async runtime, no clock, no randomness of the system. Time comes in as an argument, decisions
+//! go out as values, and the same inputs give the same decisions. `node` carries them out with tokio and libp2p; a
+//! simulator can carry out the very same in virtual time.
+
+pub mod bound;
+pub mod frame;
+pub mod history;
+pub mod peer;
+pub mod place;
+pub mod predict;
+pub mod split;
+pub mod time;
+pub mod work;
+
+use p2c2r_protocol::id::{NodeId, WorkKind};
+
+use self::{
+    history::Store,
+    predict::{Predictor, ema::EmaPredictor},
+    split::{Splitter, cost_map::CostMap},
+    work::FrameWork,
+};
+pub use self::{
+    peer::PeerView,
+    place::{FramePlan, PlannedTile},
+    predict::{LearnedSpeed, Outcome, OutcomeResult, Prediction, TaskFeatures},
+};
+
+/// How the scheduler plans.
+#[derive(Debug, Clone)]
+pub struct SchedulerConfig {
+    /// Tiles per peer that a frame is split into. Two or more keep the device busy while a result travels; more mean
+    /// more attempts that can fail.
+    pub tiles_per_peer: usize,
+    /// Most tiles of a planned frame.
+    pub max_tiles: usize,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self { tiles_per_peer: 3, max_tiles: 4096 }
+    }
+}
+
+/// Everything learned about peers, and the decisions that follow from it.
+pub struct Scheduler {
+    predictor: Box<dyn Predictor>,
+    config: SchedulerConfig,
+}
+
+impl Scheduler {
+    /// A scheduler that goes on with what the store remembers. What cannot be read is learned again.
+    pub fn new(store: Box<dyn Store>, config: SchedulerConfig) -> Self {
+        Self { predictor: Box::new(EmaPredictor::new(store)), config }
+    }
+
+    /// Splits a frame into tiles and gives each a peer and backups.
+    pub fn plan(
+        &self,
+        work: &FrameWork,
+        peers: &[PeerView],
+        cost: &CostMap,
+        splitter: &dyn Splitter,
+    ) -> FramePlan {
+        place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter)
+    }
+
+    /// Predicts the time and risk of one task.
+    pub fn predict(&self, peer: &PeerView, kind: WorkKind, features: &TaskFeatures) -> Prediction {
+        self.predictor.predict(peer, kind, features)
+    }
+
+    /// Learns from what came of a task.
+    pub fn observe(&mut self, outcome: &Outcome) {
+        self.predictor.observe(outcome);
+    }
+
+    /// What is known of a peer's speed.
+    pub fn speed(&self, peer: &NodeId, kind: WorkKind) -> Option<LearnedSpeed> {
+        self.predictor.speed(peer, kind)
+    }
+}

@@ -1,0 +1,170 @@
+//! Offers: whose turn, which tile.
+
+use p2c2r_protocol::id::NodeId;
+
+use super::{
+    Command, Frame, Outbox,
+    state::{Attempt, Peer},
+};
+use crate::{Scheduler, predict::TaskFeatures, time::TimeMs};
+
+impl Frame {
+    /// Gives every peer with room its next tile, until no more can be given.
+    pub(super) fn assign(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
+        self.place_orphans(scheduler, out);
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        // One tile a round, so that nobody takes what others had room for.
+        loop {
+            let mut offered = false;
+            for peer in &peers {
+                if self.has_room(*peer)
+                    && let Some(tile) = self.next_tile_for(*peer, scheduler)
+                {
+                    self.offer(tile, *peer, scheduler, out);
+                    offered = true;
+                }
+            }
+            if !offered {
+                return;
+            }
+        }
+    }
+
+    /// Tiles that failed, or were nobody's, go where they are expected to be done first.
+    fn place_orphans(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
+        for _ in 0..self.orphans.len() {
+            let Some(tile) = self.orphans.pop_front() else { return };
+            match self.best_peer(tile, scheduler) {
+                Some(peer) => self.offer(tile, peer, scheduler, out),
+                None => self.orphans.push_back(tile),
+            }
+        }
+    }
+
+    /// The peer with room that would finish the tile first: not one that failed on it, unless there is no other.
+    pub(super) fn best_peer(&self, tile: usize, scheduler: &Scheduler) -> Option<NodeId> {
+        let mut best: Option<(bool, f64, NodeId)> = None;
+        for (id, peer) in &self.peers {
+            if !self.has_room(*id) {
+                continue;
+            }
+            let failed = self.tiles[tile].failed_at.contains(id);
+            let time_ms = self.time_to_finish_ms(tile, *id, peer, scheduler);
+            let better = best.is_none_or(|(best_failed, best_ms, _)| {
+                (failed, time_ms).partial_cmp(&(best_failed, best_ms)) == Some(std::cmp::Ordering::Less)
+            });
+            if better {
+                best = Some((failed, time_ms, *id));
+            }
+        }
+        best.map(|(_, _, peer)| peer)
+    }
+
+    pub(super) fn has_room(&self, peer: NodeId) -> bool {
+        let Some(state) = self.peers.get(&peer) else { return false };
+        let limit = self.config.max_in_flight_per_peer.min(state.view.credit) as usize;
+        state.is_usable(self.now) && self.in_flight(peer) < limit
+    }
+
+    pub(super) fn in_flight(&self, peer: NodeId) -> usize {
+        self.attempts.values().filter(|attempt| attempt.peer == peer).count()
+    }
+
+    /// The peer's own next tile, else one from the peer that has most left to do, if that makes it earlier.
+    fn next_tile_for(&mut self, peer: NodeId, scheduler: &Scheduler) -> Option<usize> {
+        if let Some(tile) = self.peers.get_mut(&peer).and_then(|state| state.planned.pop_front()) {
+            return Some(tile);
+        }
+        let (victim, left_ms) = self
+            .peers
+            .iter()
+            .filter(|(id, state)| **id != peer && !state.planned.is_empty())
+            .map(|(id, state)| (*id, self.backlog_ms(*id, state, scheduler)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let tile = *self.peers.get(&victim)?.planned.back()?;
+        let own = self.peers.get(&peer)?;
+        if self.tiles[tile].failed_at.contains(&peer)
+            || self.time_to_finish_ms(tile, peer, own, scheduler) >= left_ms
+        {
+            return None;
+        }
+        self.peers.get_mut(&victim)?.planned.pop_back()
+    }
+
+    /// Time until the peer is done with all that is planned for it, ms. One that cannot start yet has for ever.
+    fn backlog_ms(&self, id: NodeId, peer: &Peer, scheduler: &Scheduler) -> f64 {
+        if !peer.is_usable(self.now) {
+            return f64::INFINITY;
+        }
+        let planned: f64 = peer.planned.iter().map(|tile| self.execution_ms(*tile, peer, scheduler)).sum();
+        self.held_ms(id) + planned
+    }
+
+    /// Time until the peer is done with what it holds, ms.
+    fn held_ms(&self, peer: NodeId) -> f64 {
+        let held = self.attempts.values().filter(|attempt| attempt.peer == peer);
+        held.map(|attempt| attempt.left_ms(self.now)).fold(0.0, f64::max)
+    }
+
+    fn execution_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
+        let features =
+            TaskFeatures { cost: self.tiles[tile].plan.cost, bytes: self.bytes(tile), in_flight: 0 };
+        scheduler.predict(&peer.view, self.work.kind, &features).execution_ms
+    }
+
+    fn bytes(&self, tile: usize) -> f64 {
+        self.tiles[tile].plan.rect.pixels() as f64 * f64::from(self.work.bytes_per_pixel)
+    }
+
+    /// Expected time from now to the result, risk included, ms.
+    pub(super) fn time_to_finish_ms(
+        &self,
+        tile: usize,
+        id: NodeId,
+        peer: &Peer,
+        scheduler: &Scheduler,
+    ) -> f64 {
+        let features = TaskFeatures {
+            cost: self.tiles[tile].plan.cost,
+            bytes: self.bytes(tile),
+            in_flight: self.in_flight(id) as u32,
+        };
+        let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
+        let time_ms = self.held_ms(id) + predicted.overhead_ms + predicted.execution_ms;
+        time_ms / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
+    }
+
+    /// Offers a tile to a peer.
+    pub(super) fn offer(&mut self, tile: usize, peer: NodeId, scheduler: &Scheduler, out: &mut Outbox) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        let in_flight = self.in_flight(peer) as u32;
+        let features = TaskFeatures { cost: self.tiles[tile].plan.cost, bytes: self.bytes(tile), in_flight };
+        let predicted = scheduler.predict(&state.view, self.work.kind, &features);
+        let before_ms = self.held_ms(peer);
+        let expected_ms = before_ms + predicted.overhead_ms + predicted.execution_ms;
+        let p95_ms = before_ms + predicted.overhead_ms + predicted.execution_ms * predicted.p95_factor;
+        let late_ms = (p95_ms * self.config.late_factor).max(self.config.min_late_ms);
+        let task = self.next_task;
+        self.next_task.0 += 1;
+        let give_up_at: Option<TimeMs> =
+            (!state.view.is_self).then(|| self.now + late_ms * self.config.give_up_factor);
+        self.attempts.insert(
+            task,
+            Attempt {
+                tile,
+                peer,
+                offered_at: self.now,
+                expected_at: self.now + expected_ms,
+                late_at: self.now + late_ms,
+                give_up_at,
+                execution_ms: predicted.execution_ms,
+                in_flight,
+                accepted: false,
+                fraction: 0.0,
+                late: false,
+            },
+        );
+        self.tiles[tile].attempts += 1;
+        out.push(Command::Offer { task, peer, tile, rect: self.tiles[tile].plan.rect });
+    }
+}

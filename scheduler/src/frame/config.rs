@@ -1,0 +1,50 @@
+//! The numbers that a frame's life turns on.
+
+/// How a frame is carried through.
+#[derive(Debug, Clone)]
+pub struct FrameConfig {
+    /// Tiles that a peer holds at once: one that it renders and one that waits, so that its device never idles for a
+    /// round trip. More only where tiles are much shorter than the round trip.
+    pub max_in_flight_per_peer: u32,
+    /// A tile is late when it takes this many times the time that 95 % stay under.
+    pub late_factor: f64,
+    /// No tile is late before this, ms: below, a copy costs more than the wait.
+    pub min_late_ms: f64,
+    /// An offer that is not answered within this is taken for lost, ms. Far above any round trip on earth.
+    pub answer_limit_ms: f64,
+    /// A late tile is given up, and its peer's failure, after this many times the time that makes it late.
+    pub give_up_factor: f64,
+    /// Cost of all copies together, as a share of the frame's.
+    pub max_extra_share: f64,
+    /// A peer that was late this often in a row gets no copies of others' tiles.
+    pub max_misses: u32,
+    /// A peer that refused this often because something is wrong there gets nothing more.
+    pub max_faults: u32,
+    /// In the end game an idle peer copies a tile only if it expects to be done in this share of the time left.
+    pub end_game_gain: f64,
+    /// And only if that time is at least this, ms.
+    pub min_end_game_ms: f64,
+    /// Shortest pause for a peer that is busy, ms.
+    pub min_backoff_ms: f64,
+    /// Longest pause for a peer that is busy, ms.
+    pub max_backoff_ms: f64,
+}
+
+impl Default for FrameConfig {
+    fn default() -> Self {
+        Self {
+            max_in_flight_per_peer: 2,
+            late_factor: 1.5,
+            min_late_ms: 250.0,
+            answer_limit_ms: 3000.0,
+            give_up_factor: 4.0,
+            max_extra_share: 0.3,
+            max_misses: 2,
+            max_faults: 3,
+            end_game_gain: 0.6,
+            min_end_game_ms: 50.0,
+            min_backoff_ms: 20.0,
+            max_backoff_ms: 60_000.0,
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The life of a frame, without a clock, a socket or a channel: events in, commands out.
+//!
+//! Every tile is accepted at most once. A tile that fails is offered again at once; one that is late gets a second
+//! copy elsewhere, and the first valid result wins. The frame ends when every tile is accepted, when its deadline is
+//! reached, or when nobody is left to render it; then it says which pixels are missing.
+
+mod assign;
+mod command;
+mod config;
+mod event;
+mod hedge;
+mod state;
+mod summary;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use p2c2r_protocol::id::{NodeId, TaskId};
+
+use self::state::{Attempt, Peer, Tile, TileState};
+pub use self::{
+    command::{Command, DistrustReason, FrameEnd, Outbox},
+    config::FrameConfig,
+    event::Event,
+    summary::{FrameProgress, FrameSummary, PeerSummary, TileSummary},
+};
+use crate::{Scheduler, peer::PeerView, place::FramePlan, time::TimeMs, work::FrameWork};
+
+/// A frame under way.
+#[derive(Debug)]
+pub struct Frame {
+    config: FrameConfig,
+    work: FrameWork,
+    tiles: Vec<Tile>,
+    peers: BTreeMap<NodeId, Peer>,
+    attempts: BTreeMap<TaskId, Attempt>,
+    /// Tiles that wait for a peer, whoever it is; failed ones in front.
+    orphans: VecDeque<usize>,
+    next_task: TaskId,
+    tiles_done: usize,
+    total_cost: f64,
+    done_cost: f64,
+    /// Cost of the copies that were made of late tiles.
+    extra_cost: f64,
+    started: Option<TimeMs>,
+    now: TimeMs,
+    ended: bool,
+    rejected: u32,
+    invalid: u32,
+    hedges: u32,
+}
+
+impl Frame {
+    /// A frame that is planned and not yet started. Its tasks are named from `first_task` on.
+    pub fn new(
+        work: FrameWork,
+        plan: FramePlan,
+        peers: Vec<PeerView>,
+        first_task: TaskId,
+        config: FrameConfig,
+    ) -> Self {
+        let mut peers: BTreeMap<NodeId, Peer> =
+            peers.into_iter().map(|view| (view.peer, Peer::new(view))).collect();
+        let mut orphans = VecDeque::new();
+        let tiles: Vec<Tile> = plan.tiles.into_iter().map(Tile::new).collect();
+        for (index, tile) in tiles.iter().enumerate() {
+            match tile.plan.primary.and_then(|primary| peers.get_mut(&primary)) {
+                Some(peer) => peer.planned.push_back(index),
+                None => orphans.push_back(index),
+            }
+        }
+        Self {
+            config,
+            work,
+            total_cost: tiles.iter().map(|tile| tile.plan.cost).sum(),
+            tiles,
+            peers,
+            attempts: BTreeMap::new(),
+            orphans,
+            next_task: first_task,
+            tiles_done: 0,
+            done_cost: 0.0,
+            extra_cost: 0.0,
+            started: None,
+            now: TimeMs(0.0),
+            ended: false,
+            rejected: 0,
+            invalid: 0,
+            hedges: 0,
+        }
+    }
+
+    /// Reacts to an event. Events about tasks that are not out any more change nothing.
+    pub fn handle(&mut self, now: TimeMs, event: Event, scheduler: &mut Scheduler, out: &mut Outbox) {
+        self.now = now;
+        if self.ended {
+            return;
+        }
+        match event {
+            Event::Start => self.started = Some(now),
+            Event::PeerReady(view) => self.peer_ready(view),
+            Event::PeerLost(peer) => self.peer_lost(peer, scheduler),
+            Event::Accepted { task } => self.accepted(task),
+            Event::Progress { task, fraction } => self.progressed(task, fraction),
+            Event::Rejected { task, retry_after_ms, fault } => {
+                self.rejected(task, retry_after_ms, fault, scheduler)
+            }
+            Event::Delivered { task, queue_ms, execution_ms } => {
+                self.delivered(task, queue_ms, execution_ms, scheduler, out);
+            }
+            Event::Invalid { task } => self.invalid(task, scheduler, out),
+            Event::Cancelled { .. } | Event::Wake => {}
+            Event::Deadline => return self.end_partial(out),
+            Event::Abort => return self.end(FrameEnd::Aborted, out),
+        }
+        self.go_on(scheduler, out);
+    }
+
+    /// What follows from every event: the end, or new offers and the next time to look.
+    fn go_on(&mut self, scheduler: &mut Scheduler, out: &mut Outbox) {
+        if self.started.is_none() {
+            return;
+        }
+        if self.tiles_done == self.tiles.len() {
+            return self.end(FrameEnd::Complete, out);
+        }
+        if self.peers.values().all(|peer| peer.lost || peer.excluded) {
+            return self.end_partial(out);
+        }
+        self.expire(scheduler, out);
+        self.assign(scheduler, out);
+        self.hedge(scheduler, out);
+        if let Some(at) = self.next_look() {
+            out.push(Command::WakeAt(at));
+        }
+    }
+
+    fn end_partial(&mut self, out: &mut Outbox) {
+        let missing: Vec<_> =
+            self.tiles.iter().filter(|tile| !tile.is_done()).map(|tile| tile.plan.rect).collect();
+        let end = if missing.is_empty() { FrameEnd::Complete } else { FrameEnd::Partial { missing } };
+        self.end(end, out);
+    }
+
+    fn end(&mut self, end: FrameEnd, out: &mut Outbox) {
+        self.ended = true;
+        for (task, attempt) in std::mem::take(&mut self.attempts) {
+            out.push(Command::Cancel { task, peer: attempt.peer });
+        }
+        out.push(Command::Done(end));
+    }
+
+    /// Whether it has ended.
+    pub fn is_done(&self) -> bool {
+        self.ended
+    }
+
+    /// The name of the next task; names are never used twice, so the next frame goes on from here.
+    pub fn next_task(&self) -> TaskId {
+        self.next_task
+    }
+
+    // ---- peers
+
+    fn peer_ready(&mut self, view: PeerView) {
+        match self.peers.get_mut(&view.peer) {
+            Some(peer) if peer.excluded => {}
+            Some(peer) => {
+                peer.view = PeerView { ready: true, ..view };
+                peer.lost = false;
+            }
+            None => {
+                self.peers.insert(view.peer, Peer::new(PeerView { ready: true, ..view }));
+            }
+        }
+    }
+
+    fn peer_lost(&mut self, peer: NodeId, scheduler: &mut Scheduler) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.lost = true;
+        state.view.ready = false;
+        let planned: Vec<usize> = state.planned.drain(..).collect();
+        self.orphans.extend(planned);
+        for task in self.held_by(peer) {
+            self.fail(task, scheduler);
+        }
+    }
+
+    fn exclude(&mut self, peer: NodeId) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.excluded = true;
+            let planned: Vec<usize> = state.planned.drain(..).collect();
+            self.orphans.extend(planned);
+        }
+    }
+
+    fn held_by(&self, peer: NodeId) -> Vec<TaskId> {
+        self.attempts.iter().filter(|(_, attempt)| attempt.peer == peer).map(|(task, _)| *task).collect()
+    }
+
+    // ---- tasks
+
+    fn accepted(&mut self, task: TaskId) {
+        if let Some(attempt) = self.attempts.get_mut(&task) {
+            attempt.accepted = true;
+        }
+    }
+
+    fn progressed(&mut self, task: TaskId, fraction: f32) {
+        if let Some(attempt) = self.attempts.get_mut(&task) {
+            attempt.accepted = true;
+            attempt.fraction = f64::from(fraction).clamp(attempt.fraction, 1.0);
+        }
+    }
+
+    fn rejected(&mut self, task: TaskId, retry_after_ms: u32, fault: bool, scheduler: &mut Scheduler) {
+        let Some(attempt) = self.attempts.get(&task) else { return };
+        let peer = attempt.peer;
+        self.rejected += 1;
+        if fault {
+            self.fail(task, scheduler);
+            let faults = self.peers.get_mut(&peer).map_or(0, |state| {
+                state.faults += 1;
+                state.faults
+            });
+            if faults >= self.config.max_faults {
+                self.exclude(peer);
+            }
+            return;
+        }
+        // Being busy is no failure: nothing is learned, the peer is left alone for a while.
+        let pause_ms =
+            f64::from(retry_after_ms).clamp(self.config.min_backoff_ms, self.config.max_backoff_ms);
+        let until = self.now + pause_ms;
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.busy_until = Some(until);
+        }
+        self.withdraw(task);
+    }
+
+    fn delivered(
+        &mut self,
+        task: TaskId,
+        queue_ms: f64,
+        execution_ms: f64,
+        scheduler: &mut Scheduler,
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = self.attempts.remove(&task) else { return };
+        scheduler.observe(&attempt.success(
+            &self.work,
+            self.tiles[attempt.tile].plan.cost,
+            self.now,
+            queue_ms,
+            execution_ms,
+        ));
+        if let Some(peer) = self.peers.get_mut(&attempt.peer) {
+            peer.misses = 0;
+            peer.busy_ms += execution_ms.max(0.0);
+        }
+        let tile = &mut self.tiles[attempt.tile];
+        if tile.is_done() {
+            return;
+        }
+        tile.state = TileState::Done { peer: attempt.peer, elapsed_ms: self.now - attempt.offered_at };
+        self.tiles_done += 1;
+        self.done_cost += tile.plan.cost;
+        out.push(Command::Accept { task, tile: attempt.tile });
+        let losers: Vec<TaskId> = self
+            .attempts
+            .iter()
+            .filter(|(_, other)| other.tile == attempt.tile)
+            .map(|(task, _)| *task)
+            .collect();
+        for loser in losers {
+            if let Some(lost) = self.attempts.remove(&loser) {
+                out.push(Command::Cancel { task: loser, peer: lost.peer });
+            }
+        }
+        self.orphans.retain(|tile| *tile != attempt.tile);
+    }
+
+    fn invalid(&mut self, task: TaskId, scheduler: &mut Scheduler, out: &mut Outbox) {
+        let Some(attempt) = self.attempts.get(&task) else { return };
+        let peer = attempt.peer;
+        self.invalid += 1;
+        self.exclude(peer);
+        for task in self.held_by(peer) {
+            self.fail(task, scheduler);
+        }
+        out.push(Command::Distrust { peer, reason: DistrustReason::InvalidResult });
+    }
+
+    /// The attempt is over without a result, and that is the peer's failure.
+    fn fail(&mut self, task: TaskId, scheduler: &mut Scheduler) {
+        let Some(attempt) = self.attempts.get(&task) else { return };
+        let (tile, peer) = (attempt.tile, attempt.peer);
+        scheduler.observe(&attempt.failure(&self.work, self.tiles[tile].plan.cost, self.now));
+        self.tiles[tile].failed_at.insert(peer);
+        self.withdraw(task);
+    }
+
+    /// The attempt is over; its tile waits again unless another copy is out.
+    fn withdraw(&mut self, task: TaskId) {
+        let Some(attempt) = self.attempts.remove(&task) else { return };
+        let out_elsewhere = self.attempts.values().any(|other| other.tile == attempt.tile);
+        if !self.tiles[attempt.tile].is_done() && !out_elsewhere {
+            self.orphans.push_front(attempt.tile);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What a frame knows of its tiles, peers and attempts.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use p2c2r_protocol::id::NodeId;
+
+use crate::{
+    peer::PeerView,
+    place::PlannedTile,
+    predict::{Outcome, OutcomeResult},
+    time::TimeMs,
+    work::FrameWork,
+};
+
+/// A tile.
+#[derive(Debug)]
+pub struct Tile {
+    /// As planned.
+    pub plan: PlannedTile,
+    /// Where it stands.
+    pub state: TileState,
+    /// Copies offered.
+    pub attempts: u32,
+    /// Peers that failed on it.
+    pub failed_at: BTreeSet<NodeId>,
+}
+
+/// Where a tile stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TileState {
+    /// Not in the film.
+    Open,
+    /// In the film.
+    Done {
+        /// Whose pixels.
+        peer: NodeId,
+        /// From offer to result, ms.
+        elapsed_ms: f64,
+    },
+}
+
+impl Tile {
+    /// A tile at its start.
+    pub fn new(plan: PlannedTile) -> Self {
+        Self { plan, state: TileState::Open, attempts: 0, failed_at: BTreeSet::new() }
+    }
+
+    /// Whether it is in the film.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, TileState::Done { .. })
+    }
+}
+
+/// A peer.
+#[derive(Debug)]
+pub struct Peer {
+    /// As last seen.
+    pub view: PeerView,
+    /// Tiles planned for it that are not out yet.
+    pub planned: VecDeque<usize>,
+    /// Gone.
+    pub lost: bool,
+    /// Not to be used any more in this frame.
+    pub excluded: bool,
+    /// Left alone until then.
+    pub busy_until: Option<TimeMs>,
+    /// Late in a row.
+    pub misses: u32,
+    /// Refusals for something that is wrong there.
+    pub faults: u32,
+    /// Time that it rendered accepted and losing tiles, ms.
+    pub busy_ms: f64,
+}
+
+impl Peer {
+    /// A peer at the frame's start.
+    pub fn new(view: PeerView) -> Self {
+        Self {
+            view,
+            planned: VecDeque::new(),
+            lost: false,
+            excluded: false,
+            busy_until: None,
+            misses: 0,
+            faults: 0,
+            busy_ms: 0.0,
+        }
+    }
+
+    /// Whether it can be offered a tile now.
+    pub fn is_usable(&self, now: TimeMs) -> bool {
+        self.view.ready && !self.lost && !self.excluded && self.busy_until.is_none_or(|until| until <= now)
+    }
+}
+
+/// A tile that is out.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    /// Which tile.
+    pub tile: usize,
+    /// Where.
+    pub peer: NodeId,
+    /// Since when.
+    pub offered_at: TimeMs,
+    /// When its result is expected.
+    pub expected_at: TimeMs,
+    /// From when on it is late.
+    pub late_at: TimeMs,
+    /// From when on it is given up; never for the own device.
+    pub give_up_at: Option<TimeMs>,
+    /// Expected rendering time, ms.
+    pub execution_ms: f64,
+    /// Tasks that the peer held before it.
+    pub in_flight: u32,
+    /// Whether the peer has taken it.
+    pub accepted: bool,
+    /// Share done, as the peer says.
+    pub fraction: f64,
+    /// Whether it was found to be late.
+    pub late: bool,
+}
+
+impl Attempt {
+    /// Expected time to its result, ms. A peer that tells of progress is believed.
+    pub fn left_ms(&self, now: TimeMs) -> f64 {
+        let planned = (self.expected_at - now).max(0.0);
+        let elapsed = now - self.offered_at;
+        if self.fraction > 0.05 {
+            elapsed * (1.0 - self.fraction) / self.fraction
+        } else {
+            planned.max(self.overdue_ms(now))
+        }
+    }
+
+    /// What is overdue is expected to stay so for as long again.
+    fn overdue_ms(&self, now: TimeMs) -> f64 {
+        (now - self.expected_at).max(0.0)
+    }
+
+    fn outcome(&self, work: &FrameWork, cost: f64, now: TimeMs, result: OutcomeResult) -> Outcome {
+        Outcome {
+            peer: self.peer,
+            kind: work.kind,
+            cost,
+            bytes: 0.0,
+            in_flight: self.in_flight,
+            total_ms: now - self.offered_at,
+            result,
+        }
+    }
+
+    /// It was delivered.
+    pub fn success(
+        &self,
+        work: &FrameWork,
+        cost: f64,
+        now: TimeMs,
+        queue_ms: f64,
+        execution_ms: f64,
+    ) -> Outcome {
+        self.outcome(work, cost, now, OutcomeResult::Success { queue_ms, execution_ms })
+    }
+
+    /// It failed.
+    pub fn failure(&self, work: &FrameWork, cost: f64, now: TimeMs) -> Outcome {
+        self.outcome(work, cost, now, OutcomeResult::Failed)
+    }
+}

@@ -1,0 +1,403 @@
+//! The frame machine alone, with scripted events and with random ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2c2r_protocol::{
+    id::WorkKind,
+    tile::{FrameSize, TileRect},
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    SchedulerConfig,
+    history::MemoryStore,
+    split::{cost_map::CostMap, spatial::SpatialSplitter},
+};
+
+fn id(index: u8) -> NodeId {
+    NodeId::from_public_key([index; 32])
+}
+
+fn view(index: u8) -> PeerView {
+    PeerView {
+        peer: id(index),
+        is_self: index == 0,
+        mrays_per_s: 1.0,
+        round_trip_ms: 1.0,
+        credit: 4,
+        queued: 0,
+        ready: true,
+    }
+}
+
+/// A frame with a clock and everything that it said so far.
+struct Stage {
+    frame: Frame,
+    scheduler: Scheduler,
+    now: TimeMs,
+    /// Offers that are out.
+    out: BTreeMap<TaskId, (NodeId, usize)>,
+    accepted: Vec<usize>,
+    cancelled: BTreeSet<TaskId>,
+    distrusted: Vec<NodeId>,
+    names: BTreeSet<TaskId>,
+    end: Option<FrameEnd>,
+}
+
+impl Stage {
+    fn new(peers: &[PeerView]) -> Self {
+        let size = FrameSize::new(256, 128).unwrap();
+        let work =
+            FrameWork { kind: WorkKind::RayTracing, size, samples: 1, bytes_per_pixel: 12, deadline: None };
+        let scheduler = Scheduler::new(Box::new(MemoryStore::default()), SchedulerConfig::default());
+        let cost = CostMap::uniform(size, 4.0);
+        let plan = scheduler.plan(&work, peers, &cost, &SpatialSplitter);
+        let frame = Frame::new(work, plan, peers.to_vec(), TaskId(1), FrameConfig::default());
+        Self {
+            frame,
+            scheduler,
+            now: TimeMs(0.0),
+            out: BTreeMap::new(),
+            accepted: Vec::new(),
+            cancelled: BTreeSet::new(),
+            distrusted: Vec::new(),
+            names: BTreeSet::new(),
+            end: None,
+        }
+    }
+
+    fn started(peers: &[PeerView]) -> Self {
+        let mut stage = Self::new(peers);
+        stage.event(Event::Start);
+        stage
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut outbox = Outbox::default();
+        self.frame.handle(self.now, event, &mut self.scheduler, &mut outbox);
+        while let Some(command) = outbox.pop() {
+            assert!(self.end.is_none(), "{command:?} after the end");
+            match command {
+                Command::Offer { task, peer, tile, .. } => {
+                    assert!(self.names.insert(task), "{task:?} was used before");
+                    self.out.insert(task, (peer, tile));
+                    let held = self.out.values().filter(|(at, _)| *at == peer).count();
+                    assert!(held <= 2, "more than two tiles at one peer");
+                }
+                Command::Cancel { task, .. } => {
+                    self.out.remove(&task);
+                    self.cancelled.insert(task);
+                }
+                Command::Accept { tile, .. } => {
+                    assert!(!self.accepted.contains(&tile), "tile {tile} accepted twice");
+                    self.accepted.push(tile);
+                }
+                Command::Distrust { peer, .. } => self.distrusted.push(peer),
+                Command::WakeAt(at) => assert!(at > self.now),
+                Command::Done(end) => self.end = Some(end),
+            }
+        }
+    }
+
+    fn deliver(&mut self, task: TaskId) {
+        self.out.remove(&task);
+        self.event(Event::Delivered { task, queue_ms: 0.0, execution_ms: 10.0 });
+    }
+
+    fn wait(&mut self, ms: f64) {
+        self.now = self.now + ms;
+        self.event(Event::Wake);
+    }
+
+    fn held_by(&self, peer: u8) -> Vec<TaskId> {
+        self.out.iter().filter(|(_, (at, _))| *at == id(peer)).map(|(task, _)| *task).collect()
+    }
+
+    /// Everybody that is left does what it should.
+    fn finish(&mut self) {
+        for _ in 0..1000 {
+            if self.end.is_some() {
+                return;
+            }
+            match self.out.keys().next().copied() {
+                Some(task) => self.deliver(task),
+                None => self.wait(100.0),
+            }
+        }
+        panic!("the frame does not end: {:?}", self.frame);
+    }
+
+    fn rects(&self) -> Vec<TileRect> {
+        self.accepted.iter().map(|tile| self.frame.tiles[*tile].plan.rect).collect()
+    }
+
+    fn assert_complete(&self) {
+        assert_eq!(self.end, Some(FrameEnd::Complete));
+        let rects = self.rects();
+        assert_eq!(rects.iter().map(|rect| rect.pixels()).sum::<u64>(), 256 * 128);
+        for (index, a) in rects.iter().enumerate() {
+            assert!(rects[index + 1..].iter().all(|b| !a.overlaps(*b)));
+        }
+    }
+}
+
+#[test]
+fn everything_goes_well() {
+    let mut stage = Stage::started(&[view(0), view(1), view(2)]);
+    assert_eq!(stage.out.len(), 6, "two tiles at each of three peers");
+    stage.finish();
+    stage.assert_complete();
+    assert_eq!(stage.frame.summary().tiles.iter().map(|tile| tile.attempts).sum::<u32>(), 9);
+    assert_eq!(stage.frame.next_task(), TaskId(10));
+}
+
+#[test]
+fn f1_tiles_of_a_lost_peer_are_placed_anew_at_once() {
+    let mut stage = Stage::started(&[view(0), view(1), view(2)]);
+    let held = stage.held_by(1);
+    assert_eq!(held.len(), 2);
+    for task in &held {
+        stage.out.remove(task);
+    }
+    stage.event(Event::PeerLost(id(1)));
+    assert!(stage.held_by(1).is_empty());
+    stage.finish();
+    stage.assert_complete();
+    assert!(stage.frame.summary().tiles.iter().all(|tile| tile.peer != Some(id(1))));
+}
+
+#[test]
+fn a_busy_peer_is_left_alone_for_as_long_as_it_asks() {
+    let mut stage = Stage::started(&[view(0), view(1)]);
+    for task in stage.held_by(1) {
+        stage.out.remove(&task);
+        stage.event(Event::Rejected { task, retry_after_ms: 400, fault: false });
+    }
+    assert!(stage.held_by(1).is_empty());
+    stage.wait(200.0);
+    assert!(stage.held_by(1).is_empty(), "too early");
+    stage.wait(250.0);
+    assert!(!stage.held_by(1).is_empty(), "its time has come");
+    stage.finish();
+    stage.assert_complete();
+}
+
+#[test]
+fn f2_a_late_tile_gets_one_copy_and_its_late_result_changes_nothing() {
+    let mut stage = Stage::started(&[view(0), view(1)]);
+    let stuck = stage.held_by(1);
+    for task in &stuck {
+        stage.event(Event::Accepted { task: *task });
+    }
+    while let Some(task) = stage.held_by(0).first().copied() {
+        stage.deliver(task);
+    }
+    stage.wait(600.0);
+    let copies = stage.held_by(0);
+    assert!(!copies.is_empty(), "late tiles are copied");
+    while let Some(task) = stage.held_by(0).first().copied() {
+        stage.deliver(task);
+        stage.wait(1.0);
+    }
+    stage.assert_complete();
+    assert!(stuck.iter().all(|task| stage.cancelled.contains(task)));
+    let accepted = stage.accepted.len();
+    stage.event(Event::Delivered { task: stuck[0], queue_ms: 0.0, execution_ms: 1.0 });
+    assert_eq!(stage.accepted.len(), accepted);
+}
+
+#[test]
+fn b11_a_peer_that_delivers_rubbish_gets_nothing_more() {
+    let mut stage = Stage::started(&[view(0), view(1), view(2)]);
+    let task = stage.held_by(2)[0];
+    for task in stage.held_by(2) {
+        stage.out.remove(&task);
+    }
+    stage.event(Event::Invalid { task });
+    assert_eq!(stage.distrusted, [id(2)]);
+    stage.event(Event::PeerReady(view(2)));
+    assert!(stage.held_by(2).is_empty(), "not even when it comes back");
+    stage.finish();
+    stage.assert_complete();
+}
+
+#[test]
+fn a_peer_at_fault_is_given_up_after_three_refusals() {
+    let mut stage = Stage::started(&[view(0), view(1)]);
+    let mut refusals = 0;
+    while let Some(task) = stage.held_by(1).first().copied() {
+        stage.out.remove(&task);
+        stage.event(Event::Rejected { task, retry_after_ms: 0, fault: true });
+        refusals += 1;
+        assert!(refusals <= 4, "the third refusal ends it; a fourth tile was out already");
+    }
+    stage.finish();
+    stage.assert_complete();
+}
+
+#[test]
+fn b7_b8_results_nobody_asked_for_change_nothing() {
+    let mut stage = Stage::started(&[view(0), view(1)]);
+    stage.event(Event::Delivered { task: TaskId(999), queue_ms: 0.0, execution_ms: 1.0 });
+    stage.event(Event::Invalid { task: TaskId(998) });
+    stage.event(Event::Rejected { task: TaskId(997), retry_after_ms: 1, fault: true });
+    assert!(stage.accepted.is_empty() && stage.distrusted.is_empty());
+    let task = stage.held_by(1)[0];
+    stage.deliver(task);
+    stage.event(Event::Delivered { task, queue_ms: 0.0, execution_ms: 1.0 });
+    assert_eq!(stage.accepted.len(), 1);
+}
+
+#[test]
+fn a_newcomer_gets_work_in_mid_frame() {
+    let mut stage = Stage::started(&[view(0)]);
+    assert_eq!(stage.out.len(), 2, "one tile of three waits");
+    stage.event(Event::PeerReady(view(7)));
+    assert_eq!(stage.held_by(7).len(), 1);
+    stage.finish();
+    stage.assert_complete();
+}
+
+#[test]
+fn a_peer_that_is_not_ready_yet_is_planned_for_and_waited_for_only_until_others_are_free() {
+    let late = PeerView { ready: false, ..view(1) };
+    let mut stage = Stage::started(&[view(0), late]);
+    assert!(stage.held_by(1).is_empty());
+    stage.finish();
+    stage.assert_complete();
+}
+
+#[test]
+fn f10_nobody_left_says_which_pixels_are_missing() {
+    let mut stage = Stage::started(&[view(1), view(2)]);
+    let task = stage.held_by(1)[0];
+    stage.deliver(task);
+    stage.out.clear();
+    stage.event(Event::PeerLost(id(1)));
+    stage.event(Event::PeerLost(id(2)));
+    let Some(FrameEnd::Partial { missing }) = &stage.end else { panic!("{:?}", stage.end) };
+    let covered: u64 = missing.iter().chain(&stage.rects()).map(|rect| rect.pixels()).sum();
+    assert_eq!(covered, 256 * 128);
+}
+
+#[test]
+fn deadline_and_abort_withdraw_everything() {
+    for (event, aborted) in [(Event::Deadline, false), (Event::Abort, true)] {
+        let mut stage = Stage::started(&[view(0), view(1)]);
+        let out: Vec<TaskId> = stage.out.keys().copied().collect();
+        stage.event(event);
+        assert!(out.iter().all(|task| stage.cancelled.contains(task)));
+        assert_eq!(stage.end == Some(FrameEnd::Aborted), aborted);
+        stage.event(Event::Wake);
+    }
+}
+
+#[test]
+fn an_offer_that_is_never_answered_is_placed_elsewhere() {
+    let mut stage = Stage::started(&[view(0), view(1)]);
+    let silent = stage.held_by(1);
+    stage.wait(FrameConfig::default().answer_limit_ms + 2.0);
+    assert!(silent.iter().all(|task| stage.cancelled.contains(task)));
+    stage.finish();
+    stage.assert_complete();
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Deliver(prop::sample::Index),
+    Duplicate(prop::sample::Index),
+    Refuse(prop::sample::Index, u32, bool),
+    Spoil(prop::sample::Index),
+    Take(prop::sample::Index),
+    Lose(u8),
+    Join(u8),
+    Wait(u16),
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    use prop::sample::Index;
+    prop_oneof![
+        4 => any::<Index>().prop_map(Act::Deliver),
+        1 => any::<Index>().prop_map(Act::Duplicate),
+        1 => (any::<Index>(), 0_u32..2000, any::<bool>()).prop_map(|(at, ms, fault)| Act::Refuse(at, ms, fault)),
+        1 => any::<Index>().prop_map(Act::Spoil),
+        2 => any::<Index>().prop_map(Act::Take),
+        1 => (1_u8..6).prop_map(Act::Lose),
+        1 => (1_u8..6).prop_map(Act::Join),
+        2 => (1_u16..3000).prop_map(Act::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn i1_whatever_happens_no_tile_is_accepted_twice_and_the_frame_ends(
+        acts in prop::collection::vec(acts(), 0..80),
+        peers in 1_u8..5,
+    ) {
+        let views: Vec<PeerView> = (0..peers).map(view).collect();
+        let mut stage = Stage::started(&views);
+        let mut past: Vec<TaskId> = Vec::new();
+        let pick = |stage: &Stage, at: prop::sample::Index| {
+            let out: Vec<TaskId> = stage.out.keys().copied().collect();
+            (!out.is_empty()).then(|| out[at.index(out.len())])
+        };
+        for act in acts {
+            if stage.end.is_some() {
+                break;
+            }
+            match act {
+                Act::Deliver(at) => if let Some(task) = pick(&stage, at) {
+                    past.push(task);
+                    stage.deliver(task);
+                },
+                Act::Duplicate(at) => if !past.is_empty() {
+                    let task = past[at.index(past.len())];
+                    stage.event(Event::Delivered { task, queue_ms: 0.0, execution_ms: 1.0 });
+                },
+                Act::Refuse(at, retry_after_ms, fault) => if let Some(task) = pick(&stage, at) {
+                    stage.out.remove(&task);
+                    stage.event(Event::Rejected { task, retry_after_ms, fault });
+                },
+                Act::Spoil(at) => if let Some(task) = pick(&stage, at) {
+                    let (peer, _) = stage.out[&task];
+                    if peer != id(0) {
+                        stage.out.retain(|_, (at, _)| *at != peer);
+                        stage.event(Event::Invalid { task });
+                    }
+                },
+                Act::Take(at) => if let Some(task) = pick(&stage, at) {
+                    stage.event(Event::Accepted { task });
+                },
+                Act::Lose(peer) => {
+                    stage.out.retain(|_, (at, _)| *at != id(peer));
+                    stage.event(Event::PeerLost(id(peer)));
+                }
+                Act::Join(peer) => stage.event(Event::PeerReady(view(peer))),
+                Act::Wait(ms) => stage.wait(f64::from(ms)),
+            }
+        }
+        // Own device is there throughout, unless it said three times that it cannot.
+        stage.finish();
+        if stage.end == Some(FrameEnd::Complete) {
+            stage.assert_complete();
+        }
+    }
+
+    #[test]
+    fn i6_the_same_events_give_the_same_commands(waits in prop::collection::vec(1_u16..2000, 1..20)) {
+        let play = || {
+            let mut stage = Stage::started(&[view(0), view(1), view(2)]);
+            for ms in &waits {
+                if let Some(task) = stage.out.keys().next().copied() {
+                    stage.deliver(task);
+                }
+                if stage.end.is_none() {
+                    stage.wait(f64::from(*ms));
+                }
+            }
+            format!("{:?}", stage.frame)
+        };
+        prop_assert_eq!(play(), play());
+    }
+}

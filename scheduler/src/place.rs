@@ -1,0 +1,210 @@
+//! Which peer gets which tile.
+//!
+//! Water-filling gives the time that the frame would take at best and each peer's share of it; the splitter cuts the
+//! frame into tiles of these shares; every tile gets two backups, those that would finish it earliest.
+
+use p2c2r_protocol::{id::NodeId, tile::TileRect};
+
+use crate::{
+    SchedulerConfig,
+    bound::{Capacity, smallest_time_ms},
+    peer::PeerView,
+    predict::{Prediction, Predictor, TaskFeatures},
+    split::{Share, Splitter, cost_map::CostMap},
+    work::FrameWork,
+};
+
+/// Backups of a tile.
+const BACKUPS: usize = 2;
+/// Smallest tile worth a message, pixels.
+const MIN_TILE_PIXELS: u64 = 16 * 16;
+/// A peer that fails more often than this is planned as if it failed this often, so that it still gets work.
+const MAX_RISK: f64 = 0.9;
+
+/// A tile and who is to render it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedTile {
+    /// Which pixels.
+    pub rect: TileRect,
+    /// Estimated cost, rays.
+    pub cost: f64,
+    /// Who is to render it; nobody when no peer is known.
+    pub primary: Option<NodeId>,
+    /// Who takes it if that fails, best first.
+    pub backups: Vec<NodeId>,
+    /// Expected time from its offer to its result when nothing else is in the way, ms.
+    pub predicted_ms: f64,
+}
+
+/// A frame, cut and dealt out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FramePlan {
+    /// The tiles; they cover the frame exactly.
+    pub tiles: Vec<PlannedTile>,
+    /// The bound that the peers' learned speeds set, ms.
+    pub bound_ms: f64,
+}
+
+/// A peer with its predicted speed.
+struct Runner<'a> {
+    view: &'a PeerView,
+    /// Rays per ms, risk of failure included.
+    speed: f64,
+    overhead_ms: f64,
+}
+
+/// Plans a frame.
+pub fn plan(
+    predictor: &dyn Predictor,
+    config: &SchedulerConfig,
+    work: &FrameWork,
+    peers: &[PeerView],
+    cost: &CostMap,
+    splitter: &dyn Splitter,
+) -> FramePlan {
+    let samples = f64::from(work.samples.max(1));
+    let total = (cost.total() * samples).max(1.0);
+    let runners = runners(predictor, work, peers, total);
+    let capacities: Vec<Capacity> = runners
+        .iter()
+        .map(|runner| Capacity { speed: runner.speed, overhead_ms: runner.overhead_ms })
+        .collect();
+    let bound_ms = smallest_time_ms(&capacities, total).unwrap_or(0.0);
+    let (shares, owners) = shares(config, work, &runners, bound_ms);
+    let tiles = splitter
+        .split(work, &shares, cost)
+        .into_iter()
+        .map(|subtask| {
+            let owner = owners.get(subtask.share).and_then(|index| runners.get(*index));
+            planned(&runners, owner, subtask.rect, subtask.cost * samples)
+        })
+        .collect();
+    FramePlan { tiles, bound_ms }
+}
+
+fn runners<'a>(
+    predictor: &dyn Predictor,
+    work: &FrameWork,
+    peers: &'a [PeerView],
+    total: f64,
+) -> Vec<Runner<'a>> {
+    // The cost of a typical tile; the rate does not depend on it in this model, but may in another.
+    let typical = total / peers.len().max(1) as f64;
+    let features = TaskFeatures { cost: typical, bytes: 0.0, in_flight: 0 };
+    let mut runners: Vec<Runner<'a>> = peers
+        .iter()
+        .map(|view| {
+            let Prediction { execution_ms, overhead_ms, failure_risk, .. } =
+                predictor.predict(view, work.kind, &features);
+            let speed = typical / execution_ms.max(1e-9) * (1.0 - failure_risk.clamp(0.0, MAX_RISK));
+            Runner { view, speed, overhead_ms }
+        })
+        .collect();
+    // Longest way first: their tiles are offered first.
+    runners.sort_by(|a, b| b.overhead_ms.total_cmp(&a.overhead_ms).then(a.view.peer.cmp(&b.view.peer)));
+    runners
+}
+
+/// Each peer's share in equal parts, and whose part each is.
+fn shares(
+    config: &SchedulerConfig,
+    work: &FrameWork,
+    runners: &[Runner<'_>],
+    bound_ms: f64,
+) -> (Vec<Share>, Vec<usize>) {
+    let room = (work.size.pixels() / MIN_TILE_PIXELS).clamp(1, config.max_tiles as u64) as usize;
+    let (mut shares, mut owners) = (Vec::new(), Vec::new());
+    for part in 0..config.tiles_per_peer.max(1) {
+        for (index, runner) in runners.iter().enumerate() {
+            let weight = runner.speed * (bound_ms - runner.overhead_ms).max(0.0);
+            if weight > 0.0 && (shares.len() < room || part == 0) {
+                shares.push(Share { weight });
+                owners.push(index);
+            }
+        }
+    }
+    // Where a peer got fewer parts than others, each of its parts is larger.
+    for (share, owner) in shares.iter_mut().zip(&owners) {
+        let parts = owners.iter().filter(|other| *other == owner).count();
+        share.weight /= parts as f64;
+    }
+    (shares, owners)
+}
+
+fn planned(runners: &[Runner<'_>], owner: Option<&Runner<'_>>, rect: TileRect, cost: f64) -> PlannedTile {
+    let time_ms = |runner: &Runner<'_>| runner.overhead_ms + cost / runner.speed;
+    let mut others: Vec<&Runner<'_>> = runners
+        .iter()
+        .filter(|runner| owner.is_none_or(|owner| owner.view.peer != runner.view.peer))
+        .collect();
+    others.sort_by(|a, b| time_ms(a).total_cmp(&time_ms(b)).then(a.view.peer.cmp(&b.view.peer)));
+    PlannedTile {
+        rect,
+        cost,
+        primary: owner.map(|owner| owner.view.peer),
+        backups: others.iter().take(BACKUPS).map(|runner| runner.view.peer).collect(),
+        predicted_ms: owner.map_or(0.0, time_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::{id::WorkKind, tile::FrameSize};
+
+    use super::*;
+    use crate::{history::MemoryStore, predict::ema::EmaPredictor, split::spatial::SpatialSplitter};
+
+    fn view(index: u8, mrays_per_s: f32, round_trip_ms: f32) -> PeerView {
+        PeerView {
+            peer: NodeId::from_public_key([index; 32]),
+            is_self: index == 0,
+            mrays_per_s,
+            round_trip_ms,
+            credit: 8,
+            queued: 0,
+            ready: true,
+        }
+    }
+
+    fn plan_for(peers: &[PeerView], width: u32, height: u32) -> FramePlan {
+        let size = FrameSize::new(width, height).unwrap();
+        let work =
+            FrameWork { kind: WorkKind::RayTracing, size, samples: 16, bytes_per_pixel: 12, deadline: None };
+        let predictor = EmaPredictor::new(Box::new(MemoryStore::default()));
+        let map = CostMap::uniform(size, 4.0);
+        plan(&predictor, &SchedulerConfig::default(), &work, peers, &map, &SpatialSplitter)
+    }
+
+    fn cost_of(plan: &FramePlan, peer: u8) -> f64 {
+        let peer = view(peer, 0.0, 0.0).peer;
+        plan.tiles.iter().filter(|tile| tile.primary == Some(peer)).map(|tile| tile.cost).sum()
+    }
+
+    #[test]
+    fn shares_follow_speeds_and_every_tile_has_two_other_backups() {
+        let plan = plan_for(&[view(0, 1.0, 0.0), view(1, 2.0, 0.0), view(2, 1.0, 0.0)], 960, 540);
+        let total: f64 = plan.tiles.iter().map(|tile| tile.cost).sum();
+        assert!((cost_of(&plan, 1) / total - 0.5).abs() < 0.03);
+        assert_eq!(plan.tiles.len(), 9);
+        for tile in &plan.tiles {
+            assert_eq!(tile.backups.len(), 2);
+            assert!(!tile.backups.contains(&tile.primary.unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_peer_further_away_than_the_frame_takes_gets_nothing() {
+        let plan = plan_for(&[view(0, 100.0, 0.0), view(1, 100.0, 60_000.0)], 320, 180);
+        assert!(cost_of(&plan, 1) < 1e-9);
+        assert!(cost_of(&plan, 0) > 0.0);
+    }
+
+    #[test]
+    fn one_pixel_and_nobody() {
+        let plan = plan_for(&[view(0, 1.0, 0.0), view(1, 1.0, 0.0)], 1, 1);
+        assert_eq!(plan.tiles.len(), 1);
+        let nobody = plan_for(&[], 64, 64);
+        assert_eq!(nobody.tiles.len(), 1);
+        assert_eq!(nobody.tiles[0].primary, None);
+    }
+}

@@ -1,0 +1,272 @@
+//! Weighted binary space partition on the summed-area table: every share gets one rectangle whose cost is as its
+//! weight says.
+//!
+//! At each step the list of shares is cut in two in several ways, each of them along both axes; the cut whose costs
+//! come closest to the weights, with a penalty for slivers, is taken. (Measured against uniform grids and jagged
+//! partitions: FACTS.md of the design, "Weighted BSP".)
+
+use p2c2r_protocol::tile::TileRect;
+
+use super::{Share, Splitter, Subtask, cost_map::CostMap};
+use crate::work::FrameWork;
+
+/// Cuts fall on multiples of this, pixels: whole blocks of the tile's Merkle tree, and the smallest tile edge.
+const GRAIN_PX: u32 = 8;
+/// What a sliver costs against balance, per unit of aspect ratio above 1.
+const ASPECT_PENALTY: f64 = 0.015;
+/// Ways in which a list of shares is cut in two.
+const BIPARTITIONS: usize = 5;
+
+/// The splitter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SpatialSplitter;
+
+impl Splitter for SpatialSplitter {
+    fn split(&self, work: &FrameWork, shares: &[Share], cost: &CostMap) -> Vec<Subtask> {
+        let mut claims: Vec<Claim> = shares
+            .iter()
+            .enumerate()
+            .map(|(share, claim)| Claim { share, weight: sane_weight(claim.weight) })
+            .collect();
+        claims.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.share.cmp(&b.share)));
+        claims.truncate(capacity(work.size.full()));
+        let mut subtasks = Vec::with_capacity(claims.len());
+        if claims.is_empty() {
+            claims.push(Claim { share: 0, weight: 1.0 });
+        }
+        partition(work.size.full(), &claims, cost, &mut subtasks);
+        subtasks
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    share: usize,
+    weight: f64,
+}
+
+fn sane_weight(weight: f64) -> f64 {
+    if weight.is_finite() { weight.max(1e-9) } else { 1e-9 }
+}
+
+fn total(claims: &[Claim]) -> f64 {
+    claims.iter().map(|claim| claim.weight).sum()
+}
+
+/// How many tiles of the smallest size a rectangle can hold; at least 1.
+fn capacity(rect: TileRect) -> usize {
+    ((rect.width / GRAIN_PX).max(1) as usize) * ((rect.height / GRAIN_PX).max(1) as usize)
+}
+
+fn partition(rect: TileRect, claims: &[Claim], cost: &CostMap, out: &mut Vec<Subtask>) {
+    let best = match claims {
+        [] => return,
+        [_] => None,
+        claims => best_cut(rect, claims, cost),
+    };
+    match best {
+        Some(cut) => {
+            partition(cut.first, &cut.first_claims, cost, out);
+            partition(cut.second, &cut.second_claims, cost, out);
+        }
+        // One claim, or no room to cut: the largest claim takes it all.
+        None => out.push(Subtask { rect, cost: cost.cost(rect), share: claims[0].share }),
+    }
+}
+
+struct Cut {
+    first: TileRect,
+    second: TileRect,
+    first_claims: Vec<Claim>,
+    second_claims: Vec<Claim>,
+    badness: f64,
+}
+
+fn best_cut(rect: TileRect, claims: &[Claim], cost: &CostMap) -> Option<Cut> {
+    let whole = cost.cost(rect);
+    let mut best: Option<Cut> = None;
+    for (first_claims, second_claims) in bipartitions(claims) {
+        let share = total(&first_claims) / (total(&first_claims) + total(&second_claims));
+        for axis in [Axis::X, Axis::Y] {
+            let Some((first, second)) =
+                place_cut(rect, axis, share, whole, (first_claims.len(), second_claims.len()), cost)
+            else {
+                continue;
+            };
+            let badness = badness(first, second, share, whole, cost);
+            if best.as_ref().is_none_or(|best| badness < best.badness) {
+                let (first_claims, second_claims) = (first_claims.clone(), second_claims.clone());
+                best = Some(Cut { first, second, first_claims, second_claims, badness });
+            }
+        }
+    }
+    best
+}
+
+/// How far the larger side is over its target, plus what slivers cost.
+fn badness(first: TileRect, second: TileRect, share: f64, whole: f64, cost: &CostMap) -> f64 {
+    let imbalance = if whole > 0.0 {
+        let achieved = cost.cost(first) / whole;
+        (achieved / share).max((1.0 - achieved) / (1.0 - share)) - 1.0
+    } else {
+        let achieved = first.pixels() as f64 / (first.pixels() + second.pixels()) as f64;
+        (achieved / share).max((1.0 - achieved) / (1.0 - share)) - 1.0
+    };
+    let aspect = |rect: TileRect| {
+        let (width, height) = (f64::from(rect.width), f64::from(rect.height));
+        (width / height).max(height / width) - 1.0
+    };
+    imbalance + ASPECT_PENALTY * (aspect(first) + aspect(second))
+}
+
+/// Several ways to cut a list (sorted, heaviest first) in two: evenly by weight, at the heads, and alternating.
+fn bipartitions(claims: &[Claim]) -> Vec<(Vec<Claim>, Vec<Claim>)> {
+    let count = claims.len();
+    let mut ways = Vec::with_capacity(BIPARTITIONS);
+    let mut greedy = (Vec::new(), Vec::new());
+    for claim in claims {
+        if total(&greedy.0) <= total(&greedy.1) { greedy.0.push(*claim) } else { greedy.1.push(*claim) }
+    }
+    ways.push(greedy);
+    let half = count / 2;
+    for at in [half, half.saturating_sub(1), half + 1, 1] {
+        if (1..count).contains(&at) && ways.iter().skip(1).all(|(first, _)| first.len() != at) {
+            ways.push((claims[..at].to_vec(), claims[at..].to_vec()));
+        }
+    }
+    ways.truncate(BIPARTITIONS);
+    ways
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Axis {
+    X,
+    Y,
+}
+
+fn cut_at(rect: TileRect, axis: Axis, at: u32) -> (TileRect, TileRect) {
+    match axis {
+        Axis::X => {
+            (TileRect { width: at, ..rect }, TileRect { x: rect.x + at, width: rect.width - at, ..rect })
+        }
+        Axis::Y => {
+            (TileRect { height: at, ..rect }, TileRect { y: rect.y + at, height: rect.height - at, ..rect })
+        }
+    }
+}
+
+/// The cut on the grain whose first side comes closest to its share of the cost, with room for all claims on both.
+fn place_cut(
+    rect: TileRect,
+    axis: Axis,
+    share: f64,
+    whole: f64,
+    (first_count, second_count): (usize, usize),
+    cost: &CostMap,
+) -> Option<(TileRect, TileRect)> {
+    let length = match axis {
+        Axis::X => rect.width,
+        Axis::Y => rect.height,
+    };
+    let steps = length / GRAIN_PX;
+    let fits = |step: u32| {
+        let (first, second) = cut_at(rect, axis, step * GRAIN_PX);
+        capacity(first) >= first_count && capacity(second) >= second_count
+    };
+    // Room grows with the side: the feasible steps are one interval.
+    let low = (1..steps).find(|step| fits(*step))?;
+    let high = (low..steps).rev().find(|step| fits(*step))?;
+    let achieved = |step: u32| {
+        let (first, _) = cut_at(rect, axis, step * GRAIN_PX);
+        if whole > 0.0 { cost.cost(first) / whole } else { first.pixels() as f64 / rect.pixels() as f64 }
+    };
+    // The cost left of a cut grows with the cut: bisect for the first step that reaches the share.
+    let (mut below, mut reached) = (low, high);
+    while below < reached {
+        let middle = u32::midpoint(below, reached);
+        if achieved(middle) < share { below = middle + 1 } else { reached = middle }
+    }
+    let step = if reached > low && share - achieved(reached - 1) < achieved(reached) - share {
+        reached - 1
+    } else {
+        reached
+    };
+    Some(cut_at(rect, axis, step * GRAIN_PX))
+}
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::{id::WorkKind, tile::FrameSize};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn work(width: u32, height: u32) -> FrameWork {
+        let size = FrameSize::new(width, height).unwrap();
+        FrameWork { kind: WorkKind::RayTracing, size, samples: 1, bytes_per_pixel: 12, deadline: None }
+    }
+
+    fn shares(weights: &[f64]) -> Vec<Share> {
+        weights.iter().map(|weight| Share { weight: *weight }).collect()
+    }
+
+    fn covers_exactly(size: FrameSize, subtasks: &[Subtask]) -> bool {
+        let area: u64 = subtasks.iter().map(|subtask| subtask.rect.pixels()).sum();
+        let inside = subtasks.iter().all(|subtask| subtask.rect.check(size).is_ok());
+        let apart = subtasks
+            .iter()
+            .enumerate()
+            .all(|(index, a)| subtasks[index + 1..].iter().all(|b| !a.rect.overlaps(b.rect)));
+        area == size.pixels() && inside && apart
+    }
+
+    #[test]
+    fn costs_follow_the_weights() {
+        let work = work(1920, 1080);
+        let map = CostMap::uniform(work.size, 1.0);
+        let weights = [4.0, 2.0, 1.0, 1.0];
+        let subtasks = SpatialSplitter.split(&work, &shares(&weights), &map);
+        assert_eq!(subtasks.len(), 4);
+        for subtask in &subtasks {
+            let target = map.total() * weights[subtask.share] / 8.0;
+            assert!((subtask.cost / target - 1.0).abs() < 0.03, "{subtask:?}");
+        }
+    }
+
+    #[test]
+    fn uneven_cost_is_balanced() {
+        let work = work(1920, 1080);
+        let cells: Vec<f32> = (0..120 * 68).map(|cell| if cell / 120 < 30 { 1.0 } else { 50.0 }).collect();
+        let map = CostMap::new(work.size, 16, &cells).unwrap();
+        let subtasks = SpatialSplitter.split(&work, &shares(&[1.0; 16]), &map);
+        let worst = subtasks.iter().map(|subtask| subtask.cost * 16.0 / map.total()).fold(0.0, f64::max);
+        assert!(covers_exactly(work.size, &subtasks) && worst < 1.1, "{worst}");
+    }
+
+    #[test]
+    fn more_shares_than_room_leaves_some_without() {
+        let work = work(9, 17);
+        let map = CostMap::uniform(work.size, 1.0);
+        let subtasks = SpatialSplitter.split(&work, &shares(&[1.0; 50]), &map);
+        assert!(covers_exactly(work.size, &subtasks) && subtasks.len() <= 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_is_covered_exactly(
+            width in 1_u32..300,
+            height in 1_u32..300,
+            weights in prop::collection::vec(prop_oneof![0.0_f64..10.0, Just(f64::NAN), Just(1e12)], 0..40),
+            seed: u32,
+        ) {
+            let work = work(width, height);
+            let cells = width.div_ceil(16) * height.div_ceil(16);
+            let costs: Vec<f32> =
+                (0..cells).map(|index| (index.wrapping_mul(seed | 1) >> 20) as f32 % 97.0).collect();
+            let map = CostMap::new(work.size, 16, &costs).unwrap();
+            let subtasks = SpatialSplitter.split(&work, &shares(&weights), &map);
+            prop_assert!(covers_exactly(work.size, &subtasks));
+            prop_assert!(subtasks.iter().all(|subtask| subtask.share < weights.len().max(1)));
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What there is to do.
+
+use p2c2r_protocol::{id::WorkKind, tile::FrameSize};
+
+use crate::time::TimeMs;
+
+/// One frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameWork {
+    /// The kind of work.
+    pub kind: WorkKind,
+    /// Its size.
+    pub size: FrameSize,
+    /// Samples per pixel.
+    pub samples: u32,
+    /// Bytes of a pixel on its way back.
+    pub bytes_per_pixel: u32,
+    /// When it must be over.
+    pub deadline: Option<TimeMs>,
+}
