@@ -1,1 +1,48 @@
 //! The p2c2r swarm: the only crate that knows libp2p.
+//!
+//! [`start`] gives a [`SwarmHandle`], which the rest of the node holds, and a channel of [`SwarmEvent`]s. Behind it one
+//! task, the actor, owns the network; sessions ([`CoordinatorLink`], [`ContributorLink`]) and package transfers run
+//! in tasks of their own, each on one stream.
+//!
+//! ```text
+//! node ── SwarmHandle ──► actor ── libp2p: kad, gossip, identify, ping, mDNS
+//!      ◄── SwarmEvent ──        ── discovery: whom to dial   routing: who enters the table
+//!                               ── gossip: which heartbeats are believed   peers: what is known of each
+//!      ◄── links ──► session pumps ──► streams /p2c2r/task/1
+//!      ◄── packages ── blob client, server ──► streams /p2c2r/blob/1
+//! ```
+
+mod actor;
+mod address;
+mod behaviour;
+mod blob;
+mod config;
+mod counters;
+mod discovery;
+mod error;
+mod event;
+mod gossip;
+mod handle;
+mod identity;
+pub mod limit;
+mod listen;
+mod peers;
+mod routing;
+mod seed;
+mod session;
+mod start;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use crate::{
+    blob::{Blob, BlobStore},
+    config::{SwarmConfig, SwarmLimits},
+    counters::SwarmCounters,
+    error::{BlobError, SwarmError},
+    event::SwarmEvent,
+    handle::SwarmHandle,
+    peers::PeerStatus,
+    session::{ContributorEvent, ContributorLink, CoordinatorLink, TileResult, Traffic, local_pair},
+    start::start,
+};

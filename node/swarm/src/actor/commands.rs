@@ -1,0 +1,128 @@
+//! What the handles ask of the actor.
+
+use std::time::Instant;
+
+use libp2p::{
+    Multiaddr, PeerId,
+    gossipsub::PublishError,
+    swarm::{DialError, dial_opts::DialOpts},
+};
+use p2c2r_protocol::{limit::MAX_TICKET_ADDRESSES, ticket::Ticket};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::Actor;
+use crate::{
+    address::{Scope, scope, without_peer},
+    behaviour::heartbeat_topic,
+    error::SwarmError,
+    limit::MAX_CONNECT_WAITERS,
+    peers::PeerStatus,
+    seed::Seed,
+};
+
+/// Something that a handle asks.
+pub(crate) enum Command {
+    /// A ticket to this node.
+    Ticket(oneshot::Sender<Result<Ticket, SwarmError>>),
+    /// Where the node listens.
+    ListenAddresses(oneshot::Sender<Vec<String>>),
+    /// Who is there.
+    Peers(oneshot::Sender<Vec<PeerStatus>>),
+    /// Gossip this sealed heartbeat.
+    Publish(Vec<u8>),
+    /// Join by this seed.
+    Join(Seed),
+    /// See to it that there is a connection; the error is a reason for people.
+    Connect {
+        /// To whom.
+        peer: PeerId,
+        /// Told when it is there, or cannot be.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Stop.
+    Shutdown(oneshot::Sender<()>),
+}
+
+impl Actor {
+    /// Answers. A caller that has gone away meanwhile misses nothing.
+    pub(super) fn command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Ticket(reply) => drop(reply.send(self.ticket())),
+            Command::ListenAddresses(reply) => {
+                drop(reply.send(self.listen_addresses().iter().map(ToString::to_string).collect()));
+            }
+            Command::Peers(reply) => drop(reply.send(self.peers.statuses(now))),
+            Command::Publish(sealed) => self.publish(sealed),
+            Command::Join(Seed { peer, addresses }) => {
+                self.discovery.add_seed(peer, addresses, now);
+                self.tick(now);
+            }
+            Command::Connect { peer, reply } => self.connect(peer, reply),
+            // The loop has taken it.
+            Command::Shutdown(_) => {}
+        }
+    }
+
+    /// Addresses that can be dialled, without duplicates.
+    fn listen_addresses(&self) -> Vec<Multiaddr> {
+        let swarm = &self.parts.swarm;
+        let mut addresses = Vec::new();
+        for address in swarm.external_addresses().chain(swarm.listeners()) {
+            let Some(address) = without_peer(address.clone(), swarm.local_peer_id()) else { continue };
+            if scope(&address).is_some() && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
+    }
+
+    fn ticket(&self) -> Result<Ticket, SwarmError> {
+        let mut addresses = self.listen_addresses();
+        if addresses.iter().any(|address| scope(address) > Some(Scope::Loopback)) {
+            addresses.retain(|address| scope(address) > Some(Scope::Loopback));
+        }
+        addresses.sort_by_key(|address| std::cmp::Reverse(scope(address)));
+        addresses.truncate(MAX_TICKET_ADDRESSES);
+        if addresses.is_empty() {
+            return Err(SwarmError::NoListener);
+        }
+        Ok(Ticket { node: self.own, addresses: addresses.iter().map(ToString::to_string).collect() })
+    }
+
+    /// Gossips a heartbeat, or keeps it until somebody listens.
+    pub(super) fn publish(&mut self, sealed: Vec<u8>) {
+        self.unheard = None;
+        match self.parts.swarm.behaviour_mut().gossip.publish(heartbeat_topic(), sealed.clone()) {
+            Ok(_) | Err(PublishError::Duplicate) => {}
+            Err(PublishError::NoPeersSubscribedToTopic) => self.unheard = Some(sealed),
+            Err(error) => debug!(%error, "the heartbeat was not sent"),
+        }
+    }
+
+    fn connect(&mut self, peer: PeerId, reply: oneshot::Sender<Result<(), String>>) {
+        if self.parts.swarm.is_connected(&peer) {
+            return drop(reply.send(Ok(())));
+        }
+        let known = self.discovery.addresses(&peer).to_vec();
+        let options = DialOpts::peer_id(peer).addresses(known).extend_addresses_through_behaviour().build();
+        match self.parts.swarm.dial(options) {
+            // Somebody else's dial to the same peer serves as well.
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {
+                let waiting = self.waiting.entry(peer).or_default();
+                waiting.retain(|other| !other.is_closed());
+                if waiting.len() < MAX_CONNECT_WAITERS {
+                    waiting.push(reply);
+                }
+            }
+            Err(error) => drop(reply.send(Err(error.to_string()))),
+        }
+    }
+
+    /// Answers those who wait for a connection.
+    pub(super) fn answer_waiting(&mut self, peer: &PeerId, outcome: &Result<(), String>) {
+        for reply in self.waiting.remove(peer).unwrap_or_default() {
+            let _ = reply.send(outcome.clone());
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the network tells the actor.
+
+use std::time::Instant;
+
+use libp2p::{
+    Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping,
+    swarm::{ConnectionId, SwarmEvent as NetworkEvent},
+};
+use p2c2r_protocol::id::NodeId;
+use tracing::{debug, warn};
+
+use super::{Actor, unix_ms};
+use crate::{
+    address::{Scope, believable, scope},
+    behaviour::BehaviourEvent,
+    counters::Counters,
+    event::SwarmEvent,
+    gossip::Verdict,
+    identity::{node_id, peer_id},
+    limit::MAX_ADDRESSES_PER_PEER,
+    routing,
+};
+
+impl Actor {
+    /// Applies an event.
+    pub(super) fn network_event(&mut self, event: NetworkEvent<BehaviourEvent>, now: Instant) {
+        match event {
+            NetworkEvent::Behaviour(event) => self.behaviour_event(event, now),
+            NetworkEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let remote = endpoint.get_remote_address().clone();
+                self.connection_up(peer_id, connection_id, remote, now);
+            }
+            NetworkEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                debug!(peer = %peer_id, ?cause, "a connection closed");
+                self.connection_down(peer_id, connection_id, now);
+            }
+            NetworkEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                debug!(%peer, %error, "a dial failed");
+                Counters::count(&self.parts.counters.dials_failed);
+                self.discovery.dial_failed(peer, now);
+                if !self.parts.swarm.is_connected(&peer) {
+                    self.answer_waiting(&peer, &Err(error.to_string()));
+                }
+            }
+            NetworkEvent::NewListenAddr { address, .. } => {
+                self.tell(SwarmEvent::Listening(address.to_string()))
+            }
+            NetworkEvent::ListenerClosed { addresses, reason, .. } => {
+                warn!(?addresses, ?reason, "a listener closed");
+            }
+            NetworkEvent::ListenerError { error, .. } => warn!(%error, "a listener failed"),
+            _ => {}
+        }
+    }
+
+    fn connection_up(&mut self, peer: PeerId, connection: ConnectionId, remote: Multiaddr, now: Instant) {
+        let Some(node) = node_id(&peer) else {
+            // A key of another kind: no node of ours.
+            let _ = self.parts.swarm.disconnect_peer_id(peer);
+            return;
+        };
+        Counters::count(&self.parts.counters.connections);
+        self.discovery.connected(peer, now);
+        if self.peers.connected(node, connection, remote) {
+            self.tell(SwarmEvent::Connected(node));
+        }
+        self.answer_waiting(&peer, &Ok(()));
+    }
+
+    fn connection_down(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
+        let Some(node) = node_id(&peer) else { return };
+        if self.peers.disconnected(node, connection) {
+            self.discovery.disconnected(peer, now);
+            self.tell(SwarmEvent::Disconnected(node));
+        }
+    }
+
+    fn behaviour_event(&mut self, event: BehaviourEvent, now: Instant) {
+        match event {
+            BehaviourEvent::Gossip(event) => self.gossip_event(event, now),
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
+                self.identified(peer_id, connection_id, info, now);
+            }
+            BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
+                result: kad::QueryResult::GetClosestPeers(result),
+                ..
+            }) => {
+                let (Ok(kad::GetClosestPeersOk { peers, .. })
+                | Err(kad::GetClosestPeersError::Timeout { peers, .. })) = result;
+                for peer in peers {
+                    self.discovery.learn(peer.peer_id, usable(peer.addrs, &peer.peer_id), now);
+                }
+            }
+            BehaviourEvent::Ping(event) => self.pinged(event),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, address) in found {
+                    self.discovery.learn(peer, usable([address], &peer), now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A peer says where it listens: as far as that is believable, others may hear of it from us.
+    fn identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info, now: Instant) {
+        let Some(node) = node_id(&peer) else { return };
+        let met_over = self.peers.remote(&node, connection).and_then(scope).unwrap_or(Scope::Public);
+        let addresses = believable(info.listen_addrs, &peer, met_over, MAX_ADDRESSES_PER_PEER);
+        self.peers.claimed(node, addresses.clone());
+        self.discovery.learn(peer, addresses.clone(), now);
+        let table = &mut self.parts.swarm.behaviour_mut().kad;
+        if info.protocols.iter().any(|protocol| table.protocol_names().contains(protocol)) {
+            routing::admit(table, &peer, &addresses);
+        }
+    }
+
+    fn pinged(&mut self, event: ping::Event) {
+        let Some(node) = node_id(&event.peer) else { return };
+        match event.result {
+            Ok(round_trip) => self.peers.pinged(node, event.connection, round_trip),
+            Err(error) => {
+                if self.peers.ping_failed(node, event.connection) {
+                    debug!(peer = %node.short(), %error, "a connection is dead");
+                    self.parts.swarm.close_connection(event.connection);
+                }
+            }
+        }
+    }
+
+    fn gossip_event(&mut self, event: gossipsub::Event, now: Instant) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                let acceptance = self.heartbeat(propagation_source, &message.data, now);
+                let gossip = &mut self.parts.swarm.behaviour_mut().gossip;
+                gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);
+            }
+            gossipsub::Event::Subscribed { peer_id, .. } => {
+                if let Some(sealed) = self.unheard.take() {
+                    self.publish(sealed);
+                }
+                if let Some(node) = node_id(&peer_id) {
+                    self.tell(SwarmEvent::Subscribed(node));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn heartbeat(&mut self, neighbour: PeerId, message: &[u8], now: Instant) -> gossipsub::MessageAcceptance {
+        let counters = &self.parts.counters;
+        match self.judge.judge(neighbour, message, now, unix_ms()) {
+            Verdict::Accept(node, heartbeat) => {
+                Counters::count(&counters.heartbeats_accepted);
+                self.heard(node, *heartbeat, now);
+                gossipsub::MessageAcceptance::Accept
+            }
+            Verdict::Ignore => {
+                Counters::count(&counters.heartbeats_ignored);
+                gossipsub::MessageAcceptance::Ignore
+            }
+            Verdict::Reject { block } => {
+                Counters::count(&counters.heartbeats_rejected);
+                if block && self.parts.swarm.behaviour_mut().blocked.block_peer(neighbour) {
+                    warn!(peer = %neighbour, "blocked: it keeps passing on invalid heartbeats");
+                    Counters::count(&self.parts.counters.peers_blocked);
+                }
+                gossipsub::MessageAcceptance::Reject
+            }
+        }
+    }
+
+    fn heard(&mut self, node: NodeId, heartbeat: p2c2r_protocol::heartbeat::Heartbeat, now: Instant) {
+        if !self.peers.is_connected(&node)
+            && let Some(peer) = peer_id(&node)
+        {
+            self.discovery.heard_of(peer, now);
+        }
+        self.peers.heard(node, heartbeat.clone(), now);
+        self.tell(SwarmEvent::Heartbeat { node, heartbeat });
+    }
+}
+
+/// Addresses from Kademlia or mDNS: any that we could dial. A wrong one costs a dial, and the peer's key is checked.
+fn usable(addresses: impl IntoIterator<Item = Multiaddr>, peer: &PeerId) -> Vec<Multiaddr> {
+    believable(addresses, peer, Scope::Loopback, MAX_ADDRESSES_PER_PEER)
+}

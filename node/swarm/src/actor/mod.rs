@@ -1,0 +1,169 @@
+//! The one task that owns libp2p: it chooses what happens next, and a synchronous function applies it.
+
+mod commands;
+mod events;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures::StreamExt;
+use libp2p::{
+    PeerId, Swarm,
+    swarm::{SwarmEvent as NetworkEvent, dial_opts::DialOpts},
+};
+use p2c2r_protocol::id::NodeId;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+    time::{MissedTickBehavior, sleep},
+};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+pub(crate) use self::commands::Command;
+use crate::{
+    behaviour::{Behaviour, BehaviourEvent},
+    counters::Counters,
+    discovery::{Dial, Discovery},
+    event::SwarmEvent,
+    gossip::HeartbeatJudge,
+    limit::SHUTDOWN_GRACE,
+    peers::PeerTable,
+    seed::Seed,
+};
+
+/// How often the plan is looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What the actor is made of.
+pub(crate) struct Parts {
+    /// Listening already.
+    pub(crate) swarm: Swarm<Behaviour>,
+    /// From the handles.
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// To the node.
+    pub(crate) events: mpsc::Sender<SwarmEvent>,
+    /// Shared with sessions and transfers.
+    pub(crate) counters: Arc<Counters>,
+    /// The tasks of sessions and transfers.
+    pub(crate) pumps: TaskTracker,
+    /// The tasks that accept new ones.
+    pub(crate) acceptors: Vec<AbortHandle>,
+}
+
+/// The owner of the network.
+pub(crate) struct Actor {
+    own: NodeId,
+    parts: Parts,
+    peers: PeerTable,
+    discovery: Discovery,
+    judge: HeartbeatJudge,
+    /// A heartbeat that nobody listened to yet.
+    unheard: Option<Vec<u8>>,
+    waiting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), String>>>>,
+}
+
+impl Actor {
+    /// An actor that knows its ways into the swarm and nothing else.
+    pub(crate) fn new(own: NodeId, parts: Parts, target_peers: usize, seeds: Vec<Seed>) -> Self {
+        let now = Instant::now();
+        let mut discovery = Discovery::new(*parts.swarm.local_peer_id(), target_peers, now);
+        for Seed { peer, addresses } in seeds {
+            discovery.add_seed(peer, addresses, now);
+        }
+        Self {
+            own,
+            parts,
+            peers: PeerTable::default(),
+            discovery,
+            judge: HeartbeatJudge::new(own),
+            unheard: None,
+            waiting: HashMap::new(),
+        }
+    }
+
+    /// Runs until the node shuts the swarm down or lets go of it. `early` are events from before.
+    pub(crate) async fn run(mut self, early: Vec<NetworkEvent<BehaviourEvent>>) {
+        for event in early {
+            self.network_event(event, Instant::now());
+        }
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stopped = loop {
+            tokio::select! {
+                biased;
+                command = self.parts.commands.recv() => match command {
+                    Some(Command::Shutdown(stopped)) => break Some(stopped),
+                    Some(command) => self.command(command, Instant::now()),
+                    None => break None,
+                },
+                _ = tick.tick() => self.tick(Instant::now()),
+                event = self.parts.swarm.select_next_some() => self.network_event(event, Instant::now()),
+            }
+        };
+        self.shut_down().await;
+        if let Some(stopped) = stopped {
+            let _ = stopped.send(());
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.peers.forget_stale(now);
+        for dial in self.discovery.dials(now) {
+            self.dial(dial, now);
+        }
+        if let Some(target) = self.discovery.look(now) {
+            self.parts.swarm.behaviour_mut().kad.get_closest_peers(target);
+        }
+    }
+
+    fn dial(&mut self, Dial { peer, addresses }: Dial, now: Instant) {
+        if let Err(error) = self.parts.swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build()) {
+            debug!(%peer, %error, "not dialled");
+            self.discovery.dial_failed(peer, now);
+        }
+    }
+
+    /// Tells the node; it can always ask for the state itself, so an event too many is dropped.
+    fn tell(&self, event: SwarmEvent) {
+        let _ = self.parts.events.try_send(event);
+    }
+
+    /// Lets sessions say what they have to say, then closes the connections; each within a grace.
+    async fn shut_down(mut self) {
+        for acceptor in &self.parts.acceptors {
+            acceptor.abort();
+        }
+        let Parts { swarm, pumps, .. } = &mut self.parts;
+        pumps.close();
+        let pumps_end = sleep(SHUTDOWN_GRACE);
+        tokio::pin!(pumps_end);
+        loop {
+            tokio::select! {
+                () = pumps.wait() => break,
+                () = &mut pumps_end => break,
+                _ = swarm.select_next_some() => {}
+            }
+        }
+        let connected: Vec<PeerId> = swarm.connected_peers().copied().collect();
+        for peer in connected {
+            let _ = swarm.disconnect_peer_id(peer);
+        }
+        let connections_end = sleep(SHUTDOWN_GRACE);
+        tokio::pin!(connections_end);
+        while swarm.connected_peers().next().is_some() {
+            tokio::select! {
+                () = &mut connections_end => break,
+                _ = swarm.select_next_some() => {}
+            }
+        }
+    }
+}
+
+/// The wall clock, ms since 1970.
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,140 @@
+//! The protocols that the node speaks, and how each is set.
+
+use std::{collections::HashSet, time::Duration};
+
+use libp2p::{
+    StreamProtocol, allow_block_list, connection_limits, gossipsub,
+    gossipsub::{MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter},
+    identify,
+    identity::Keypair,
+    kad, mdns, memory_connection_limits, ping,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+};
+use p2c2r_protocol::limit::MAX_HEARTBEAT_BYTES;
+use tracing::warn;
+
+use crate::{
+    config::SwarmLimits,
+    error::SwarmError,
+    limit::{
+        MAX_CONNECTIONS_PER_PEER, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS, PING_INTERVAL, PING_TIMEOUT,
+    },
+};
+
+/// The Kademlia of this swarm: its own, not the public one.
+const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/p2c2r/kad/1");
+/// What identify says that we speak.
+const PROTOCOL_VERSION: &str = "/p2c2r/1";
+/// A query that has not ended by then will not.
+const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Gossip's own bookkeeping (grafts, prunes, adverts).
+const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(1);
+/// The first one comes soon: until then there is no mesh, and nothing is passed on.
+const GOSSIP_INITIAL_DELAY: Duration = Duration::from_millis(300);
+/// A heartbeat with gossip's envelope around it, and room for adverts.
+const MAX_GOSSIP_BYTES: usize = MAX_HEARTBEAT_BYTES + (12 << 10);
+
+/// Gossip that only ever carries our topic.
+pub(crate) type Gossip = gossipsub::Behaviour<gossipsub::IdentityTransform, WhitelistSubscriptionFilter>;
+
+/// Everything that the node does on a connection.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) memory: memory_connection_limits::Behaviour,
+    pub(crate) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub(crate) ping: ping::Behaviour,
+    pub(crate) identify: identify::Behaviour,
+    pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub(crate) gossip: Gossip,
+    pub(crate) stream: libp2p_stream::Behaviour,
+    pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+impl Behaviour {
+    /// All protocols of a node with this key.
+    pub(crate) fn new(
+        key: &Keypair,
+        limits: SwarmLimits,
+        software: &str,
+        with_mdns: bool,
+    ) -> Result<Self, SwarmError> {
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(connection_limits(limits)),
+            memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY_SHARE),
+            blocked: allow_block_list::Behaviour::default(),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
+            ),
+            identify: identify::Behaviour::new(
+                identify::Config::new(PROTOCOL_VERSION.to_owned(), key.public())
+                    .with_agent_version(software.to_owned())
+                    .with_push_listen_addr_updates(true)
+                    // What is dialled is for discovery to say, which judges addresses first.
+                    .with_cache_size(0),
+            ),
+            kad: kad_behaviour(key),
+            gossip: gossip_behaviour()?,
+            stream: libp2p_stream::Behaviour::new(),
+            mdns: Toggle::from(if with_mdns { mdns_behaviour(key) } else { None }),
+        })
+    }
+}
+
+/// The topic of heartbeats.
+pub(crate) fn heartbeat_topic() -> gossipsub::IdentTopic {
+    gossipsub::IdentTopic::new("p2c2r/heartbeat/1")
+}
+
+fn connection_limits(limits: SwarmLimits) -> connection_limits::ConnectionLimits {
+    connection_limits::ConnectionLimits::default()
+        .with_max_established(Some(limits.max_connections))
+        .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
+        .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
+        .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
+}
+
+/// Every node serves the routing table: whether a node can be reached is judged by those who insert it
+/// ([`crate::routing`]), and a LAN has no public addresses to wait for.
+fn kad_behaviour(key: &Keypair) -> kad::Behaviour<kad::store::MemoryStore> {
+    let own = key.public().to_peer_id();
+    let mut config = kad::Config::new(KAD_PROTOCOL);
+    config
+        .set_query_timeout(KAD_QUERY_TIMEOUT)
+        .disjoint_query_paths(true)
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        // Nobody may store records here: the swarm uses the table only.
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_periodic_bootstrap_interval(None);
+    let mut behaviour = kad::Behaviour::with_config(own, kad::store::MemoryStore::new(own), config);
+    behaviour.set_mode(Some(kad::Mode::Server));
+    behaviour
+}
+
+/// Messages carry no signature of gossip's own: a heartbeat is signed by its node, and named by its content.
+fn gossip_behaviour() -> Result<Gossip, SwarmError> {
+    let topic = heartbeat_topic();
+    let config = gossipsub::ConfigBuilder::default()
+        .heartbeat_interval(GOSSIP_HEARTBEAT)
+        .heartbeat_initial_delay(GOSSIP_INITIAL_DELAY)
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .flood_publish(false)
+        .max_transmit_size(MAX_GOSSIP_BYTES)
+        .message_id_fn(|message| MessageId::from(blake3::hash(&message.data).as_bytes().as_slice()))
+        .build()
+        .map_err(|error| SwarmError::Start(error.to_string()))?;
+    let filter = WhitelistSubscriptionFilter(HashSet::from([topic.hash()]));
+    let mut behaviour =
+        gossipsub::Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+            .map_err(|error| SwarmError::Start(error.to_owned()))?;
+    behaviour.subscribe(&topic).map_err(|error| SwarmError::Start(error.to_string()))?;
+    Ok(behaviour)
+}
+
+/// Multicast may be forbidden (containers, some VPNs); the swarm works without it.
+fn mdns_behaviour(key: &Keypair) -> Option<mdns::tokio::Behaviour> {
+    mdns::tokio::Behaviour::new(mdns::Config::default(), key.public().to_peer_id())
+        .inspect_err(|error| warn!(%error, "no discovery on the local network: multicast does not work"))
+        .ok()
+}

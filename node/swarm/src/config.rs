@@ -1,0 +1,49 @@
+//! What the swarm is started with.
+
+use std::sync::Arc;
+
+use p2c2r_protocol::{sign::SecretKey, ticket::Ticket};
+
+use crate::{blob::BlobStore, limit};
+
+/// What a node brings into the swarm.
+pub struct SwarmConfig {
+    /// The node's identity.
+    pub secret: SecretKey,
+    /// Where to listen: multiaddrs; port 0 lets the system choose.
+    pub listen: Vec<String>,
+    /// Ways into the swarm; none for its first node, or on a LAN with mDNS.
+    pub join: Vec<Ticket>,
+    /// Whether to find and be found on the local network by multicast.
+    pub mdns: bool,
+    /// The packages that this node serves.
+    pub blobs: Arc<dyn BlobStore>,
+    /// How much others may cost it.
+    pub limits: SwarmLimits,
+    /// Name and version of the program, told to peers.
+    pub software: String,
+}
+
+/// The limits that an owner may want to change; the others are constants of the crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SwarmLimits {
+    /// Connections, in and out together.
+    pub max_connections: u32,
+    /// Peers that the node connects to by itself.
+    pub target_peers: usize,
+    /// Incoming work sessions at once.
+    pub max_incoming_sessions: usize,
+    /// Blob streams served at once.
+    pub max_blob_streams: usize,
+}
+
+impl Default for SwarmLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: limit::MAX_CONNECTIONS,
+            target_peers: limit::TARGET_PEERS,
+            max_incoming_sessions: limit::MAX_INCOMING_SESSIONS,
+            max_blob_streams: limit::MAX_BLOB_STREAMS,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Whom to dial, and when to look for more: the plan, without the network.
+//!
+//! Names come from tickets, mDNS, Kademlia and from peers themselves; they are candidates, never trusted. The node
+//! keeps itself connected to a target number of peers (a small swarm becomes a full mesh), tries tickets again for
+//! ever while it is alone, and asks Kademlia often until nothing new comes up, then rarely.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
+
+use libp2p::{Multiaddr, PeerId};
+
+use crate::{
+    address::preferred,
+    limit::{MAX_ADDRESSES_PER_PEER, MAX_DIAL_ATTEMPTS, MAX_DIALS_PER_TICK, MAX_KNOWN_PEERS},
+};
+
+/// Wait before the second dial; doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// Longest wait for a way in while the node is alone.
+const MAX_RETRY_ALONE: Duration = Duration::from_secs(30);
+/// Longest wait otherwise.
+const MAX_RETRY: Duration = Duration::from_mins(5);
+/// The peer with the larger id lets the other one dial first: two at once would leave two connections.
+const YIELD: Duration = Duration::from_secs(2);
+/// Between looks while they bring something new.
+const EAGER_LOOK: Duration = Duration::from_secs(5);
+/// Between looks in a swarm that is known.
+const LAZY_LOOK: Duration = Duration::from_mins(2);
+/// Looks without anything new after which the swarm counts as known.
+const QUIET_LOOKS: u32 = 3;
+
+/// A peer to dial and its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dial {
+    /// Whom.
+    pub(crate) peer: PeerId,
+    /// Where.
+    pub(crate) addresses: Vec<Multiaddr>,
+}
+
+/// The plan of one node.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    own: PeerId,
+    target_peers: usize,
+    candidates: BTreeMap<PeerId, Candidate>,
+    connected: BTreeSet<PeerId>,
+    next_look: Instant,
+    quiet_looks: u32,
+    news: bool,
+    /// A peer that was heard of without an address: asked for at the next look.
+    wanted: Option<PeerId>,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    addresses: Vec<Multiaddr>,
+    /// Named by a ticket: never forgotten.
+    seed: bool,
+    attempts: u32,
+    next_dial: Instant,
+}
+
+impl Discovery {
+    /// A plan that knows nobody.
+    pub(crate) fn new(own: PeerId, target_peers: usize, now: Instant) -> Self {
+        Self {
+            own,
+            target_peers,
+            candidates: BTreeMap::new(),
+            connected: BTreeSet::new(),
+            next_look: now,
+            quiet_looks: 0,
+            news: false,
+            wanted: None,
+        }
+    }
+
+    /// Adds a way into the swarm, to be tried at once.
+    pub(crate) fn add_seed(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        if peer == self.own {
+            return;
+        }
+        self.learn(peer, addresses, now);
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            candidate.seed = true;
+            candidate.attempts = 0;
+            candidate.next_dial = now;
+        }
+    }
+
+    /// Notes a peer and where it may be found.
+    pub(crate) fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        if peer == self.own || addresses.is_empty() {
+            return;
+        }
+        if !self.candidates.contains_key(&peer) {
+            if self.candidates.len() >= MAX_KNOWN_PEERS {
+                return;
+            }
+            self.news = true;
+        }
+        let first_dial = if self.own < peer { now } else { now + YIELD };
+        let candidate = self.candidates.entry(peer).or_insert_with(|| Candidate {
+            addresses: Vec::new(),
+            seed: false,
+            attempts: 0,
+            next_dial: first_dial,
+        });
+        for address in addresses {
+            if !candidate.addresses.contains(&address) {
+                candidate.addresses.insert(0, address);
+            }
+        }
+        candidate.addresses.truncate(MAX_ADDRESSES_PER_PEER);
+    }
+
+    /// Notes a peer that was heard of, but not where it is.
+    pub(crate) fn heard_of(&mut self, peer: PeerId, now: Instant) {
+        if peer != self.own && !self.candidates.contains_key(&peer) && self.wanted.is_none() {
+            self.wanted = Some(peer);
+            self.next_look = self.next_look.min(now + FIRST_RETRY);
+        }
+    }
+
+    /// Where a peer may be found.
+    pub(crate) fn addresses(&self, peer: &PeerId) -> &[Multiaddr] {
+        self.candidates.get(peer).map_or(&[], |candidate| &candidate.addresses)
+    }
+
+    /// Notes that a connection to the peer is up. A new neighbour may know others.
+    pub(crate) fn connected(&mut self, peer: PeerId, now: Instant) {
+        self.connected.insert(peer);
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            candidate.attempts = 0;
+        }
+        self.look_soon(now);
+    }
+
+    /// Notes that the last connection to the peer is gone.
+    pub(crate) fn disconnected(&mut self, peer: PeerId, now: Instant) {
+        self.connected.remove(&peer);
+        let wait = if self.own < peer { FIRST_RETRY } else { YIELD };
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            candidate.next_dial = now + wait;
+        }
+        self.look_soon(now);
+    }
+
+    /// Notes a dial that failed.
+    pub(crate) fn dial_failed(&mut self, peer: PeerId, now: Instant) {
+        if self.connected.contains(&peer) {
+            return;
+        }
+        let Some(candidate) = self.candidates.get_mut(&peer) else { return };
+        let limit = if self.connected.is_empty() { MAX_RETRY_ALONE } else { MAX_RETRY };
+        let wait = FIRST_RETRY.saturating_mul(1 << candidate.attempts.saturating_sub(1).min(16)).min(limit);
+        candidate.next_dial = now + jittered(wait, (self.own, peer, candidate.attempts));
+        if !candidate.seed && candidate.attempts >= MAX_DIAL_ATTEMPTS {
+            self.candidates.remove(&peer);
+        }
+    }
+
+    /// Whom to dial now. A first attempt goes to the addresses that are likely best, later ones go to all.
+    pub(crate) fn dials(&mut self, now: Instant) -> Vec<Dial> {
+        let room = self.target_peers.saturating_sub(self.connected.len());
+        // A ticket's node is worth a dial beyond the target: it may be the bridge to the rest of a split swarm.
+        let mut due: Vec<(&PeerId, &mut Candidate)> = self
+            .candidates
+            .iter_mut()
+            .filter(|(peer, candidate)| !self.connected.contains(*peer) && candidate.next_dial <= now)
+            .filter(|(_, candidate)| room > 0 || candidate.seed)
+            .collect();
+        due.sort_by_key(|(_, candidate)| candidate.next_dial);
+        due.into_iter().take(MAX_DIALS_PER_TICK).map(|(peer, candidate)| candidate.dial(*peer, now)).collect()
+    }
+
+    /// What to ask Kademlia for now, if anything: mostly ourselves, for our neighbourhood holds a small swarm whole.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<PeerId> {
+        if now < self.next_look || self.connected.is_empty() {
+            return None;
+        }
+        self.quiet_looks = if std::mem::take(&mut self.news) { 0 } else { self.quiet_looks + 1 };
+        self.next_look = now + if self.quiet_looks < QUIET_LOOKS { EAGER_LOOK } else { LAZY_LOOK };
+        Some(self.wanted.take().unwrap_or(self.own))
+    }
+
+    fn look_soon(&mut self, now: Instant) {
+        self.quiet_looks = 0;
+        self.next_look = self.next_look.min(now + FIRST_RETRY);
+    }
+}
+
+impl Candidate {
+    fn dial(&mut self, peer: PeerId, now: Instant) -> Dial {
+        let addresses = if self.attempts == 0 { preferred(&self.addresses) } else { self.addresses.clone() };
+        self.attempts = self.attempts.saturating_add(1);
+        // Until the outcome is known; should it never be told, the peer is tried again.
+        self.next_dial = now + MAX_RETRY_ALONE;
+        Dial { peer, addresses }
+    }
+}
+
+/// Between half of the wait and all of it. The nodes of a swarm differ in `salt`, so they do not dial in step; that
+/// is all that is asked of it, and it keeps the plan reproducible.
+fn jittered(wait: Duration, salt: impl Hash) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    salt.hash(&mut hasher);
+    let share = (hasher.finish() % 1024) as f64 / 1024.0;
+    wait.mul_f64(0.5 + share / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Multiaddr {
+        format!("/ip4/192.0.2.1/tcp/{port}").parse().unwrap()
+    }
+
+    fn plan(target_peers: usize) -> (Discovery, Instant) {
+        let now = Instant::now();
+        (Discovery::new(PeerId::random(), target_peers, now), now)
+    }
+
+    #[test]
+    fn a_seed_is_dialled_at_once_and_for_ever_with_growing_waits() {
+        let (mut plan, mut now) = plan(16);
+        let seed = PeerId::random();
+        plan.add_seed(seed, vec![address(1)], now);
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            assert_eq!(plan.dials(now).len(), 1);
+            plan.dial_failed(seed, now);
+            let next = plan.candidates[&seed].next_dial;
+            waits.push(next - now);
+            now = next;
+        }
+        assert!(waits[0] <= FIRST_RETRY && waits[3] > FIRST_RETRY);
+        assert!(waits.iter().all(|wait| *wait <= MAX_RETRY_ALONE), "{waits:?}");
+    }
+
+    #[test]
+    fn a_small_swarm_is_meshed_and_a_large_one_is_not() {
+        let (mut plan, now) = plan(4);
+        for port in 1..=10 {
+            plan.learn(PeerId::random(), vec![address(port)], now);
+        }
+        let later = now + YIELD;
+        for _ in 0..4 {
+            let dial = plan.dials(later).first().cloned().unwrap();
+            plan.connected(dial.peer, later);
+        }
+        assert_eq!(plan.dials(later + MAX_RETRY), []);
+        let lost = *plan.connected.first().unwrap();
+        plan.disconnected(lost, later);
+        assert!(!plan.dials(later + MAX_RETRY).is_empty());
+    }
+
+    #[test]
+    fn one_of_two_yields() {
+        let now = Instant::now();
+        let (a, b) = (PeerId::random(), PeerId::random());
+        let dials_at_once = |own, other| {
+            let mut plan = Discovery::new(own, 16, now);
+            plan.learn(other, vec![address(1)], now);
+            !plan.dials(now).is_empty()
+        };
+        assert_ne!(dials_at_once(a, b), dials_at_once(b, a));
+    }
+
+    #[test]
+    fn b21_what_peers_name_is_bounded_and_forgotten() {
+        let (mut plan, mut now) = plan(16);
+        for port in 0..=MAX_KNOWN_PEERS as u16 {
+            plan.learn(PeerId::random(), vec![address(port)], now);
+        }
+        assert_eq!(plan.candidates.len(), MAX_KNOWN_PEERS);
+        let peer = *plan.candidates.keys().next().unwrap();
+        for port in 0..20 {
+            plan.learn(peer, vec![address(port)], now);
+        }
+        assert_eq!(plan.addresses(&peer).len(), MAX_ADDRESSES_PER_PEER);
+        plan.candidates.retain(|candidate, _| *candidate == peer);
+        now += YIELD;
+        for _ in 0..MAX_DIAL_ATTEMPTS {
+            assert_eq!(plan.dials(now).len(), 1);
+            plan.dial_failed(peer, now);
+            now += MAX_RETRY;
+        }
+        assert_eq!(plan.addresses(&peer).len(), 0, "nobody answers there");
+    }
+
+    #[test]
+    fn looking_calms_down_and_wakes_up() {
+        let (mut plan, mut now) = plan(16);
+        assert_eq!(plan.look(now), None, "nobody to ask");
+        let peer = PeerId::random();
+        plan.learn(peer, vec![address(1)], now);
+        plan.connected(peer, now);
+        now += FIRST_RETRY;
+        let mut looks = Vec::new();
+        for _ in 0..QUIET_LOOKS + 2 {
+            assert_eq!(plan.look(now), Some(plan.own));
+            looks.push(plan.next_look - now);
+            now = plan.next_look;
+        }
+        assert_eq!((looks[0], *looks.last().unwrap()), (EAGER_LOOK, LAZY_LOOK));
+        let stranger = PeerId::random();
+        assert!(plan.look(now).is_some());
+        plan.heard_of(stranger, now);
+        assert_eq!(plan.look(now + FIRST_RETRY), Some(stranger));
+    }
+}

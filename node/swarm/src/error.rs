@@ -1,0 +1,90 @@
+//! What can go wrong in the swarm.
+
+use p2c2r_protocol::{blob, frame::FrameError, id::NodeId};
+
+/// Why the swarm, or something asked of it, failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwarmError {
+    /// A listen address that is no multiaddr, or one of a transport that this program does not have.
+    #[error(
+        "`{0}` is no listen address (expected something like /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/udp/4001/quic-v1)"
+    )]
+    ListenAddress(String),
+    /// Somebody else listens there.
+    #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port")]
+    PortInUse(String),
+    /// The system does not let us listen there.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// No address to listen on, or none that works.
+    #[error("the swarm listens nowhere: give at least one address that exists on this machine")]
+    NoListener,
+    /// A ticket whose addresses or node id cannot be used.
+    #[error("the ticket of {0} names no address that this program can dial")]
+    Ticket(NodeId),
+    /// A part of the network stack did not start.
+    #[error("the network stack did not start: {0}")]
+    Start(String),
+    /// The peer cannot be reached.
+    #[error("cannot reach {peer}: {reason}")]
+    Unreachable {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// The swarm has been shut down.
+    #[error("the swarm has been shut down")]
+    Closed,
+}
+
+/// Why a package could not be fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// No stream to the peer.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
+    /// The stream broke.
+    #[error("the transfer broke off: {0}")]
+    Io(#[from] std::io::Error),
+    /// Nothing came, or nothing was taken, for too long.
+    #[error("the transfer stalled")]
+    Stalled,
+    /// The peer sent something that is no message.
+    #[error("the peer broke the protocol: {0}")]
+    Frame(#[from] FrameError),
+    /// The peer sent a message that does not answer the question.
+    #[error("the peer answered something that was not asked")]
+    Unexpected,
+    /// The peer does not have the package.
+    #[error("the peer does not have this package")]
+    NotHere,
+    /// The peer serves too many others.
+    #[error("the peer is busy serving others; try again later")]
+    Busy,
+    /// The bytes are not the package's.
+    #[error("the peer sent wrong bytes: {0}")]
+    Corrupt(#[from] blob::BlobError),
+    /// The package is not as large as it was said to be.
+    #[error("the package is {found_bytes} bytes, not the {expected_bytes} that were announced")]
+    Size {
+        /// What the peer says.
+        found_bytes: u64,
+        /// What was announced.
+        expected_bytes: u64,
+    },
+}
+
+impl BlobError {
+    /// Whether another stream to the same peer may help.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Stalled | Self::Swarm(_))
+    }
+}

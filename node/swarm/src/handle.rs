@@ -1,0 +1,151 @@
+//! What the rest of the node holds of the swarm.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use libp2p::StreamProtocol;
+use libp2p_stream::{Control, OpenStreamError};
+use p2c2r_protocol::{
+    blob::ChunkManifest,
+    id::{NodeId, SceneHash},
+    ticket::Ticket,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    actor::Command,
+    blob,
+    counters::{Counters, SwarmCounters},
+    error::{BlobError, SwarmError},
+    identity::peer_id,
+    limit::{OPEN_TIMEOUT, SHUTDOWN_GRACE},
+    peers::PeerStatus,
+    seed::Seed,
+    session::{self, CoordinatorLink},
+    wire::tokio_stream,
+};
+
+/// A node's swarm. Clones share it; it lives until the last one is dropped or [`SwarmHandle::shutdown`] is called.
+#[derive(Clone)]
+pub struct SwarmHandle {
+    node: NodeId,
+    commands: mpsc::Sender<Command>,
+    control: Control,
+    counters: Arc<Counters>,
+    pumps: TaskTracker,
+}
+
+impl SwarmHandle {
+    pub(crate) fn new(
+        node: NodeId,
+        commands: mpsc::Sender<Command>,
+        control: Control,
+        counters: Arc<Counters>,
+        pumps: TaskTracker,
+    ) -> Self {
+        Self { node, commands, control, counters, pumps }
+    }
+
+    /// The node's own id.
+    pub fn node_id(&self) -> NodeId {
+        self.node
+    }
+
+    /// A ticket that leads to this node: addresses of its interfaces, the loopback ones only if there are no others.
+    pub async fn ticket(&self) -> Result<Ticket, SwarmError> {
+        self.ask(Command::Ticket).await?
+    }
+
+    /// Where the node listens (multiaddrs); empty after the shutdown.
+    pub async fn listen_addresses(&self) -> Vec<String> {
+        self.ask(Command::ListenAddresses).await.unwrap_or_default()
+    }
+
+    /// Every peer that is connected or was heard lately; empty after the shutdown.
+    pub async fn peers(&self) -> Vec<PeerStatus> {
+        self.ask(Command::Peers).await.unwrap_or_default()
+    }
+
+    /// Gossips a heartbeat sealed by [`p2c2r_protocol::heartbeat::seal`]. While nobody listens it is kept, and sent
+    /// to the first who does.
+    pub async fn publish_heartbeat(&self, sealed: Vec<u8>) {
+        // After the shutdown nobody listens.
+        let _ = self.commands.send(Command::Publish(sealed)).await;
+    }
+
+    /// Joins the swarm that the ticket leads to: dials now, and again for as long as it takes.
+    pub async fn join(&self, ticket: &Ticket) -> Result<(), SwarmError> {
+        let seed = Seed::of(ticket)?;
+        self.commands.send(Command::Join(seed)).await.map_err(|_| SwarmError::Closed)
+    }
+
+    /// Opens a work session to a contributor, dialling it if need be. A session that is open to it already ends.
+    pub async fn open_session(&self, peer: NodeId) -> Result<CoordinatorLink, SwarmError> {
+        let stream = self.open_stream(peer, session::PROTOCOL).await?;
+        Counters::count(&self.counters.sessions_opened);
+        Ok(session::spawn_coordinator(stream, peer, &self.pumps))
+    }
+
+    /// Fetches a package from a peer, every chunk checked against its name. `progress` hears the bytes that are there.
+    pub async fn fetch_blob(
+        &self,
+        peer: NodeId,
+        scene: SceneHash,
+        size_bytes: u64,
+        progress: impl Fn(u64) + Send,
+    ) -> Result<(Bytes, ChunkManifest), BlobError> {
+        let open = || async { Ok(self.open_stream(peer, blob::PROTOCOL).await?) };
+        let fetched = blob::fetch(open, scene, size_bytes, progress).await?;
+        Counters::add(&self.counters.blob_bytes_received, fetched.0.len() as u64);
+        Ok(fetched)
+    }
+
+    /// What the swarm has counted since its start.
+    pub fn counters(&self) -> SwarmCounters {
+        self.counters.snapshot()
+    }
+
+    /// Closes sessions and connections, and stops. Everything that is asked afterwards fails.
+    pub async fn shutdown(&self) {
+        let stopped = self.ask(Command::Shutdown);
+        // The actor gives sessions and connections a grace each.
+        let _ = timeout(SHUTDOWN_GRACE * 3, stopped).await;
+    }
+
+    pub(crate) async fn open_stream(
+        &self,
+        peer: NodeId,
+        protocol: StreamProtocol,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + use<>, SwarmError> {
+        let unreachable = |reason: String| SwarmError::Unreachable { peer, reason };
+        let Some(peer_id) = peer_id(&peer) else {
+            return Err(unreachable("its id is no public key".to_owned()));
+        };
+        let connected = timeout(OPEN_TIMEOUT, self.ask(|reply| Command::Connect { peer: peer_id, reply }));
+        connected.await.map_err(|_| unreachable(no_answer(OPEN_TIMEOUT)))??.map_err(unreachable)?;
+        let mut control = self.control.clone();
+        match timeout(OPEN_TIMEOUT, control.open_stream(peer_id, protocol)).await {
+            Ok(Ok(stream)) => Ok(tokio_stream(stream)),
+            Ok(Err(OpenStreamError::UnsupportedProtocol(protocol))) => {
+                Err(unreachable(format!("it does not speak {protocol}")))
+            }
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
+            Err(_) => Err(unreachable(no_answer(OPEN_TIMEOUT))),
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, SwarmError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| SwarmError::Closed)?;
+        answer.await.map_err(|_| SwarmError::Closed)
+    }
+}
+
+fn no_answer(waited: Duration) -> String {
+    format!("no answer within {} s", waited.as_secs())
+}

@@ -1,0 +1,92 @@
+//! Every limit of the swarm: what peers may cost this node in connections, memory, streams and time.
+
+use std::time::Duration;
+
+use p2c2r_protocol::limit::MAX_CREDIT;
+
+/// Connections, in and out together.
+pub const MAX_CONNECTIONS: u32 = 256;
+/// Connections to one peer. A simultaneous dial over two transports can leave four.
+pub const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+/// Connections in the making, for each direction.
+pub const MAX_PENDING_CONNECTIONS: u32 = 64;
+/// Share of the machine's memory beyond which no new connection is accepted.
+pub const MAX_MEMORY_SHARE: f64 = 0.9;
+/// An idle connection is closed after this long.
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
+/// A QUIC connection without any packet is dead after this long, ms: the transport pings more often than that.
+pub const QUIC_IDLE_TIMEOUT_MS: u32 = 6_000;
+/// Interval of QUIC's own sign of life.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Interval of pings, which measure the round trip and find dead connections.
+pub const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// A ping unanswered for this long has failed.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(6);
+/// Failed pings in a row after which a connection is closed.
+pub const MAX_PING_FAILURES: u32 = 2;
+
+/// Peers that the node connects to by itself; a swarm up to this size is fully meshed.
+pub const TARGET_PEERS: usize = 16;
+/// Peers that are remembered: connected, heard of, or to be dialled.
+pub const MAX_KNOWN_PEERS: usize = 1024;
+/// Addresses kept of one peer.
+pub const MAX_ADDRESSES_PER_PEER: usize = 10;
+/// Peers of one public subnet (/24 or /48) in the Kademlia table: an attacker has many ports, not many networks.
+pub const MAX_PEERS_PER_SUBNET: usize = 8;
+/// Peers of one private or loopback subnet in the Kademlia table.
+pub const MAX_PEERS_PER_LOCAL_SUBNET: usize = 512;
+/// New dials in one tick.
+pub const MAX_DIALS_PER_TICK: usize = 4;
+/// Attempts after which a peer that is no way into the swarm is forgotten.
+pub const MAX_DIAL_ATTEMPTS: u32 = 6;
+
+/// Heartbeats that one neighbour may pass on in [`HEARTBEAT_WINDOW`]; further ones are dropped unread.
+pub const MAX_HEARTBEATS_PER_NEIGHBOUR: u32 = 512;
+/// The window of [`MAX_HEARTBEATS_PER_NEIGHBOUR`].
+pub const HEARTBEAT_WINDOW: Duration = Duration::from_secs(2);
+/// One sender's heartbeats closer together than this are not passed on.
+pub const MIN_HEARTBEAT_GAP: Duration = Duration::from_millis(100);
+/// Invalid heartbeats after which the neighbour that passed them on is blocked.
+pub const MAX_INVALID_HEARTBEATS: u32 = 8;
+
+/// Commands waiting for the actor.
+pub const COMMAND_QUEUE: usize = 256;
+/// Events waiting for the node.
+pub const EVENT_QUEUE: usize = 256;
+/// Callers that may wait for a connection to one peer.
+pub const MAX_CONNECT_WAITERS: usize = 64;
+
+/// Messages waiting in one direction of a work session: more than a full credit of offers with their answers.
+pub const SESSION_QUEUE: usize = 1024;
+/// Incoming work sessions at once.
+pub const MAX_INCOMING_SESSIONS: usize = 64;
+/// Cancellations that may wait for their answer on one session.
+pub const MAX_UNANSWERED_CANCELS: usize = MAX_CREDIT as usize;
+/// Results that are cut into pieces side by side; further ones wait in the queue before.
+pub const MAX_INTERLEAVED_RESULTS: usize = 64;
+/// Bytes that are written to a stream at once: a cancellation cannot take these back.
+pub const WRITE_BATCH_BYTES: usize = 128 << 10;
+/// Room made for each read from a stream, bytes.
+pub const READ_BYTES: usize = 64 << 10;
+/// Opening a stream takes at most this long.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first message of a session comes within this.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a closed session may still read what is on its way.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Blob streams served at once, refusals included.
+pub const MAX_BLOB_STREAMS: usize = 64;
+/// Blob streams served at once to one peer.
+pub const MAX_BLOB_STREAMS_PER_PEER: usize = 4;
+/// A read or write on a blob stream that moves nothing for this long has failed.
+pub const BLOB_STALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes reserved for a package before its first chunk has come.
+pub const BLOB_FIRST_RESERVE_BYTES: u64 = 16 << 20;
+/// Streams tried for one package.
+pub const MAX_BLOB_ATTEMPTS: u32 = 2;
+
+/// Listeners are up within this, or starting fails.
+pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long shutting down waits for open sessions and connections.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,305 @@
+//! The coordinator's book of a session: which results are due, and how much of each has come.
+//!
+//! No stream and no channel: messages in, events out.
+
+use std::collections::HashMap;
+
+use bytes::{Bytes, BytesMut};
+use p2c2r_protocol::{
+    frame::Frame,
+    id::TaskId,
+    task::{ContributorMessage, CoordinatorMessage, Load},
+};
+
+use super::{ContributorEvent, TileResult};
+use crate::limit::MAX_UNANSWERED_CANCELS;
+
+/// How a contributor broke the session's rules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Violation {
+    #[error("a result for task {} that is not out", .0.0)]
+    Unsolicited(TaskId),
+    #[error("a second result for task {}", .0.0)]
+    Repeated(TaskId),
+    #[error("a result of {found_bytes} bytes for task {}, which asked for {expected_bytes}", task.0)]
+    Size { task: TaskId, found_bytes: u64, expected_bytes: u64 },
+    #[error("a piece of task {} that is not out, or before its result", .0.0)]
+    StrayPiece(TaskId),
+    #[error("a piece of task {} at byte {found} instead of {expected}", task.0)]
+    Order { task: TaskId, found: u64, expected: u64 },
+    #[error("a piece of task {} that is empty or goes beyond its result", .0.0)]
+    PieceLength(TaskId),
+    #[error("more than {MAX_UNANSWERED_CANCELS} cancellations are unanswered")]
+    UnansweredCancels,
+}
+
+/// The results that a contributor owes.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    due: HashMap<TaskId, Due>,
+    cancelled: usize,
+}
+
+#[derive(Debug)]
+struct Due {
+    expected_bytes: u64,
+    received_bytes: u64,
+    /// The contributor may have finished before our cancellation arrived: what still comes is checked and dropped.
+    cancelled: bool,
+    header: Option<ResultHeader>,
+    payload: Payload,
+}
+
+#[derive(Debug)]
+struct ResultHeader {
+    statement: Vec<u8>,
+    signature: Vec<u8>,
+    load: Load,
+}
+
+#[derive(Debug)]
+enum Payload {
+    /// Nothing yet, or nothing kept.
+    Empty,
+    /// It came in one piece: the very bytes that were read.
+    Whole(Bytes),
+    Pieces(BytesMut),
+}
+
+impl Assembly {
+    /// Notes what goes out.
+    pub(super) fn sent(&mut self, message: &CoordinatorMessage) {
+        match message {
+            CoordinatorMessage::Offer { task, request } => {
+                let due = Due {
+                    expected_bytes: request.payload_bytes(),
+                    received_bytes: 0,
+                    cancelled: false,
+                    header: None,
+                    payload: Payload::Empty,
+                };
+                self.due.insert(*task, due);
+            }
+            CoordinatorMessage::Cancel { task } => {
+                if let Some(due) = self.due.get_mut(task).filter(|due| !due.cancelled) {
+                    due.cancelled = true;
+                    due.payload = Payload::Empty;
+                    self.cancelled += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what comes in; gives back what the node is to see.
+    pub(super) fn received(
+        &mut self,
+        frame: Frame<ContributorMessage>,
+    ) -> Result<Option<ContributorEvent>, Violation> {
+        if self.cancelled > MAX_UNANSWERED_CANCELS {
+            return Err(Violation::UnansweredCancels);
+        }
+        match frame.header {
+            ContributorMessage::Result { task, statement, signature, payload_bytes, load } => {
+                self.result(task, u64::from(payload_bytes), ResultHeader { statement, signature, load })?;
+                Ok(None)
+            }
+            ContributorMessage::Piece { task, offset } => self.piece(task, u64::from(offset), frame.payload),
+            message => {
+                self.settle(&message);
+                Ok(Some(ContributorEvent::Message(message)))
+            }
+        }
+    }
+
+    /// A task that is turned down, or whose cancellation is answered, owes nothing any more.
+    fn settle(&mut self, message: &ContributorMessage) {
+        match message {
+            ContributorMessage::Rejected { task, .. } => self.forget(*task),
+            ContributorMessage::Cancelled { task, .. }
+                if self.due.get(task).is_some_and(|due| due.cancelled) =>
+            {
+                self.forget(*task);
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, task: TaskId) {
+        if self.due.remove(&task).is_some_and(|due| due.cancelled) {
+            self.cancelled -= 1;
+        }
+    }
+
+    fn result(&mut self, task: TaskId, found_bytes: u64, header: ResultHeader) -> Result<(), Violation> {
+        let due = self.due.get_mut(&task).ok_or(Violation::Unsolicited(task))?;
+        if due.header.is_some() {
+            return Err(Violation::Repeated(task));
+        }
+        if found_bytes != due.expected_bytes {
+            return Err(Violation::Size { task, found_bytes, expected_bytes: due.expected_bytes });
+        }
+        due.header = Some(header);
+        Ok(())
+    }
+
+    fn piece(
+        &mut self,
+        task: TaskId,
+        offset: u64,
+        bytes: Bytes,
+    ) -> Result<Option<ContributorEvent>, Violation> {
+        let due = self.due.get_mut(&task).filter(|due| due.header.is_some());
+        let due = due.ok_or(Violation::StrayPiece(task))?;
+        due.take(task, offset, bytes)?;
+        if due.received_bytes < due.expected_bytes {
+            return Ok(None);
+        }
+        let finished = self.due.remove(&task).ok_or(Violation::StrayPiece(task))?;
+        if finished.cancelled {
+            self.cancelled -= 1;
+        }
+        Ok(finished.into_event(task))
+    }
+}
+
+impl Due {
+    fn take(&mut self, task: TaskId, offset: u64, bytes: Bytes) -> Result<(), Violation> {
+        if offset != self.received_bytes {
+            return Err(Violation::Order { task, found: offset, expected: self.received_bytes });
+        }
+        let received_bytes = self.received_bytes + bytes.len() as u64;
+        if bytes.is_empty() || received_bytes > self.expected_bytes {
+            return Err(Violation::PieceLength(task));
+        }
+        self.received_bytes = received_bytes;
+        if !self.cancelled {
+            self.keep(bytes);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: Bytes) {
+        match &mut self.payload {
+            Payload::Pieces(pieces) => pieces.extend_from_slice(&bytes),
+            _ if bytes.len() as u64 == self.expected_bytes => self.payload = Payload::Whole(bytes),
+            _ => {
+                // The size is our own request's, not one that the peer claims.
+                let mut pieces = BytesMut::with_capacity(self.expected_bytes as usize);
+                pieces.extend_from_slice(&bytes);
+                self.payload = Payload::Pieces(pieces);
+            }
+        }
+    }
+
+    fn into_event(self, task: TaskId) -> Option<ContributorEvent> {
+        let payload = match self.payload {
+            Payload::Empty => return None,
+            Payload::Whole(bytes) => bytes,
+            Payload::Pieces(pieces) => pieces.freeze(),
+        };
+        let ResultHeader { statement, signature, load } = self.header?;
+        Some(ContributorEvent::Result(TileResult { task, statement, signature, payload, load }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::task::CancelledState;
+
+    use super::{super::tests::offer, *};
+
+    const TASK: TaskId = TaskId(1);
+
+    /// A book with a 4x4 tile out: 192 bytes.
+    fn book() -> Assembly {
+        let mut book = Assembly::default();
+        book.sent(&offer(TASK, 4, 4));
+        book
+    }
+
+    fn header(task: TaskId, payload_bytes: u32) -> Frame<ContributorMessage> {
+        let header = ContributorMessage::Result {
+            task,
+            statement: vec![1],
+            signature: vec![2; 64],
+            payload_bytes,
+            load: Load::default(),
+        };
+        Frame { header, payload: Bytes::new() }
+    }
+
+    fn piece(task: TaskId, offset: u32, length: usize) -> Frame<ContributorMessage> {
+        Frame { header: ContributorMessage::Piece { task, offset }, payload: vec![7; length].into() }
+    }
+
+    #[test]
+    fn pieces_in_order_make_a_result() {
+        let mut book = book();
+        assert_eq!(book.received(header(TASK, 192)), Ok(None));
+        assert_eq!(book.received(piece(TASK, 0, 100)), Ok(None));
+        let Ok(Some(ContributorEvent::Result(result))) = book.received(piece(TASK, 100, 92)) else {
+            panic!("no result")
+        };
+        assert_eq!((result.payload.len(), result.task), (192, TASK));
+        assert_eq!(book.received(header(TASK, 192)), Err(Violation::Unsolicited(TASK)), "only once");
+    }
+
+    #[test]
+    fn one_piece_is_handed_on_without_a_copy() {
+        let mut book = book();
+        book.received(header(TASK, 192)).unwrap();
+        let frame = piece(TASK, 0, 192);
+        let bytes = frame.payload.clone();
+        let Ok(Some(ContributorEvent::Result(result))) = book.received(frame) else { panic!("no result") };
+        assert_eq!(result.payload.as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn broken_rules_are_named() {
+        let other = TaskId(2);
+        assert_eq!(book().received(header(other, 192)), Err(Violation::Unsolicited(other)));
+        assert!(matches!(book().received(header(TASK, 191)), Err(Violation::Size { .. })));
+        assert_eq!(book().received(piece(TASK, 0, 10)), Err(Violation::StrayPiece(TASK)));
+        let after_header = |frame| {
+            let mut book = book();
+            book.received(header(TASK, 192)).unwrap();
+            book.received(frame)
+        };
+        assert_eq!(after_header(header(TASK, 192)), Err(Violation::Repeated(TASK)));
+        assert_eq!(after_header(piece(TASK, 0, 0)), Err(Violation::PieceLength(TASK)));
+        assert_eq!(after_header(piece(TASK, 0, 193)), Err(Violation::PieceLength(TASK)));
+        assert!(matches!(after_header(piece(TASK, 1, 10)), Err(Violation::Order { .. })));
+    }
+
+    #[test]
+    fn result_that_crosses_its_cancellation_is_dropped_in_silence() {
+        let mut book = book();
+        book.received(header(TASK, 192)).unwrap();
+        book.received(piece(TASK, 0, 100)).unwrap();
+        book.sent(&CoordinatorMessage::Cancel { task: TASK });
+        assert_eq!(book.received(piece(TASK, 100, 92)), Ok(None));
+        assert_eq!((book.due.len(), book.cancelled), (0, 0));
+    }
+
+    #[test]
+    fn an_answered_cancellation_ends_the_tolerance() {
+        let mut book = book();
+        book.sent(&CoordinatorMessage::Cancel { task: TASK });
+        let answer = ContributorMessage::Cancelled { task: TASK, state: CancelledState::Running };
+        let passed = book.received(Frame { header: answer.clone(), payload: Bytes::new() });
+        assert_eq!(passed, Ok(Some(ContributorEvent::Message(answer))));
+        assert_eq!(book.received(header(TASK, 192)), Err(Violation::Unsolicited(TASK)));
+    }
+
+    #[test]
+    fn unanswered_cancellations_are_bounded() {
+        let mut book = Assembly::default();
+        for task in 0..=MAX_UNANSWERED_CANCELS as u64 {
+            book.sent(&offer(TaskId(task), 1, 1));
+            book.sent(&CoordinatorMessage::Cancel { task: TaskId(task) });
+        }
+        let goodbye = Frame { header: ContributorMessage::Goodbye, payload: Bytes::new() };
+        assert_eq!(book.received(goodbye), Err(Violation::UnansweredCancels));
+    }
+}

@@ -1,0 +1,204 @@
+//! The contributor's order of sending: short messages first, results in pieces, side by side.
+//!
+//! No stream and no channel: events in, frames out.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::{Buf, Bytes, BytesMut};
+use p2c2r_protocol::{
+    frame::{FrameError, encode},
+    id::TaskId,
+    limit::MAX_PIECE_BYTES,
+    task::ContributorMessage,
+};
+use tracing::warn;
+
+use super::{ContributorEvent, TileResult};
+use crate::limit::{MAX_INTERLEAVED_RESULTS, MAX_UNANSWERED_CANCELS};
+
+/// The coordinator has withdrawn more tasks than anybody may hold.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {MAX_UNANSWERED_CANCELS} cancellations at once")]
+pub(super) struct TooManyCancels;
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+pub(super) struct SendQueue {
+    messages: VecDeque<ContributorMessage>,
+    results: VecDeque<Outgoing>,
+    /// Withdrawn tasks whose answer has not come from the node yet: a result of theirs is not sent any more.
+    cancelled: BTreeSet<TaskId>,
+    /// Goodbye ends the session, so it must not overtake a result.
+    goodbye: bool,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    task: TaskId,
+    /// Goes out before the first piece.
+    header: Option<ContributorMessage>,
+    rest: Bytes,
+    offset: u32,
+}
+
+impl SendQueue {
+    /// Whether there is nothing to send.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.results.is_empty() && !self.goodbye
+    }
+
+    /// Whether more results are to wait outside.
+    pub(super) fn is_full(&self) -> bool {
+        self.results.len() >= MAX_INTERLEAVED_RESULTS
+    }
+
+    /// Adds what the node says.
+    pub(super) fn push(&mut self, event: ContributorEvent) {
+        match event {
+            ContributorEvent::Message(ContributorMessage::Goodbye) => self.goodbye = true,
+            ContributorEvent::Message(message) => {
+                if let ContributorMessage::Cancelled { task, .. } = &message {
+                    self.cancelled.remove(task);
+                }
+                self.messages.push_back(message);
+            }
+            ContributorEvent::Result(result) => self.push_result(result),
+            ContributorEvent::Violation(reason) => {
+                warn!(reason, "a violation is not a message; nothing was sent")
+            }
+        }
+    }
+
+    fn push_result(&mut self, result: TileResult) {
+        let TileResult { task, statement, signature, payload, load } = result;
+        if self.cancelled.contains(&task) {
+            return;
+        }
+        let payload_bytes = payload.len() as u32;
+        let header = ContributorMessage::Result { task, statement, signature, payload_bytes, load };
+        self.results.push_back(Outgoing { task, header: Some(header), rest: payload, offset: 0 });
+    }
+
+    /// Drops whatever of the task is not sent yet.
+    pub(super) fn cancel(&mut self, task: TaskId) -> Result<(), TooManyCancels> {
+        self.results.retain(|outgoing| outgoing.task != task);
+        self.cancelled.insert(task);
+        if self.cancelled.len() > MAX_UNANSWERED_CANCELS { Err(TooManyCancels) } else { Ok(()) }
+    }
+
+    /// Moves frames into `out` until it holds `batch_bytes` or nothing is left.
+    pub(super) fn fill(&mut self, out: &mut BytesMut, batch_bytes: usize) -> Result<(), FrameError> {
+        while out.len() < batch_bytes {
+            if let Some(message) = self.messages.pop_front() {
+                encode(&message, &[], out)?;
+            } else if let Some(outgoing) = self.results.pop_front() {
+                self.results.extend(outgoing.send_piece(out)?);
+            } else if std::mem::take(&mut self.goodbye) {
+                encode(&ContributorMessage::Goodbye, &[], out)?;
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    /// Writes the next piece; gives back what is left.
+    fn send_piece(mut self, out: &mut BytesMut) -> Result<Option<Self>, FrameError> {
+        if let Some(header) = self.header.take() {
+            encode(&header, &[], out)?;
+        }
+        let length = self.rest.len().min(MAX_PIECE_BYTES as usize);
+        let message = ContributorMessage::Piece { task: self.task, offset: self.offset };
+        encode(&message, self.rest.get(..length).unwrap_or_default(), out)?;
+        self.rest.advance(length);
+        self.offset += length as u32;
+        Ok(if self.rest.is_empty() { None } else { Some(self) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::{
+        frame::{Decoder, Frame},
+        task::{CancelledState, Load},
+    };
+
+    use super::{super::tests::result, *};
+
+    const PIECE: usize = MAX_PIECE_BYTES as usize;
+
+    fn drain(queue: &mut SendQueue) -> Vec<Frame<ContributorMessage>> {
+        let mut out = BytesMut::new();
+        queue.fill(&mut out, usize::MAX).unwrap();
+        let mut decoder = Decoder::default();
+        decoder.feed(&out);
+        std::iter::from_fn(|| decoder.next_frame().unwrap()).collect()
+    }
+
+    fn names(frames: &[Frame<ContributorMessage>]) -> Vec<String> {
+        let name = |frame: &Frame<ContributorMessage>| match &frame.header {
+            ContributorMessage::Result { task, .. } => format!("result {}", task.0),
+            ContributorMessage::Piece { task, offset } => format!("piece {} at {offset}", task.0),
+            ContributorMessage::Pong { .. } => "pong".to_owned(),
+            ContributorMessage::Cancelled { .. } => "cancelled".to_owned(),
+            ContributorMessage::Goodbye => "goodbye".to_owned(),
+            other => format!("{other:?}"),
+        };
+        frames.iter().map(name).collect()
+    }
+
+    #[test]
+    fn pieces_of_two_results_interleave_behind_short_messages() {
+        let mut queue = SendQueue::default();
+        queue.push(ContributorEvent::Result(result(TaskId(1), 2 * PIECE + 5)));
+        queue.push(ContributorEvent::Result(result(TaskId(2), PIECE)));
+        queue.push(ContributorEvent::Message(ContributorMessage::Goodbye));
+        queue.push(ContributorEvent::Message(ContributorMessage::Pong { nonce: 1, load: Load::default() }));
+        let expected = [
+            "pong",
+            "result 1",
+            "piece 1 at 0",
+            "result 2",
+            "piece 2 at 0",
+            "piece 1 at 65536",
+            "piece 1 at 131072",
+            "goodbye",
+        ];
+        assert_eq!(names(&drain(&mut queue)), expected);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn cancellation_drops_what_is_queued_and_what_the_node_adds_before_it_knows() {
+        let mut queue = SendQueue::default();
+        queue.push(ContributorEvent::Result(result(TaskId(1), PIECE)));
+        queue.cancel(TaskId(1)).unwrap();
+        queue.cancel(TaskId(2)).unwrap();
+        queue.push(ContributorEvent::Result(result(TaskId(2), PIECE)));
+        for task in [TaskId(1), TaskId(2)] {
+            let answer = ContributorMessage::Cancelled { task, state: CancelledState::Finished };
+            queue.push(ContributorEvent::Message(answer));
+        }
+        assert_eq!(names(&drain(&mut queue)), ["cancelled", "cancelled"]);
+        assert!(queue.cancelled.is_empty());
+    }
+
+    #[test]
+    fn batches_are_bounded() {
+        let mut queue = SendQueue::default();
+        queue.push(ContributorEvent::Result(result(TaskId(1), 40 * PIECE)));
+        let mut out = BytesMut::new();
+        queue.fill(&mut out, 2 * PIECE).unwrap();
+        assert!(out.len() < 3 * PIECE + 4096, "{}", out.len());
+        assert!(!queue.is_empty());
+    }
+
+    #[test]
+    fn cancellations_of_anything_are_bounded() {
+        let mut queue = SendQueue::default();
+        let first_refused = (0..).find(|task| queue.cancel(TaskId(*task)).is_err());
+        assert_eq!(first_refused, Some(MAX_UNANSWERED_CANCELS as u64));
+    }
+}

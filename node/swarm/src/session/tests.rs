@@ -1,0 +1,1 @@
+//! Sessions over in-memory streams: both pumps, and peers that break the rules.

@@ -1,0 +1,63 @@
+//! Frames on a byte stream, read one by one.
+
+use std::{io, sync::Arc};
+
+use libp2p::Stream;
+use p2c2r_protocol::frame::{Decoder, Frame, FrameError, Header};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+
+use crate::{limit::READ_BYTES, session::Traffic};
+
+/// Why there are no more frames.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The stream broke.
+    #[error("the stream broke: {0}")]
+    Io(#[from] io::Error),
+    /// The peer sent something that is no message.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// A libp2p stream as tokio's traits see it.
+pub(crate) fn tokio_stream(stream: Stream) -> Compat<Stream> {
+    stream.compat()
+}
+
+/// Reads frames.
+pub(crate) struct FrameReader<R, H> {
+    stream: R,
+    decoder: Decoder<H>,
+    traffic: Option<Arc<Traffic>>,
+}
+
+impl<R: AsyncRead + Unpin, H: Header> FrameReader<R, H> {
+    /// A reader at the start of a stream.
+    pub(crate) fn new(stream: R) -> Self {
+        Self { stream, decoder: Decoder::default(), traffic: None }
+    }
+
+    /// The same reader, which counts what it reads.
+    pub(crate) fn counting(self, traffic: Arc<Traffic>) -> Self {
+        Self { traffic: Some(traffic), ..self }
+    }
+
+    /// The next frame; `None` at the end of the stream, even in the middle of a frame: a peer that died did no wrong.
+    pub(crate) async fn next(&mut self) -> Result<Option<Frame<H>>, ReadError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                return Ok(Some(frame));
+            }
+            // Without room of its own, a read would get by with whatever is left in the buffer.
+            self.decoder.buffer().reserve(READ_BYTES);
+            let read_bytes = self.stream.read_buf(self.decoder.buffer()).await?;
+            if read_bytes == 0 {
+                return Ok(None);
+            }
+            if let Some(traffic) = &self.traffic {
+                traffic.add_received(read_bytes);
+            }
+        }
+    }
+}
