@@ -1,0 +1,259 @@
+//! What renders: one interface over the CPU and the GPU kernel.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Instant,
+};
+
+use p2c2r_protocol::tile::{Camera, FrameSize, GeometryError, Sampling, TileRect};
+use tracing::{debug, warn};
+
+use crate::{
+    bvh::wide::Stack,
+    kernel::{
+        cpu::CpuBackend,
+        gpu::GpuBackend,
+        path::PathTracer,
+        self_test::{known_scene, known_tile, passes},
+    },
+    prepared::PreparedScene,
+    scene::NamedCamera,
+};
+
+/// How a whole frame is seen and sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameView {
+    /// Its size.
+    pub size: FrameSize,
+    /// Its samples.
+    pub sampling: Sampling,
+    /// From where.
+    pub camera: Camera,
+}
+
+/// A tile to render.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TileJob {
+    /// Of this frame.
+    pub view: FrameView,
+    /// These pixels.
+    pub rect: TileRect,
+}
+
+impl TileJob {
+    /// Whether all of it is within the limits.
+    pub fn check(&self) -> Result<(), GeometryError> {
+        self.rect.check(self.view.size)?;
+        self.view.sampling.check()?;
+        self.view.camera.check()
+    }
+}
+
+/// A rendered tile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TilePixels {
+    /// Mean radiance over the samples, rows from the top.
+    pub radiance: Vec<[f32; 3]>,
+    /// Rays traced.
+    pub rays: u64,
+    /// Paths started.
+    pub samples: u64,
+}
+
+/// How the owner of a job and its renderer hear of each other meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct RenderControl<'a> {
+    /// Set to stop; looked at every few milliseconds.
+    pub cancelled: &'a AtomicBool,
+    /// Done share in thousandths.
+    pub progress: &'a AtomicU32,
+}
+
+impl RenderControl<'_> {
+    /// Whether to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Tells that so many of so many parts are done.
+    pub fn tell(&self, done: u32, of: u32) {
+        let share = (u64::from(done) * 1000 / u64::from(of.max(1))) as u32;
+        self.progress.fetch_max(share, Ordering::Relaxed);
+    }
+}
+
+/// Why a tile was not rendered, or a device not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenderError {
+    /// Its owner does not want it any more.
+    #[error("the tile was cancelled")]
+    Cancelled,
+    /// It is no tile.
+    #[error(transparent)]
+    Job(#[from] GeometryError),
+    /// There is no GPU that can be used.
+    #[error("no usable GPU was found ({0}); use --backend cpu, or install a Vulkan driver")]
+    NoGpu(String),
+    /// The scene does not fit.
+    #[error("the scene needs {needed_mib} MiB in one buffer, this device allows {allowed_mib} MiB; use --backend cpu")]
+    TooLarge {
+        /// Needed, MiB.
+        needed_mib: u64,
+        /// Allowed, MiB.
+        allowed_mib: u64,
+    },
+    /// The device failed.
+    #[error("the device failed: {0}")]
+    Device(String),
+}
+
+/// The two kinds of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendKind {
+    /// The Rust kernel.
+    Cpu,
+    /// The WGSL kernel.
+    Gpu,
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+        })
+    }
+}
+
+/// What a backend turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// Its kind.
+    pub kind: BackendKind,
+    /// What renders, as the driver calls it.
+    pub adapter: String,
+    /// Threads that it uses.
+    pub threads: u32,
+    /// Whether it passed the self-test: its pixels are the same bits as everybody's.
+    pub exact: bool,
+}
+
+/// What the owner wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackendChoice {
+    /// A real GPU whose pixels are exact, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// Any GPU, software ones too.
+    Gpu,
+}
+
+impl FromStr for BackendChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            _ => Err(format!("`{text}` is no backend; choose auto, gpu or cpu")),
+        }
+    }
+}
+
+/// A device with its kernel. Owned by one thread.
+pub trait Backend: Send {
+    /// What it is.
+    fn info(&self) -> &BackendInfo;
+
+    /// Makes a scene resident.
+    fn load(&mut self, scene: &Arc<PreparedScene>) -> Result<(), RenderError>;
+
+    /// Renders a tile of a scene.
+    fn render(
+        &mut self,
+        scene: &Arc<PreparedScene>,
+        job: &TileJob,
+        control: &RenderControl<'_>,
+    ) -> Result<TilePixels, RenderError>;
+}
+
+/// Opens what the owner wants, or says why it cannot be had.
+pub fn open(choice: BackendChoice, threads: Option<usize>) -> Result<Box<dyn Backend>, RenderError> {
+    match choice {
+        BackendChoice::Cpu => Ok(Box::new(CpuBackend::open(threads)?)),
+        BackendChoice::Gpu => Ok(Box::new(tested(GpuBackend::open(false)?))),
+        BackendChoice::Auto => match GpuBackend::open(true) {
+            Ok(gpu) => {
+                let gpu = tested(gpu);
+                if gpu.info().exact {
+                    return Ok(Box::new(gpu));
+                }
+                warn!(adapter = gpu.info().adapter, "this GPU's pixels are not exact: rendering on the CPU");
+                Ok(Box::new(CpuBackend::open(threads)?))
+            }
+            Err(reason) => {
+                debug!(%reason, "rendering on the CPU");
+                Ok(Box::new(CpuBackend::open(threads)?))
+            }
+        },
+    }
+}
+
+/// With the verdict of the self-test.
+fn tested(mut gpu: GpuBackend) -> GpuBackend {
+    let exact = passes(&mut gpu);
+    gpu.set_exact(exact);
+    gpu
+}
+
+/// Speed on a small known scene, million rays per second. Takes about a tenth of a second.
+pub fn measure(backend: &mut dyn Backend) -> f32 {
+    let scene = known_scene();
+    let job = known_tile();
+    let (cancelled, progress) = (AtomicBool::new(false), AtomicU32::new(0));
+    let control = RenderControl { cancelled: &cancelled, progress: &progress };
+    let (started, mut rays) = (Instant::now(), 0);
+    // The first tile warms caches and drivers up; the others count.
+    let mut counted_from = started;
+    for round in 0..50 {
+        match backend.render(&scene, &job, &control) {
+            Ok(tile) if round > 0 => rays += tile.rays,
+            Ok(_) => counted_from = Instant::now(),
+            Err(_) => return 0.0,
+        }
+        if started.elapsed().as_millis() > 100 && round > 0 {
+            break;
+        }
+    }
+    (rays as f64 / counted_from.elapsed().as_secs_f64().max(1e-9) / 1e6) as f32
+}
+
+/// A scene's camera for a frame of a given shape.
+pub fn camera(named: &NamedCamera, size: FrameSize) -> Camera {
+    let aspect = size.width_px() as f32 / size.height_px() as f32;
+    let [right, up, forward] = named.axes;
+    let half_height = named.tan_half_fov_y;
+    let half_width = half_height * aspect;
+    Camera {
+        origin: named.origin,
+        forward,
+        right: right.map(|component| component * half_width),
+        up: up.map(|component| component * half_height),
+    }
+}
+
+/// Renders single pixels on the calling thread: what others delivered can be checked with it.
+pub fn render_pixels(scene: &PreparedScene, view: &FrameView, pixels: &[(u32, u32)]) -> Vec<[f32; 3]> {
+    let tracer = PathTracer::new(scene, view.size, view.sampling, &view.camera);
+    let mut stack = Stack::default();
+    pixels.iter().map(|(x, y)| tracer.pixel(*x, *y, &mut stack).radiance.to_array()).collect()
+}

@@ -1,0 +1,271 @@
+//! The layout of the CPU kernel: nodes of eight children, tested with one 8-wide instruction each, and leaves of four
+//! triangles, likewise 4-wide (Wald et al. 2008; Ernst and Greiner 2008).
+
+use wide::{f32x4, f32x8};
+
+use super::{
+    Aabb, FAR_FACTOR, Hit,
+    build::{MAX_DEPTH, Tree},
+};
+use crate::{
+    math::safe_reciprocal,
+    ray::{Corners, Ray},
+};
+
+/// Children of a node.
+const WIDTH: usize = 8;
+/// Marks a leaf in a child code.
+const LEAF: u32 = 0x8000_0000;
+/// Deepest stack: all but one child of every level wait.
+const STACK: usize = (WIDTH - 1) * MAX_DEPTH + 1;
+
+/// A node: the boxes of its children, component by component, and their codes. An unused child has an empty box.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+struct WideNode {
+    low: [f32x8; 3],
+    high: [f32x8; 3],
+    codes: [u32; WIDTH],
+}
+
+/// Four triangles, component by component; unused ones are degenerate and never hit.
+#[derive(Debug, Clone)]
+struct Pack {
+    corner: [f32x4; 3],
+    edge1: [f32x4; 3],
+    edge2: [f32x4; 3],
+    primitives: [u32; 4],
+}
+
+/// The tree as the CPU sees it.
+#[derive(Debug)]
+pub struct WideBvh {
+    nodes: Vec<WideNode>,
+    packs: Vec<Pack>,
+}
+
+/// What waits to be visited. Made once per thread: clearing it for every ray would cost more than many a ray.
+pub struct Stack([(u32, f32); STACK]);
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self([(0, 0.0); STACK])
+    }
+}
+
+impl WideBvh {
+    /// Lays a tree out over the triangles that it was built for.
+    pub fn new(tree: &Tree, triangles: &[Corners]) -> Self {
+        let mut bvh = Self { nodes: Vec::new(), packs: Vec::new() };
+        bvh.node(tree, triangles);
+        bvh
+    }
+
+    /// Memory that it takes, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.nodes.len() * size_of::<WideNode>() + self.packs.len() * size_of::<Pack>()
+    }
+
+    fn node(&mut self, tree: &Tree, triangles: &[Corners]) -> u32 {
+        let at = self.nodes.len();
+        let children = open(tree);
+        let bound = |select: &dyn Fn(&Aabb) -> f32, unused: f32| {
+            let mut lanes = [unused; WIDTH];
+            for (lane, child) in lanes.iter_mut().zip(&children) {
+                *lane = select(child.bounds());
+            }
+            f32x8::from(lanes)
+        };
+        self.nodes.push(WideNode {
+            low: std::array::from_fn(|axis| bound(&|bounds| bounds.low[axis], f32::INFINITY)),
+            high: std::array::from_fn(|axis| bound(&|bounds| bounds.high[axis], f32::NEG_INFINITY)),
+            codes: [0; WIDTH],
+        });
+        for (lane, child) in children.iter().enumerate() {
+            let code = match child {
+                Tree::Leaf { primitives, .. } => self.pack(primitives, triangles),
+                inner @ Tree::Inner { .. } => self.node(inner, triangles),
+            };
+            self.nodes[at].codes[lane] = code;
+        }
+        at as u32
+    }
+
+    fn pack(&mut self, primitives: &[u32], triangles: &[Corners]) -> u32 {
+        let lanes = |select: &dyn Fn(&Corners) -> f32| {
+            let mut lanes = [0.0; 4];
+            for (lane, index) in lanes.iter_mut().zip(primitives) {
+                *lane = select(&triangles[*index as usize]);
+            }
+            f32x4::from(lanes)
+        };
+        let mut indices = [Hit::NONE; 4];
+        indices[..primitives.len()].copy_from_slice(primitives);
+        self.packs.push(Pack {
+            corner: [lanes(&|t| t.corner.x), lanes(&|t| t.corner.y), lanes(&|t| t.corner.z)],
+            edge1: [lanes(&|t| t.edge1.x), lanes(&|t| t.edge1.y), lanes(&|t| t.edge1.z)],
+            edge2: [lanes(&|t| t.edge2.x), lanes(&|t| t.edge2.y), lanes(&|t| t.edge2.z)],
+            primitives: indices,
+        });
+        LEAF | (self.packs.len() as u32 - 1)
+    }
+
+    /// The nearest hit before `t_max`, of equally near ones that with the lowest index.
+    #[inline]
+    pub fn closest(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> Hit {
+        self.traverse::<false>(ray, t_max, stack)
+    }
+
+    /// Whether anything is hit before `t_max`.
+    #[inline]
+    pub fn any(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> bool {
+        self.traverse::<true>(ray, t_max, stack).is_some()
+    }
+
+    #[inline(always)]
+    fn traverse<const ANY: bool>(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> Hit {
+        let lanes = Lanes::new(ray);
+        let mut best = Hit { t: t_max, primitive: Hit::NONE };
+        let stack = &mut stack.0;
+        stack[0] = (0, 0.0);
+        let mut top = 1;
+        while top > 0 {
+            top -= 1;
+            let (code, near) = stack[top];
+            if near > best.t * FAR_FACTOR {
+                continue;
+            }
+            if code & LEAF != 0 {
+                self.packs[(code & !LEAF) as usize].intersect(&lanes, &mut best);
+                if ANY && best.is_some() {
+                    return best;
+                }
+                continue;
+            }
+            let node = &self.nodes[code as usize];
+            let (near, mut hits) = node.intersect(&lanes, best.t);
+            if hits == 0 {
+                continue;
+            }
+            let near = near.to_array();
+            let base = top;
+            while hits != 0 {
+                let lane = hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                // Insertion sort, nearest on top: few children are hit, and nearly always the order is right at once.
+                let entry = (node.codes[lane], near[lane]);
+                let mut at = top;
+                while at > base && stack[at - 1].1 < entry.1 {
+                    stack[at] = stack[at - 1];
+                    at -= 1;
+                }
+                stack[at] = entry;
+                top += 1;
+            }
+        }
+        best
+    }
+}
+
+/// Up to eight nodes below a node: those with the largest boxes are opened first.
+fn open(tree: &Tree) -> Vec<&Tree> {
+    let mut children = vec![tree];
+    while children.len() < WIDTH {
+        let widest = children
+            .iter()
+            .enumerate()
+            .filter(|(_, child)| matches!(child, Tree::Inner { .. }))
+            .max_by(|a, b| a.1.bounds().half_area().total_cmp(&b.1.bounds().half_area()))
+            .map(|(index, _)| index);
+        let Some(index) = widest else { break };
+        if let Tree::Inner { children: pair, .. } = children[index] {
+            children[index] = &pair[0];
+            children.push(&pair[1]);
+        }
+    }
+    children
+}
+
+/// A ray, once per lane.
+struct Lanes {
+    origin8: [f32x8; 3],
+    inverse8: [f32x8; 3],
+    negative: [bool; 3],
+    origin4: [f32x4; 3],
+    direction4: [f32x4; 3],
+}
+
+impl Lanes {
+    #[inline(always)]
+    fn new(ray: &Ray) -> Self {
+        let (origin, direction) = (ray.origin.to_array(), ray.direction.to_array());
+        let inverse = direction.map(safe_reciprocal);
+        Self {
+            origin8: origin.map(f32x8::splat),
+            inverse8: inverse.map(f32x8::splat),
+            negative: direction.map(|component| component < 0.0),
+            origin4: origin.map(f32x4::splat),
+            direction4: direction.map(f32x4::splat),
+        }
+    }
+}
+
+impl WideNode {
+    /// Distance to each child's box and the set of those that are hit.
+    #[inline(always)]
+    fn intersect(&self, lanes: &Lanes, t_max: f32) -> (f32x8, u32) {
+        let side = |axis: usize, far: bool| {
+            let bound = if lanes.negative[axis] == far { self.low[axis] } else { self.high[axis] };
+            (bound - lanes.origin8[axis]) * lanes.inverse8[axis]
+        };
+        let near = side(0, false).fast_max(side(1, false)).fast_max(side(2, false).fast_max(f32x8::ZERO));
+        let far = side(0, true).fast_min(side(1, true)).fast_min(side(2, true).fast_min(f32x8::splat(t_max)));
+        (near, near.simd_le(far * f32x8::splat(FAR_FACTOR)).to_bitmask())
+    }
+}
+
+#[inline(always)]
+fn cross4(a: &[f32x4; 3], b: &[f32x4; 3]) -> [f32x4; 3] {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}
+
+#[inline(always)]
+fn dot4(a: &[f32x4; 3], b: &[f32x4; 3]) -> f32x4 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+impl Pack {
+    /// [`Corners::intersect`], four at a time, operation by operation.
+    #[inline(always)]
+    fn intersect(&self, lanes: &Lanes, best: &mut Hit) {
+        let direction = &lanes.direction4;
+        let p = cross4(direction, &self.edge2);
+        let determinant = dot4(&self.edge1, &p);
+        let inverse = f32x4::ONE / determinant;
+        let s = [
+            lanes.origin4[0] - self.corner[0],
+            lanes.origin4[1] - self.corner[1],
+            lanes.origin4[2] - self.corner[2],
+        ];
+        let u = dot4(&s, &p) * inverse;
+        let q = cross4(&s, &self.edge1);
+        let v = dot4(direction, &q) * inverse;
+        let t = dot4(&self.edge2, &q) * inverse;
+        let zero = f32x4::ZERO;
+        let inside = determinant.simd_ne(zero) & u.simd_ge(zero) & v.simd_ge(zero) & (u + v).simd_le(f32x4::ONE);
+        let mut hits = (inside & t.simd_gt(zero) & t.simd_le(f32x4::splat(best.t))).to_bitmask();
+        if hits == 0 {
+            return;
+        }
+        let t = t.to_array();
+        while hits != 0 {
+            let lane = hits.trailing_zeros() as usize;
+            hits &= hits - 1;
+            let primitive = self.primitives[lane];
+            if t[lane] < best.t || (t[lane] == best.t && primitive < best.primitive && best.is_some()) {
+                *best = Hit { t: t[lane], primitive };
+            }
+        }
+    }
+}
+

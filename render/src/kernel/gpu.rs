@@ -1,0 +1,178 @@
+//! The GPU kernel: device, pipeline and scenes stay resident; a tile is a few short dispatches.
+
+mod device;
+mod upload;
+
+use std::{sync::Arc, time::Instant};
+
+use p2c2r_protocol::tile::TileRect;
+
+use self::{
+    device::{BINDINGS, Gpu},
+    upload::{Params, ResidentScene, film_bytes, params},
+};
+use crate::{
+    backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
+    math::{Vec3, reciprocal},
+    prepared::PreparedScene,
+};
+
+/// The kernel's source, piece by piece: the twins of the Rust files of the same names.
+const SOURCES: [&str; 8] = [
+    include_str!("gpu/scene.wgsl"),
+    include_str!("gpu/math.wgsl"),
+    include_str!("gpu/sample.wgsl"),
+    include_str!("gpu/bvh.wgsl"),
+    include_str!("gpu/material.wgsl"),
+    include_str!("gpu/texture.wgsl"),
+    include_str!("gpu/light.wgsl"),
+    include_str!("gpu/path.wgsl"),
+];
+/// Edge of a workgroup, as in path.wgsl.
+const WORKGROUP_PX: u32 = 8;
+/// A dispatch is meant to take this long: short enough to be stopped soon and to never trip a driver's watchdog.
+const DISPATCH_MS: f64 = 20.0;
+/// Paths of the first dispatch, when nothing is known of the device's speed.
+const FIRST_PATHS: f64 = 4096.0;
+/// Most paths of one dispatch.
+const MAX_PATHS: f64 = 16_777_216.0;
+/// Scenes kept on the device.
+const MAX_SCENES: usize = 2;
+
+/// Renders on a GPU.
+pub struct GpuBackend {
+    gpu: Gpu,
+    info: BackendInfo,
+    scenes: Vec<ResidentScene>,
+    /// Paths that a dispatch of [`DISPATCH_MS`] takes, as measured.
+    paths_per_dispatch: f64,
+}
+
+impl GpuBackend {
+    /// Opens the fastest GPU; only real ones if `hardware_only`.
+    pub fn open(hardware_only: bool) -> Result<Self, RenderError> {
+        let gpu = Gpu::open(hardware_only, &SOURCES.concat())?;
+        let info = BackendInfo { kind: BackendKind::Gpu, adapter: gpu.adapter.clone(), threads: 1, exact: false };
+        Ok(Self { gpu, info, scenes: Vec::new(), paths_per_dispatch: FIRST_PATHS })
+    }
+
+    /// Notes what the self-test said.
+    pub fn set_exact(&mut self, exact: bool) {
+        self.info.exact = exact;
+    }
+
+    /// The scene's place among the resident ones; uploaded if it is new.
+    fn resident(&mut self, scene: &Arc<PreparedScene>) -> Result<usize, RenderError> {
+        if let Some(at) = self.scenes.iter().position(|resident| resident.id == scene.id()) {
+            return Ok(at);
+        }
+        if self.scenes.len() >= MAX_SCENES {
+            self.scenes.remove(0);
+        }
+        self.scenes.push(ResidentScene::upload(&self.gpu, scene)?);
+        Ok(self.scenes.len() - 1)
+    }
+
+    /// Runs all dispatches of a tile.
+    fn dispatch_all(
+        &mut self,
+        bindings: &wgpu::BindGroup,
+        uniform: &wgpu::Buffer,
+        whole: Params,
+        control: &RenderControl<'_>,
+    ) -> Result<(), RenderError> {
+        let (width, height, samples) = (whole.tile_width, whole.tile_height, whole.samples);
+        let total = u64::from(height) * u64::from(samples);
+        let (mut row, mut done) = (0, 0_u64);
+        while row < height {
+            let rows = rows_at_once(self.paths_per_dispatch, width, height - row);
+            let mut sample = 0;
+            while sample < samples {
+                if control.is_cancelled() {
+                    return Err(RenderError::Cancelled);
+                }
+                let count = samples_at_once(self.paths_per_dispatch, width * rows, samples - sample);
+                let part = Params {
+                    first_sample: whole.first_sample + sample,
+                    samples: count,
+                    first_row: row,
+                    row_count: rows,
+                    is_first: u32::from(sample == 0),
+                    ..whole
+                };
+                let started = Instant::now();
+                let groups = (width.div_ceil(WORKGROUP_PX), rows.div_ceil(WORKGROUP_PX));
+                self.gpu.dispatch(bindings, uniform, bytemuck::bytes_of(&part), groups)?;
+                self.learn_speed(f64::from(width * rows) * f64::from(count), started.elapsed().as_secs_f64() * 1e3);
+                sample += count;
+                done += u64::from(rows) * u64::from(count);
+                control.tell((done * 1000 / total.max(1)) as u32, 1000);
+            }
+            row += rows;
+        }
+        Ok(())
+    }
+
+    /// Moves at most by a factor of two at a time: one odd measurement does no harm.
+    fn learn_speed(&mut self, paths: f64, elapsed_ms: f64) {
+        let fitting = paths * DISPATCH_MS / elapsed_ms.max(0.05);
+        let next = fitting.clamp(self.paths_per_dispatch * 0.5, self.paths_per_dispatch * 2.0);
+        self.paths_per_dispatch = next.clamp(256.0, MAX_PATHS);
+    }
+}
+
+/// Rows that one dispatch of a single sample takes; whole workgroups.
+fn rows_at_once(paths: f64, width: u32, left: u32) -> u32 {
+    let rows = (paths / f64::from(width)).clamp(1.0, f64::from(left)) as u32;
+    (rows.div_ceil(WORKGROUP_PX) * WORKGROUP_PX).min(left)
+}
+
+/// Samples that one dispatch takes.
+fn samples_at_once(paths: f64, pixels: u32, left: u32) -> u32 {
+    (paths / f64::from(pixels)).clamp(1.0, f64::from(left)) as u32
+}
+
+impl Backend for GpuBackend {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn load(&mut self, scene: &Arc<PreparedScene>) -> Result<(), RenderError> {
+        self.resident(scene).map(drop)
+    }
+
+    fn render(
+        &mut self,
+        scene: &Arc<PreparedScene>,
+        job: &TileJob,
+        control: &RenderControl<'_>,
+    ) -> Result<TilePixels, RenderError> {
+        job.check()?;
+        let at = self.resident(scene)?;
+        let bytes = film_bytes(job.rect);
+        self.gpu.fits(bytes)?;
+        let film = self.gpu.film(bytes);
+        let uniform = self.gpu.uniform(size_of::<Params>() as u64);
+        let buffers = self.scenes[at].buffers();
+        let bindings = self.gpu.bind(&uniform, buffers, &film);
+        self.dispatch_all(&bindings, &uniform, params(scene, job), control)?;
+        let words = self.gpu.read(&film, bytes)?;
+        Ok(pixels(&words, job.rect, job.view.sampling.samples))
+    }
+}
+
+/// The mean over the samples, with the very operations of the Rust kernel.
+fn pixels(words: &[[u32; 4]], rect: TileRect, samples: u32) -> TilePixels {
+    let inverse = reciprocal(samples as f32);
+    let radiance = words
+        .iter()
+        .map(|[red, green, blue, _]| (Vec3::from([*red, *green, *blue].map(f32::from_bits)) * inverse).to_array())
+        .collect();
+    TilePixels {
+        radiance,
+        rays: words.iter().map(|word| u64::from(word[3])).sum(),
+        samples: rect.pixels() * u64::from(samples),
+    }
+}
+
+const _: () = assert!(BINDINGS == 8, "as many as scene.wgsl declares");
