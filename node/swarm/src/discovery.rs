@@ -175,7 +175,10 @@ impl Discovery {
             .filter(|(_, candidate)| room > 0 || candidate.seed)
             .collect();
         due.sort_by_key(|(_, candidate)| candidate.next_dial);
-        due.into_iter().take(MAX_DIALS_PER_TICK).map(|(peer, candidate)| candidate.dial(*peer, now)).collect()
+        due.into_iter()
+            .take(room.clamp(1, MAX_DIALS_PER_TICK))
+            .map(|(peer, candidate)| candidate.dial(*peer, now))
+            .collect()
     }
 
     /// What to ask Kademlia for now, if anything: mostly ourselves, for our neighbourhood holds a small swarm whole.
@@ -250,14 +253,15 @@ mod tests {
             plan.learn(PeerId::random(), vec![address(port)], now);
         }
         let later = now + YIELD;
-        for _ in 0..4 {
-            let dial = plan.dials(later).first().cloned().unwrap();
+        let dials = plan.dials(later);
+        assert_eq!(dials.len(), 4);
+        for dial in dials {
             plan.connected(dial.peer, later);
         }
         assert_eq!(plan.dials(later + MAX_RETRY), []);
         let lost = *plan.connected.first().unwrap();
         plan.disconnected(lost, later);
-        assert!(!plan.dials(later + MAX_RETRY).is_empty());
+        assert_eq!(plan.dials(later + MAX_RETRY).len(), 1);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Binding the listeners, with an error that a person can act on.
 
 use std::{
-    error::Error as StdError,
     io,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, TcpListener, UdpSocket},
 };
 
 use futures::StreamExt;
@@ -23,13 +22,18 @@ pub(crate) async fn listen(
     swarm: &mut Swarm<Behaviour>,
     addresses: &[String],
 ) -> Result<Vec<SwarmEvent<BehaviourEvent>>, SwarmError> {
+    let addresses =
+        addresses.iter().map(|text| Ok((text, parse(text)?))).collect::<Result<Vec<_>, SwarmError>>()?;
+    // All of them before the first is bound: where IPv6 sockets take IPv4 as well, our own would seem to be in the way.
+    let found: Vec<io::Result<()>> = addresses.iter().map(|(_, address)| check_port(address)).collect();
     let mut waiting = Vec::new();
-    for text in addresses {
-        let address = parse(text)?;
-        match bind(swarm, &address) {
+    for ((text, address), free) in addresses.into_iter().zip(found) {
+        match free.and_then(|()| bind(swarm, &address)) {
             Ok(listener) => waiting.push((listener, text.clone())),
             Err(error) if is_missing_ip6(&address, &error) => warn!(address = text, %error, "no IPv6 here"),
-            Err(error) if is_in_use(&error) => return Err(SwarmError::PortInUse(text.clone())),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(SwarmError::PortInUse(text.clone()));
+            }
             Err(error) => {
                 return Err(SwarmError::Listen { address: text.clone(), reason: error.to_string() });
             }
@@ -50,7 +54,6 @@ fn parse(text: &str) -> Result<Multiaddr, SwarmError> {
 }
 
 fn bind(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> io::Result<ListenerId> {
-    check_tcp_port(address)?;
     swarm.listen_on(address.clone()).map_err(|error| match error {
         libp2p::TransportError::MultiaddrNotSupported(_) => {
             io::Error::new(io::ErrorKind::Unsupported, "no such transport; use tcp or udp/…/quic-v1")
@@ -59,46 +62,27 @@ fn bind(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> io::Result<Listene
     })
 }
 
-/// libp2p binds TCP ports for reuse, so a second program of the same user would share a port in silence, and half of
-/// the connections would go to the wrong one. A plain bind notices.
-fn check_tcp_port(address: &Multiaddr) -> io::Result<()> {
-    match tcp_socket(address) {
-        Some(socket) if socket.port() != 0 => TcpListener::bind(socket).map(drop),
+/// Whether the port is free, found out by a plain bind. libp2p binds TCP ports for reuse, so a second program of the
+/// same user would share a port in silence, and half of the connections would go to the wrong one; and of a QUIC
+/// port it reports only a text, not the kind of the error.
+fn check_port(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind((ip, port)).map(drop),
         _ => Ok(()),
     }
 }
 
-fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
-    let mut parts = address.iter();
-    let ip = match parts.next()? {
-        Protocol::Ip4(ip) => IpAddr::V4(ip),
-        Protocol::Ip6(ip) => IpAddr::V6(ip),
-        _ => return None,
-    };
-    match parts.next()? {
-        Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
-        _ => None,
-    }
-}
-
-fn is_in_use(error: &io::Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::AddrInUse) {
-            return true;
-        }
-        // An `io::Error` that wraps another names that one's source as its own, not the wrapped error itself.
-        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
-}
-
 /// Listening on every IPv6 address is a default, not a wish: machines without IPv6 are no error.
 fn is_missing_ip6(address: &Multiaddr, error: &io::Error) -> bool {
-    matches!(address.iter().next(), Some(Protocol::Ip6(ip)) if ip.is_unspecified()) && !is_in_use(error)
+    let everywhere = matches!(address.iter().next(), Some(Protocol::Ip6(ip)) if ip.is_unspecified());
+    everywhere && error.kind() != io::ErrorKind::AddrInUse
 }
 
 async fn all_up(
@@ -110,7 +94,7 @@ async fn all_up(
         let event = swarm.select_next_some().await;
         match &event {
             SwarmEvent::NewListenAddr { listener_id, .. } => {
-                waiting.retain(|(listener, _)| listener != listener_id)
+                waiting.retain(|(listener, _)| listener != listener_id);
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 if let Some((_, address)) = waiting.iter().find(|(listener, _)| listener == listener_id) {
@@ -130,21 +114,20 @@ async fn all_up(
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_error_is_recognised_through_its_wrappers() {
-        let inner = io::Error::from(io::ErrorKind::AddrInUse);
-        assert!(is_in_use(&inner));
-        assert!(is_in_use(&io::Error::other(io::Error::other(inner))));
-        assert!(!is_in_use(&io::Error::other("something else")));
+    fn kind(address: &str) -> Option<io::ErrorKind> {
+        check_port(&address.parse().unwrap()).err().map(|error| error.kind())
     }
 
     #[test]
-    fn a_taken_tcp_port_is_noticed() {
-        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = holder.local_addr().unwrap().port();
-        let taken = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
-        assert!(is_in_use(&check_tcp_port(&taken).unwrap_err()));
-        check_tcp_port(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
-        check_tcp_port(&"/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap()).unwrap();
+    fn a_taken_port_is_noticed() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (tcp_port, udp_port) = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
+        let in_use = Some(io::ErrorKind::AddrInUse);
+        assert_eq!(kind(&format!("/ip4/127.0.0.1/tcp/{tcp_port}")), in_use);
+        assert_eq!(kind(&format!("/ip4/127.0.0.1/udp/{udp_port}/quic-v1")), in_use);
+        assert_eq!(kind("/ip4/127.0.0.1/tcp/0"), None);
+        drop(udp);
+        assert_eq!(kind(&format!("/ip4/127.0.0.1/udp/{udp_port}/quic-v1")), None);
     }
 }

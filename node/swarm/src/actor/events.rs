@@ -43,7 +43,7 @@ impl Actor {
                 }
             }
             NetworkEvent::NewListenAddr { address, .. } => {
-                self.tell(SwarmEvent::Listening(address.to_string()))
+                self.tell(SwarmEvent::Listening(address.to_string()));
             }
             NetworkEvent::ListenerClosed { addresses, reason, .. } => {
                 warn!(?addresses, ?reason, "a listener closed");

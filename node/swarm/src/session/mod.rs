@@ -29,6 +29,8 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::{accept::accept, coordinator::spawn as spawn_coordinator};
 pub use local::local_pair;
+#[cfg(test)]
+pub(crate) use tests::{offer, result};
 
 /// The stream protocol.
 pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/p2c2r/task/1");

@@ -64,7 +64,7 @@ impl SendQueue {
             }
             ContributorEvent::Result(result) => self.push_result(result),
             ContributorEvent::Violation(reason) => {
-                warn!(reason, "a violation is not a message; nothing was sent")
+                warn!(reason, "a violation is not a message; nothing was sent");
             }
         }
     }
@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn cancellations_of_anything_are_bounded() {
         let mut queue = SendQueue::default();
-        let first_refused = (0..).find(|task| queue.cancel(TaskId(*task)).is_err());
+        let first_refused =
+            (0..2 * MAX_UNANSWERED_CANCELS as u64).find(|task| queue.cancel(TaskId(*task)).is_err());
         assert_eq!(first_refused, Some(MAX_UNANSWERED_CANCELS as u64));
     }
 }
