@@ -172,16 +172,23 @@ mod tests {
             let mirror = furnace(&surface(Vec3::ONE, 1.0, 0.1), view);
             assert!((mirror - 1.0).abs() < 0.01, "white metal mirror at {x}: {mirror}");
             let rough = furnace(&surface(Vec3::ONE, 1.0, 1.0), view);
-            assert!((0.5..=1.01).contains(&rough), "single scattering loses some at {x}: {rough}");
+            assert!((0.3..=1.01).contains(&rough), "single scattering loses some at {x}: {rough}");
             let diffuse = furnace(&surface(Vec3::ONE, 0.0, 1.0), view);
             assert!((0.85..=1.02).contains(&diffuse), "white dielectric at {x}: {diffuse}");
         }
     }
 
     #[test]
-    fn densities_integrate_to_one() {
+    fn rough_metal_seen_head_on_reflects_what_the_integral_says() {
+        // With alpha = 1 and Smith's separable masking the integral over the hemisphere is 1 - ln 2.
+        let rough = furnace(&surface(Vec3::ONE, 1.0, 1.0), vec3(0.0, 0.0, 1.0));
+        assert!((f64::from(rough) - (1.0 - std::f64::consts::LN_2)).abs() < 0.005, "{rough}");
+    }
+
+    #[test]
+    fn densities_integrate_to_one_less_what_points_below_the_surface() {
         let normal = vec3(0.0, 0.0, 1.0);
-        for roughness in [0.3, 0.6, 1.0] {
+        for (roughness, least) in [(0.3, 0.98), (0.6, 0.93), (1.0, 0.8)] {
             let surface = surface(vec3(0.8, 0.5, 0.2), 0.3, roughness);
             let view = normalize(vec3(0.5, 0.2, 0.8));
             let samples = 200_000;
@@ -195,7 +202,7 @@ mod tests {
                 sum += f64::from(density) * std::f64::consts::TAU;
             }
             let integral = sum / f64::from(samples);
-            assert!((0.93..1.01).contains(&integral), "roughness {roughness}: {integral}");
+            assert!((least..1.01).contains(&integral), "roughness {roughness}: {integral}");
         }
     }
 }

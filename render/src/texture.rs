@@ -110,6 +110,6 @@ mod tests {
     fn table_has_these_bits_everywhere() {
         let bits: Vec<u8> = SRGB_TO_LINEAR.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
         let sum = bits.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        assert_eq!(sum, 0, "GOLDEN");
+        assert_eq!(sum, 7_197_826_944_192_169_930, "a platform whose table differs cannot be of the exact class");
     }
 }

@@ -92,14 +92,7 @@ impl GpuBackend {
                     return Err(RenderError::Cancelled);
                 }
                 let count = samples_at_once(self.paths_per_dispatch, width * rows, samples - sample);
-                let part = Params {
-                    first_sample: whole.first_sample + sample,
-                    samples: count,
-                    first_row: row,
-                    row_count: rows,
-                    is_first: u32::from(sample == 0),
-                    ..whole
-                };
+                let part = whole.part((row, rows), (sample, count));
                 let started = Instant::now();
                 let groups = (width.div_ceil(WORKGROUP_PX), rows.div_ceil(WORKGROUP_PX));
                 self.gpu.dispatch(bindings, uniform, bytemuck::bytes_of(&part), groups)?;

@@ -34,18 +34,27 @@ pub struct Params {
     sun_irradiance: [f32; 3],
     light_count: u32,
     seed: u32,
-    /// First sample of the dispatch.
-    pub first_sample: u32,
-    /// Samples of the dispatch.
+    first_sample: u32,
+    /// Samples.
     pub samples: u32,
     max_depth: u32,
-    /// First row of the dispatch, within the tile.
-    pub first_row: u32,
-    /// Rows of the dispatch.
-    pub row_count: u32,
-    /// Whether the film is to be begun, as against added to.
-    pub is_first: u32,
+    first_row: u32,
+    row_count: u32,
+    is_first: u32,
     offset: f32,
+}
+
+impl Params {
+    /// Only some rows of the tile, and only some of its samples: (first, count) of each. The first samples begin the
+    /// sums, the others add to them.
+    pub fn part(mut self, (first_row, row_count): (u32, u32), (sample, samples): (u32, u32)) -> Self {
+        self.first_row = first_row;
+        self.row_count = row_count;
+        self.first_sample += sample;
+        self.samples = samples;
+        self.is_first = u32::from(sample == 0);
+        self
+    }
 }
 
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
