@@ -197,7 +197,6 @@ impl Camera {
 /// How a tile's pixels travel. Signing, hashing and comparison are over the encoded pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum PixelEncoding {
     /// Three little-endian IEEE 754 binary32 per pixel (red, green, blue; linear radiance, mean over the samples),
     /// rows from the top, pixels from the left.

@@ -3,6 +3,13 @@
 //! Every number in here is finite: the loaders refuse anything else. All arithmetic that produces it is correctly
 //! rounded (`+ - * /` and square roots only), so that every node builds the very same scene from the same bytes.
 
+mod error;
+mod glb;
+pub mod gltf;
+pub mod package;
+
+pub use self::error::SceneError;
+
 /// A triangle's corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Vertex {
@@ -39,7 +46,7 @@ pub struct Material {
 }
 
 /// How a texture coordinate outside 0 to 1 is treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Wrap {
     /// The picture repeats.
     #[default]

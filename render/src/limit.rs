@@ -1,0 +1,78 @@
+//! Every limit on what a scene file may ask for, in one place. A scene over one of them is refused before the
+//! memory for it is allocated.
+
+use p2c2r_protocol::limit::MAX_SCENE_BYTES;
+
+/// Most bytes of a GLB's JSON chunk. Parsed JSON takes several times its size in memory.
+pub const MAX_JSON_BYTES: u64 = 64 << 20;
+/// Most triangles of a scene, instances counted each.
+pub const MAX_TRIANGLES: u64 = 1 << 25;
+/// Most vertices of a scene, instances counted each.
+pub const MAX_VERTICES: u64 = 1 << 26;
+/// Most nodes of a file.
+pub const MAX_NODES: u64 = 1 << 20;
+/// Deepest nesting of nodes.
+pub const MAX_NODE_DEPTH: u32 = 1024;
+/// Most materials of a file.
+pub const MAX_MATERIALS: u64 = 1 << 16;
+/// Most pictures that a scene's materials use, counted once for each way of wrapping.
+pub const MAX_TEXTURES: u64 = 4096;
+/// Longest edge of a texture, pixels.
+pub const MAX_TEXTURE_EDGE_PX: u32 = 16_384;
+/// Most texture pixels of a scene.
+pub const MAX_TEXTURE_PIXELS: u64 = 1 << 27;
+/// Most cameras of a scene.
+pub const MAX_CAMERAS: u64 = 1024;
+
+/// Farthest that a vertex or camera may be from the origin on an axis, world units: squares of areas stay in `f32`.
+pub const MAX_COORDINATE: f32 = 1e9;
+/// Largest texture coordinate: beyond it neighbouring texels can no longer be told apart.
+pub const MAX_TEXTURE_COORDINATE: f32 = 1e6;
+/// Largest radiance that a material or the sky may emit.
+pub const MAX_RADIANCE: f32 = 1e6;
+
+/// Longest name or extension that is kept from a file, bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Most warnings that are kept for one scene.
+pub const MAX_WARNINGS: usize = 32;
+/// Longest URI that is followed, bytes. Data URIs are limited by the scene's bytes instead.
+pub const MAX_URI_BYTES: usize = 4096;
+
+/// Least triangles that a generator may be asked for.
+pub const MIN_GENERATED_TRIANGLES: u32 = 12;
+/// Most triangles that a generator may be asked for: its scene still loads.
+pub const MAX_GENERATED_TRIANGLES: u32 = 20_000_000;
+
+/// What a scene may cost the machine that loads it. The default is what every node of a swarm accepts; a node with
+/// less memory may ask for less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SceneLimits {
+    /// Most bytes of the package.
+    pub package_bytes: u64,
+    /// Most bytes of its JSON.
+    pub json_bytes: u64,
+    /// Most triangles, instances counted each.
+    pub triangles: u64,
+    /// Most vertices, instances counted each.
+    pub vertices: u64,
+    /// Most nodes.
+    pub nodes: u64,
+    /// Longest edge of a texture, pixels.
+    pub texture_edge_px: u32,
+    /// Most texture pixels.
+    pub texture_pixels: u64,
+}
+
+impl Default for SceneLimits {
+    fn default() -> Self {
+        Self {
+            package_bytes: MAX_SCENE_BYTES,
+            json_bytes: MAX_JSON_BYTES,
+            triangles: MAX_TRIANGLES,
+            vertices: MAX_VERTICES,
+            nodes: MAX_NODES,
+            texture_edge_px: MAX_TEXTURE_EDGE_PX,
+            texture_pixels: MAX_TEXTURE_PIXELS,
+        }
+    }
+}

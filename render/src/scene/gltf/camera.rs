@@ -1,0 +1,139 @@
+//! Perspective cameras of the file, and the one that a file without any gets.
+
+use super::{
+    document::{Camera, Node},
+    transform::{Transform, cross, dot, unit},
+    warnings::Warnings,
+};
+use crate::{
+    limit::MAX_COORDINATE,
+    scene::{
+        NamedCamera, Scene,
+        error::{SceneError, printable},
+    },
+};
+
+/// Field of view of the default camera: 40 degrees, tangent and sine of its half.
+const DEFAULT_TAN_HALF_FOV: f32 = 0.363_970_23;
+const DEFAULT_SIN_HALF_FOV: f64 = 0.342_020_143_325_668_7;
+/// From the scene's centre towards the default camera: in front, to the right, and above.
+const DEFAULT_DIRECTION: [f64; 3] = [0.5, 0.35, 1.0];
+
+/// Reads a camera at the place of its node; `None` (with a warning) when it cannot be rendered.
+pub(super) fn read(
+    index: u32,
+    camera: &Camera,
+    node: &Node,
+    transform: &Transform,
+    warnings: &mut Warnings,
+) -> Result<Option<NamedCamera>, SceneError> {
+    let name = [&camera.name, &node.name]
+        .into_iter()
+        .map(|name| printable(name))
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("camera {index}"));
+    let Some(perspective) = &camera.perspective else {
+        warnings.add(format!("camera {index} \"{name}\" is not perspective and is ignored"));
+        return Ok(None);
+    };
+    let place = || format!("camera {index} \"{name}\"");
+    if !(perspective.yfov > 1e-4 && perspective.yfov < 3.1) {
+        let problem = format!("a vertical field of view of {} radians cannot be rendered", perspective.yfov);
+        return Err(SceneError::at(place(), problem));
+    }
+    let origin = transform.origin();
+    let axes = orthonormal(transform);
+    let Some(axes) = axes.filter(|_| origin.iter().all(|value| value.abs() <= MAX_COORDINATE)) else {
+        return Err(SceneError::at(place(), "its node's transform leaves it without a place or direction"));
+    };
+    let tan_half_fov_y = tangent(f64::from(perspective.yfov) * 0.5) as f32;
+    Ok(Some(NamedCamera { name, origin, axes, tan_half_fov_y }))
+}
+
+/// Right, up and forward of a node, at right angles and of unit length whatever its scale: glTF cameras look along
+/// their -z.
+fn orthonormal(transform: &Transform) -> Option<[[f32; 3]; 3]> {
+    let [_, y, z] = transform.axes();
+    look_along(z.map(|value| -value), y)
+}
+
+fn look_along(forward: [f64; 3], up: [f64; 3]) -> Option<[[f32; 3]; 3]> {
+    let forward = unit(forward)?;
+    let right = unit(cross(forward, unit(up)?))?;
+    let up = cross(right, forward);
+    Some([right, up, forward].map(|axis| axis.map(|value| value as f32)))
+}
+
+/// A camera that sees the whole scene from the front right, slightly from above.
+pub(super) fn framing(scene: &Scene) -> NamedCamera {
+    let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
+    for triangle in &scene.triangles {
+        for index in triangle.vertices {
+            let position = scene.vertices[index as usize].position.map(f64::from);
+            for axis in 0..3 {
+                low[axis] = low[axis].min(position[axis]);
+                high[axis] = high[axis].max(position[axis]);
+            }
+        }
+    }
+    let centre: [f64; 3] = std::array::from_fn(|axis| (low[axis] + high[axis]) * 0.5);
+    let half: [f64; 3] = std::array::from_fn(|axis| (high[axis] - low[axis]) * 0.5);
+    let radius = dot(half, half).sqrt();
+    let distance = if radius > 0.0 { radius / DEFAULT_SIN_HALF_FOV } else { 1.0 };
+    let length = dot(DEFAULT_DIRECTION, DEFAULT_DIRECTION).sqrt();
+    let origin =
+        std::array::from_fn(|axis| (centre[axis] + distance * (DEFAULT_DIRECTION[axis] / length)) as f32);
+    // invariant: the default direction is neither zero nor vertical.
+    let axes = look_along(DEFAULT_DIRECTION.map(|value| -value), [0.0, 1.0, 0.0]).unwrap_or_default();
+    NamedCamera { name: "default".into(), origin, axes, tan_half_fov_y: DEFAULT_TAN_HALF_FOV }
+}
+
+/// tan x for 0 < x < π/2 from the Taylor series of sine and cosine: multiplications, additions and one division, so
+/// the same on every machine. 16 terms leave an error below 1e-16 before rounding.
+fn tangent(x: f64) -> f64 {
+    let square = x * x;
+    let (mut sine, mut cosine) = (0.0, 0.0);
+    let (mut sine_term, mut cosine_term) = (x, 1.0);
+    for step in 0..16 {
+        sine += sine_term;
+        cosine += cosine_term;
+        let n = f64::from(2 * step + 1);
+        cosine_term = -cosine_term * square / (n * (n + 1.0));
+        sine_term = -sine_term * square / ((n + 1.0) * (n + 2.0));
+    }
+    sine / cosine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{Triangle, Vertex};
+
+    #[test]
+    fn the_series_is_the_tangent() {
+        for step in 1..1550 {
+            let x = f64::from(step) * 1e-3;
+            assert!((tangent(x) / x.tan() - 1.0).abs() < 1e-12, "{x}");
+        }
+    }
+
+    #[test]
+    fn the_default_camera_sees_every_corner() {
+        let corners = [[-3.0, 0.0, 1.0], [5.0, 2.0, -7.0], [0.0, 9.0, 0.0]];
+        let scene = Scene {
+            vertices: corners.map(|position| Vertex { position, normal: [0.0, 1.0, 0.0], uv: [0.0; 2] }).to_vec(),
+            triangles: vec![Triangle { vertices: [0, 1, 2], material: 0 }],
+            ..Scene::default()
+        };
+        let camera = framing(&scene);
+        let [right, up, forward] = camera.axes;
+        for corner in corners {
+            let offset: [f32; 3] = std::array::from_fn(|axis| corner[axis] - camera.origin[axis]);
+            let along = |axis: [f32; 3]| axis.iter().zip(offset).map(|(a, b)| a * b).sum::<f32>();
+            let depth = along(forward);
+            assert!(depth > 0.0);
+            assert!(along(up).abs() <= depth * camera.tan_half_fov_y);
+            assert!(along(right).abs() <= depth * camera.tan_half_fov_y);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The parts of a glTF 2.0 document that the renderer reads, as they stand in the JSON.
+//!
+//! Nothing is checked here but types: every index, count and number is judged where it is used, next to the place
+//! that an error can name.
+
+use serde::Deserialize;
+
+use crate::scene::error::{SceneError, printable};
+
+/// Extensions that a file may require: what they add is understood.
+const SUPPORTED_EXTENSIONS: [&str; 2] = ["KHR_materials_emissive_strength", "KHR_mesh_quantization"];
+
+/// The root of the JSON.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Document {
+    pub(super) asset: Asset,
+    pub(super) extensions_used: Vec<String>,
+    pub(super) extensions_required: Vec<String>,
+    pub(super) scene: Option<u32>,
+    pub(super) scenes: Vec<SceneRoots>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) meshes: Vec<Mesh>,
+    pub(super) accessors: Vec<Accessor>,
+    pub(super) buffer_views: Vec<BufferView>,
+    pub(super) buffers: Vec<Buffer>,
+    pub(super) materials: Vec<Material>,
+    pub(super) textures: Vec<Texture>,
+    pub(super) images: Vec<Image>,
+    pub(super) samplers: Vec<Sampler>,
+    pub(super) cameras: Vec<Camera>,
+    pub(super) animations: Vec<serde::de::IgnoredAny>,
+    pub(super) skins: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asset {
+    pub(super) version: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SceneRoots {
+    pub(super) nodes: Vec<u32>,
+    pub(super) extras: SceneExtras,
+}
+
+/// What p2c2r's own generators say beyond glTF. Other programs put other things in `extras`.
+#[derive(Debug, Default)]
+pub(super) struct SceneExtras {
+    /// Radiance from below and from above.
+    pub(super) p2c2r_sky: Option<[[f32; 3]; 2]>,
+}
+
+impl<'de> Deserialize<'de> for SceneExtras {
+    /// Takes whatever JSON stands there: `extras` is free for every application, so it is no error.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let any = serde_json::Value::deserialize(deserializer)?;
+        let sky = any.get("p2c2r_sky").and_then(|sky| serde_json::from_value(sky.clone()).ok());
+        Ok(Self { p2c2r_sky: sky })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) children: Vec<u32>,
+    pub(super) mesh: Option<u32>,
+    pub(super) camera: Option<u32>,
+    pub(super) matrix: Option<[f32; 16]>,
+    pub(super) translation: Option<[f32; 3]>,
+    pub(super) rotation: Option<[f32; 4]>,
+    pub(super) scale: Option<[f32; 3]>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Mesh {
+    pub(super) name: String,
+    pub(super) primitives: Vec<Primitive>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Primitive {
+    pub(super) attributes: Attributes,
+    pub(super) indices: Option<u32>,
+    pub(super) material: Option<u32>,
+    pub(super) mode: Option<u32>,
+    pub(super) targets: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE", default)]
+pub(super) struct Attributes {
+    pub(super) position: Option<u32>,
+    pub(super) normal: Option<u32>,
+    #[serde(rename = "TEXCOORD_0")]
+    pub(super) texcoord: Option<u32>,
+    #[serde(rename = "COLOR_0")]
+    pub(super) color: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Accessor {
+    pub(super) buffer_view: Option<u32>,
+    #[serde(default)]
+    pub(super) byte_offset: u64,
+    pub(super) component_type: u32,
+    #[serde(default)]
+    pub(super) normalized: bool,
+    pub(super) count: u64,
+    #[serde(rename = "type")]
+    pub(super) shape: String,
+    pub(super) sparse: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BufferView {
+    pub(super) buffer: u32,
+    #[serde(default)]
+    pub(super) byte_offset: u64,
+    pub(super) byte_length: u64,
+    pub(super) byte_stride: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Buffer {
+    pub(super) byte_length: u64,
+    pub(super) uri: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Material {
+    pub(super) name: String,
+    pub(super) pbr_metallic_roughness: MetallicRoughness,
+    pub(super) emissive_factor: [f32; 3],
+    pub(super) emissive_texture: Option<serde::de::IgnoredAny>,
+    pub(super) normal_texture: Option<serde::de::IgnoredAny>,
+    pub(super) occlusion_texture: Option<serde::de::IgnoredAny>,
+    pub(super) alpha_mode: Option<String>,
+    pub(super) extensions: MaterialExtensions,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct MetallicRoughness {
+    pub(super) base_color_factor: [f32; 4],
+    pub(super) base_color_texture: Option<TextureUse>,
+    pub(super) metallic_factor: f32,
+    pub(super) roughness_factor: f32,
+    pub(super) metallic_roughness_texture: Option<serde::de::IgnoredAny>,
+}
+
+impl Default for MetallicRoughness {
+    /// The defaults of the glTF specification.
+    fn default() -> Self {
+        Self {
+            base_color_factor: [1.0; 4],
+            base_color_texture: None,
+            metallic_factor: 1.0,
+            roughness_factor: 1.0,
+            metallic_roughness_texture: None,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct MaterialExtensions {
+    #[serde(rename = "KHR_materials_emissive_strength")]
+    pub(super) emissive_strength: Option<EmissiveStrength>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct EmissiveStrength {
+    pub(super) emissive_strength: f32,
+}
+
+impl Default for EmissiveStrength {
+    fn default() -> Self {
+        Self { emissive_strength: 1.0 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TextureUse {
+    pub(super) index: u32,
+    #[serde(default)]
+    pub(super) tex_coord: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Texture {
+    pub(super) sampler: Option<u32>,
+    pub(super) source: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Image {
+    pub(super) uri: Option<String>,
+    pub(super) buffer_view: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Sampler {
+    pub(super) wrap_s: Option<u32>,
+    pub(super) wrap_t: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Camera {
+    pub(super) name: String,
+    pub(super) perspective: Option<Perspective>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Perspective {
+    pub(super) yfov: f32,
+}
+
+/// Parses the JSON and refuses documents that this renderer cannot show.
+pub(super) fn parse(json: &[u8]) -> Result<Document, SceneError> {
+    let document: Document = serde_json::from_slice(json)
+        .map_err(|error| SceneError::NotGltf(format!("its JSON is damaged: {}", printable(&error.to_string()))))?;
+    if !(document.asset.version == "2" || document.asset.version.starts_with("2.")) {
+        let version = printable(&document.asset.version);
+        return Err(SceneError::NotGltf(format!("asset.version is \"{version}\", and only 2.x is supported")));
+    }
+    let missing: Vec<String> =
+        document.extensions_required.iter().filter(|name| !is_supported(name)).take(8).map(|name| printable(name)).collect();
+    if missing.is_empty() { Ok(document) } else { Err(SceneError::Extensions(missing)) }
+}
+
+/// Whether what the extension adds is understood.
+pub(super) fn is_supported(extension: &str) -> bool {
+    SUPPORTED_EXTENSIONS.contains(&extension)
+}
+
+/// The element at an index that the file gave, or an error that names both ends of the broken reference.
+pub(super) fn element<'a, T>(
+    list: &'a [T],
+    index: u32,
+    what: &str,
+    place: impl FnOnce() -> String,
+) -> Result<&'a T, SceneError> {
+    list.get(index as usize).ok_or_else(|| {
+        SceneError::at(place(), format!("refers to {what} {index}, and the file has {} of them", list.len()))
+    })
+}

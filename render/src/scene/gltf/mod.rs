@@ -1,0 +1,233 @@
+//! Loads a self-contained GLB: every triangle of its default scene, in world space.
+//!
+//! The same bytes give the same scene on every machine: only correctly rounded arithmetic is used, and the order of
+//! triangles is the order in which a walk over the nodes, parents first, meets them.
+//!
+//! Beyond glTF 2.0, `scenes[i].extras.p2c2r_sky` may hold two linear RGB radiances, from below and from above.
+
+mod accessor;
+mod camera;
+mod document;
+mod geometry;
+mod material;
+mod texture;
+mod transform;
+mod warnings;
+
+use std::collections::HashMap;
+
+pub(super) use self::texture::picture_format;
+use self::{
+    accessor::Source,
+    document::{Document, Node, element},
+    geometry::{Budget, LocalPrimitive},
+    texture::Textures,
+    transform::Transform,
+    warnings::Warnings,
+};
+use super::{Scene, Sun, error::SceneError, glb};
+use crate::limit::{MAX_CAMERAS, MAX_MATERIALS, MAX_NODE_DEPTH, MAX_RADIANCE, SceneLimits};
+
+/// Sky of a scene that has no light of its own: a clear day.
+const DAY_SKY: [[f32; 3]; 2] = [[0.28, 0.26, 0.24], [0.55, 0.72, 1.0]];
+/// Sun of such a scene: from the front right, 55 degrees high. The direction (0.36, 0.8, 0.48) is unit length.
+const DAY_SUN: Sun = Sun { direction: [0.36, 0.8, 0.48], irradiance: [2.9, 2.7, 2.4] };
+/// Sky of a scene with lights: none.
+const DARK_SKY: [[f32; 3]; 2] = [[0.0; 3]; 2];
+
+/// A scene, and what of its file was passed over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedScene {
+    /// Ready to render: finite, every index in range, at least one triangle, material and camera.
+    pub scene: Scene,
+    /// One sentence for each thing in the file that is not rendered.
+    pub warnings: Vec<String>,
+}
+
+/// Loads a GLB without anything outside of it ([`super::package::pack`] makes one of any glTF).
+///
+/// No input panics or allocates beyond `limits`: the bytes may come from anybody.
+pub fn parse_package(bytes: &[u8], limits: &SceneLimits) -> Result<LoadedScene, SceneError> {
+    SceneError::check_limit("bytes", bytes.len() as u64, limits.package_bytes)?;
+    let glb = glb::split(bytes)?;
+    SceneError::check_limit("bytes of JSON", glb.json.len() as u64, limits.json_bytes)?;
+    let document = document::parse(glb.json)?;
+    SceneError::check_limit("nodes", document.nodes.len() as u64, limits.nodes)?;
+    let mut loader = Loader::new(Source { document: &document, binary: glb.binary }, limits);
+    loader.warnings.add_document(&document);
+    loader.read_materials()?;
+    loader.walk(&scene_roots(&document)?)?;
+    loader.finish()
+}
+
+/// The nodes at the top of the default scene: that of the file, else the first, else every node without a parent.
+fn scene_roots(document: &Document) -> Result<Vec<u32>, SceneError> {
+    if let Some(index) = document.scene {
+        return Ok(element(&document.scenes, index, "scene", || "the document".into())?.nodes.clone());
+    }
+    if let Some(first) = document.scenes.first() {
+        return Ok(first.nodes.clone());
+    }
+    let mut is_child = vec![false; document.nodes.len()];
+    for child in document.nodes.iter().flat_map(|node| &node.children) {
+        if let Some(known) = is_child.get_mut(*child as usize) {
+            *known = true;
+        }
+    }
+    Ok((0_u32..).zip(is_child).filter(|(_, is_child)| !is_child).map(|(index, _)| index).collect())
+}
+
+/// A node that waits for its visit.
+struct Visit {
+    node: u32,
+    parent: Transform,
+    depth: u32,
+}
+
+struct Loader<'a> {
+    source: Source<'a>,
+    limits: &'a SceneLimits,
+    scene: Scene,
+    textures: Textures,
+    warnings: Warnings,
+    /// Meshes in their own space, read at the first node that shows them.
+    meshes: HashMap<u32, Vec<LocalPrimitive>>,
+    default_material: Option<u32>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(source: Source<'a>, limits: &'a SceneLimits) -> Self {
+        Self {
+            source,
+            limits,
+            scene: Scene::default(),
+            textures: Textures::default(),
+            warnings: Warnings::default(),
+            meshes: HashMap::new(),
+            default_material: None,
+        }
+    }
+
+    fn read_materials(&mut self) -> Result<(), SceneError> {
+        let materials = &self.source.document.materials;
+        SceneError::check_limit("materials", materials.len() as u64, MAX_MATERIALS)?;
+        for (index, material) in materials.iter().enumerate() {
+            let read =
+                material::read(self.source, index, material, &mut self.textures, self.limits, &mut self.warnings)?;
+            self.scene.materials.push(read);
+        }
+        Ok(())
+    }
+
+    /// Visits every node once, parents before children, siblings in the file's order. The stack is on the heap and
+    /// no node is visited twice, so neither deep nesting nor a circle can run away.
+    fn walk(&mut self, roots: &[u32]) -> Result<(), SceneError> {
+        let document = self.source.document;
+        let mut visited = vec![false; document.nodes.len()];
+        let root = |node: &u32| Visit { node: *node, parent: Transform::IDENTITY, depth: 0 };
+        let mut waiting: Vec<Visit> = roots.iter().rev().map(root).collect();
+        while let Some(Visit { node: index, parent, depth }) = waiting.pop() {
+            let place = || format!("node {index}");
+            let node = element(&document.nodes, index, "node", || "the node hierarchy".into())?;
+            if visited.get_mut(index as usize).is_none_or(|seen| std::mem::replace(seen, true)) {
+                return Err(SceneError::at(place(), "it has two parents or is its own ancestor"));
+            }
+            if depth > MAX_NODE_DEPTH {
+                return Err(SceneError::at(place(), format!("nodes are nested deeper than {MAX_NODE_DEPTH}")));
+            }
+            let transform = parent.after(&Transform::of_node(node));
+            self.visit(node, &transform)?;
+            let child = |node: &u32| Visit { node: *node, parent: transform, depth: depth + 1 };
+            SceneError::check_limit("nodes", (waiting.len() + node.children.len()) as u64, self.limits.nodes)?;
+            waiting.extend(node.children.iter().rev().map(child));
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, node: &Node, transform: &Transform) -> Result<(), SceneError> {
+        let document = self.source.document;
+        if let Some(index) = node.camera {
+            let camera = element(&document.cameras, index, "camera", || "a node".into())?;
+            let read = camera::read(index, camera, node, transform, &mut self.warnings)?;
+            self.scene.cameras.extend(read);
+            SceneError::check_limit("cameras", self.scene.cameras.len() as u64, MAX_CAMERAS)?;
+        }
+        match node.mesh {
+            Some(index) => self.place_mesh(index, transform),
+            None => Ok(()),
+        }
+    }
+
+    fn place_mesh(&mut self, index: u32, transform: &Transform) -> Result<(), SceneError> {
+        let mesh = element(&self.source.document.meshes, index, "mesh", || "a node".into())?;
+        let local = match self.meshes.remove(&index) {
+            Some(known) => known,
+            None => geometry::read_mesh(self.source, index, mesh, self.budget(), &mut self.warnings)?,
+        };
+        for primitive in &local {
+            let material = self.material(primitive.material)?;
+            primitive.place(transform, material, self.budget(), &mut self.scene)?;
+        }
+        self.meshes.insert(index, local);
+        Ok(())
+    }
+
+    /// The scene's index of a document's material. The default one is added when it is first needed.
+    fn material(&mut self, index: Option<u32>) -> Result<u32, SceneError> {
+        let Some(index) = index else {
+            return Ok(*self.default_material.get_or_insert_with(|| {
+                self.scene.materials.push(material::DEFAULT);
+                self.scene.materials.len() as u32 - 1
+            }));
+        };
+        let materials = &self.source.document.materials;
+        element(materials, index, "material", || "a primitive".into()).map(|_| index)
+    }
+
+    fn budget(&self) -> Budget<'a> {
+        Budget {
+            limits: self.limits,
+            vertices_used: self.scene.vertices.len() as u64,
+            triangles_used: self.scene.triangles.len() as u64,
+        }
+    }
+
+    fn finish(mut self) -> Result<LoadedScene, SceneError> {
+        if self.scene.triangles.is_empty() {
+            return Err(SceneError::NoTriangles);
+        }
+        self.scene.textures = self.textures.into_textures();
+        if self.scene.cameras.is_empty() {
+            self.scene.cameras.push(camera::framing(&self.scene));
+        }
+        let own_sky = own_sky(self.source.document)?;
+        let is_lit = own_sky.is_some_and(|sky| sky.as_flattened().iter().any(|value| *value > 0.0));
+        self.scene.sky = own_sky.unwrap_or(DARK_SKY);
+        if !is_lit && !has_emitter(&self.scene) {
+            self.scene.sky = DAY_SKY;
+            self.scene.sun = Some(DAY_SUN);
+            self.warnings.add("the scene has no light of its own: a sun and a sky were added".into());
+        }
+        Ok(LoadedScene { scene: self.scene, warnings: self.warnings.into_sentences() })
+    }
+}
+
+fn has_emitter(scene: &Scene) -> bool {
+    scene.triangles.iter().any(|triangle| {
+        scene
+            .materials
+            .get(triangle.material as usize)
+            .is_some_and(|material| material.emission.iter().any(|value| *value > 0.0))
+    })
+}
+
+/// The sky that the scene's extras state.
+fn own_sky(document: &Document) -> Result<Option<[[f32; 3]; 2]>, SceneError> {
+    let scene = document.scenes.get(document.scene.unwrap_or(0) as usize);
+    let Some(sky) = scene.and_then(|scene| scene.extras.p2c2r_sky) else { return Ok(None) };
+    if sky.as_flattened().iter().all(|value| (0.0..=MAX_RADIANCE).contains(value)) {
+        Ok(Some(sky))
+    } else {
+        Err(SceneError::at("extras.p2c2r_sky", format!("a radiance is not between 0 and {MAX_RADIANCE:e}")))
+    }
+}

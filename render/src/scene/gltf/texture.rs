@@ -1,0 +1,127 @@
+//! Base colour pictures: decoded once for each (image, wrapping) that a material uses.
+
+use std::{collections::HashMap, io::Cursor};
+
+use image::{ImageFormat, ImageReader, Limits};
+
+use super::{accessor::Source, document::element, warnings::Warnings};
+use crate::{
+    limit::{MAX_TEXTURES, SceneLimits},
+    scene::{Texture, Wrap, error::SceneError},
+};
+
+/// Bytes that a decoder may need beyond four for each pixel.
+const DECODER_OVERHEAD_BYTES: u64 = 16 << 20;
+
+/// The textures decoded so far.
+#[derive(Debug, Default)]
+pub(super) struct Textures {
+    decoded: Vec<Texture>,
+    by_use: HashMap<(u32, [Wrap; 2]), u32>,
+    pixels: u64,
+}
+
+impl Textures {
+    /// The index (in the scene) of the document's texture `index`; `None` when it has no picture that can be read
+    /// without extensions.
+    pub(super) fn index_of(
+        &mut self,
+        source: Source<'_>,
+        index: u32,
+        place: &str,
+        limits: &SceneLimits,
+        warnings: &mut Warnings,
+    ) -> Result<Option<u32>, SceneError> {
+        let texture = element(&source.document.textures, index, "texture", || place.to_owned())?;
+        let here = format!("texture {index}");
+        let wrap = match texture.sampler {
+            None => [Wrap::Repeat; 2],
+            Some(sampler) => {
+                let sampler = element(&source.document.samplers, sampler, "sampler", || here.clone())?;
+                [wrap_of(sampler.wrap_s, &here)?, wrap_of(sampler.wrap_t, &here)?]
+            }
+        };
+        let Some(image) = texture.source else {
+            warnings.add(format!("{here}: its picture is in a format that needs an extension and is ignored"));
+            return Ok(None);
+        };
+        if let Some(known) = self.by_use.get(&(image, wrap)) {
+            return Ok(Some(*known));
+        }
+        SceneError::check_limit("textures", self.decoded.len() as u64 + 1, MAX_TEXTURES)?;
+        let decoded = self.decode(source, image, wrap, limits)?;
+        let known = self.decoded.len() as u32;
+        self.decoded.push(decoded);
+        self.by_use.insert((image, wrap), known);
+        Ok(Some(known))
+    }
+
+    /// All textures, in the order of their indices.
+    pub(super) fn into_textures(self) -> Vec<Texture> {
+        self.decoded
+    }
+
+    fn decode(
+        &mut self,
+        source: Source<'_>,
+        index: u32,
+        wrap: [Wrap; 2],
+        limits: &SceneLimits,
+    ) -> Result<Texture, SceneError> {
+        let place = format!("image {index}");
+        let image = element(&source.document.images, index, "image", || place.clone())?;
+        let view = image.buffer_view.filter(|_| image.uri.is_none()).ok_or_else(|| {
+            SceneError::at(&*place, "its picture lies outside the file; pack the scene into one GLB first")
+        })?;
+        let bytes = source.view(view, &place)?;
+        let (width, height) = read_size(bytes, &place)?;
+        let edge = u64::from(width.max(height));
+        SceneError::check_limit("a texture with an edge of pixels", edge, u64::from(limits.texture_edge_px))?;
+        let pixels = u64::from(width) * u64::from(height);
+        SceneError::check_limit("texture pixels", self.pixels.saturating_add(pixels), limits.texture_pixels)?;
+        let picture = decode_picture(bytes, pixels, &place)?;
+        self.pixels += pixels;
+        let texels = picture.into_raw().as_chunks::<4>().0.to_vec();
+        if width == 0 || height == 0 || texels.len() as u64 != pixels {
+            return Err(SceneError::at(place, "the picture has no pixels"));
+        }
+        Ok(Texture { width, height, texels, wrap })
+    }
+}
+
+/// The two formats of glTF 2.0, told apart by their first bytes.
+pub(in crate::scene) fn picture_format(bytes: &[u8]) -> Option<ImageFormat> {
+    image::guess_format(bytes).ok().filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg))
+}
+
+fn reader<'a>(bytes: &'a [u8], place: &str) -> Result<ImageReader<Cursor<&'a [u8]>>, SceneError> {
+    let format = picture_format(bytes).ok_or_else(|| SceneError::at(place, "the picture is neither PNG nor JPEG"))?;
+    Ok(ImageReader::with_format(Cursor::new(bytes), format))
+}
+
+fn damaged(place: &str, error: &image::ImageError) -> SceneError {
+    SceneError::at(place, format!("the picture is damaged: {error}"))
+}
+
+fn read_size(bytes: &[u8], place: &str) -> Result<(u32, u32), SceneError> {
+    reader(bytes, place)?.into_dimensions().map_err(|error| damaged(place, &error))
+}
+
+fn decode_picture(bytes: &[u8], pixels: u64, place: &str) -> Result<image::RgbaImage, SceneError> {
+    let mut reader = reader(bytes, place)?;
+    let mut limits = Limits::no_limits();
+    // Up to 16 bits for each of four channels before it becomes 8.
+    limits.max_alloc = Some(pixels.saturating_mul(8).saturating_add(DECODER_OVERHEAD_BYTES));
+    reader.limits(limits);
+    reader.decode().map(|picture| picture.into_rgba8()).map_err(|error| damaged(place, &error))
+}
+
+/// Wrapping modes of the glTF 2.0 specification, section 5.26.
+fn wrap_of(code: Option<u32>, place: &str) -> Result<Wrap, SceneError> {
+    match code {
+        None | Some(10497) => Ok(Wrap::Repeat),
+        Some(33071) => Ok(Wrap::Clamp),
+        Some(33648) => Ok(Wrap::Mirror),
+        Some(other) => Err(SceneError::at(place, format!("its sampler has the unknown wrapping mode {other}"))),
+    }
+}
