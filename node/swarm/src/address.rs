@@ -1,6 +1,6 @@
 //! Addresses: which of those that peers name are worth believing, keeping, and dialling first.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use p2c2r_protocol::limit::MAX_ADDRESS_BYTES;
@@ -48,7 +48,7 @@ fn ip_scope(ip: IpAddr) -> Option<Scope> {
         return None;
     }
     let private = match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || is_shared(ip),
         // A link-local IPv6 address means nothing without its interface.
         IpAddr::V6(ip) if ip.is_unicast_link_local() => return None,
         IpAddr::V6(ip) => ip.is_unique_local(),
@@ -58,6 +58,12 @@ fn ip_scope(ip: IpAddr) -> Option<Scope> {
         (_, true) => Scope::Private,
         _ => Scope::Public,
     })
+}
+
+/// 100.64.0.0/10 (RFC 6598): carriers' networks behind their NAT, and overlay networks that borrow the range.
+fn is_shared(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    first == 100 && second & 0xc0 == 64
 }
 
 /// The address without a peer id at its end, if that id is the peer's; `None` if it is another's.
@@ -138,6 +144,8 @@ mod tests {
         assert_eq!(of("/ip6/::1/udp/1/quic-v1"), Some(Scope::Loopback));
         assert_eq!(of("/ip4/192.168.0.1/udp/1/quic-v1"), Some(Scope::Private));
         assert_eq!(of("/ip6/fd00::1/tcp/1"), Some(Scope::Private));
+        assert_eq!(of("/ip4/100.127.0.1/tcp/1"), Some(Scope::Private));
+        assert_eq!(of("/ip4/100.128.0.1/tcp/1"), Some(Scope::Public));
         assert_eq!(of("/ip4/8.8.8.8/tcp/1"), Some(Scope::Public));
         assert_eq!(of("/dns4/example.org/tcp/1"), Some(Scope::Public));
         for useless in [

@@ -17,7 +17,8 @@ use crate::{
     config::SwarmLimits,
     error::SwarmError,
     limit::{
-        MAX_CONNECTIONS_PER_PEER, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS, PING_INTERVAL, PING_TIMEOUT,
+        MAX_CONNECTIONS_PER_PEER, MAX_INCOMING_SHARE, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS,
+        PING_INTERVAL, PING_TIMEOUT,
     },
 };
 
@@ -89,6 +90,9 @@ pub(crate) fn heartbeat_topic() -> gossipsub::IdentTopic {
 fn connection_limits(limits: SwarmLimits) -> connection_limits::ConnectionLimits {
     connection_limits::ConnectionLimits::default()
         .with_max_established(Some(limits.max_connections))
+        .with_max_established_incoming(Some(
+            (f64::from(limits.max_connections) * MAX_INCOMING_SHARE).ceil() as u32
+        ))
         .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
         .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
         .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))

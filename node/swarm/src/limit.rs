@@ -6,6 +6,8 @@ use p2c2r_protocol::limit::MAX_CREDIT;
 
 /// Connections, in and out together.
 pub const MAX_CONNECTIONS: u32 = 256;
+/// Of these, connections that others opened: room is left to dial out of a crowd.
+pub const MAX_INCOMING_SHARE: f64 = 0.75;
 /// Connections to one peer. A simultaneous dial over two transports can leave four.
 pub const MAX_CONNECTIONS_PER_PEER: u32 = 4;
 /// Connections in the making, for each direction.
@@ -79,12 +81,16 @@ pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 pub const MAX_BLOB_STREAMS: usize = 64;
 /// Blob streams served at once to one peer.
 pub const MAX_BLOB_STREAMS_PER_PEER: usize = 4;
+/// Blob streams of one peer that are told so when it has too many; further ones are closed without a word.
+pub const MAX_BLOB_REFUSALS_PER_PEER: usize = 4;
 /// A read or write on a blob stream that moves nothing for this long has failed.
 pub const BLOB_STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes reserved for a package before its first chunk has come.
 pub const BLOB_FIRST_RESERVE_BYTES: u64 = 16 << 20;
 /// Streams tried for one package.
-pub const MAX_BLOB_ATTEMPTS: u32 = 2;
+pub const MAX_BLOB_ATTEMPTS: u32 = 5;
+/// Longest wait before the second of these; doubles with each further one.
+pub const BLOB_RETRY: Duration = Duration::from_millis(40);
 
 /// Listeners are up within this, or starting fails.
 pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);

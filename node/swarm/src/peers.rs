@@ -13,7 +13,7 @@ use p2c2r_protocol::{
 
 use crate::{
     address::transport,
-    limit::{MAX_ADDRESSES_PER_PEER, MAX_KNOWN_PEERS, MAX_PING_FAILURES},
+    limit::{MAX_KNOWN_PEERS, MAX_PING_FAILURES},
 };
 
 /// Heartbeats that may be missed before a peer's last one no longer counts.
@@ -26,7 +26,7 @@ pub struct PeerStatus {
     pub node: NodeId,
     /// Whether there is a connection to it.
     pub connected: bool,
-    /// Where it is, as far as known (multiaddrs): the ends of its connections, then what it says of itself.
+    /// Where it says that it listens, as far as believable (multiaddrs); before it has, the ends of its connections.
     pub addresses: Vec<String>,
     /// What carries the best connection: `tcp` or `quic`.
     pub transport: Option<String>,
@@ -164,16 +164,11 @@ impl Peer {
     }
 
     fn addresses(&self) -> Vec<String> {
-        let mut addresses: Vec<String> = self
-            .connections
-            .values()
-            .map(|connection| &connection.remote)
-            .chain(&self.claimed)
-            .map(ToString::to_string)
-            .collect();
-        addresses.dedup();
-        addresses.truncate(MAX_ADDRESSES_PER_PEER);
-        addresses
+        if self.claimed.is_empty() {
+            self.connections.values().map(|connection| connection.remote.to_string()).collect()
+        } else {
+            self.claimed.iter().map(ToString::to_string).collect()
+        }
     }
 }
 

@@ -264,11 +264,12 @@ async fn shutting_down_delivers_what_was_said_and_ends_every_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b1_garbage_on_a_session_stream_disturbs_nobody() {
     let (coordinator, mut contributor) = pair([41, 42]).await;
-    for garbage in [&[0xff_u8; 4096][..], &[0; 9], b"GET / HTTP/1.1\r\n\r\n"] {
+    for (nth, garbage) in (1..).zip([&[0xff_u8; 4096][..], &[0; 9], b"GET / HTTP/1.1\r\n\r\n"]) {
         let mut stream = coordinator.swarm.open_stream(contributor.id(), session::PROTOCOL).await.unwrap();
         // The other side may close before everything is written.
         let _ = stream.write_all(garbage).await;
         let _ = stream.flush().await;
+        until("it is noticed", async || contributor.swarm.counters().sessions_accepted == nth).await;
     }
     let link = coordinator.swarm.open_session(contributor.id()).await.unwrap();
     link.outbox.send(hello()).await.unwrap();

@@ -1,6 +1,11 @@
 //! Fetching a package: list first, then chunks, every byte checked before it counts.
 
-use std::{future::Future, io};
+use std::{
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    io,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use p2c2r_protocol::{
@@ -8,16 +13,19 @@ use p2c2r_protocol::{
     frame::{Frame, encode},
     id::SceneHash,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    time::sleep,
+};
 
 use super::unless_stalled;
 use crate::{
     error::BlobError,
-    limit::{BLOB_FIRST_RESERVE_BYTES, MAX_BLOB_ATTEMPTS},
+    limit::{BLOB_FIRST_RESERVE_BYTES, BLOB_RETRY, MAX_BLOB_ATTEMPTS},
     wire::FrameReader,
 };
 
-/// Fetches a package over streams that `open` provides: a second one, from where the first one got to, if it breaks.
+/// Fetches a package over streams that `open` provides: another one, from where the last one got to, if it breaks.
 /// `progress` hears the bytes that are there and checked.
 pub(crate) async fn fetch<S, O>(
     mut open: impl FnMut() -> O,
@@ -35,10 +43,20 @@ where
         let step = async { transfer.run(Conversation::on(open().await?), &progress).await };
         match step.await {
             Ok(manifest) => return Ok((transfer.bytes.freeze(), manifest)),
-            Err(error) if error.is_transient() && attempt < MAX_BLOB_ATTEMPTS => attempt += 1,
+            Err(error) if error.is_transient() && attempt < MAX_BLOB_ATTEMPTS => {
+                // The server takes streams one at a time and drops the ones that come together.
+                sleep(jittered(BLOB_RETRY * 2_u32.pow(attempt - 1))).await;
+                attempt += 1;
+            }
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A random part of the wait, so that those who collided do not collide again.
+fn jittered(wait: Duration) -> Duration {
+    let share = RandomState::new().hash_one(()) % 1024;
+    wait.mul_f64(share as f64 / 1024.0)
 }
 
 /// What is there already; outlives a broken stream.

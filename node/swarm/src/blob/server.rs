@@ -23,9 +23,12 @@ use super::{Blob, BlobStore, unless_stalled};
 use crate::{
     counters::Counters,
     error::BlobError,
-    limit::MAX_BLOB_STREAMS_PER_PEER,
+    limit::{MAX_BLOB_REFUSALS_PER_PEER, MAX_BLOB_STREAMS_PER_PEER},
     wire::{FrameReader, ReadError, tokio_stream},
 };
+
+/// Streams of one peer at once, refusals included.
+const PER_PEER: usize = MAX_BLOB_STREAMS_PER_PEER + MAX_BLOB_REFUSALS_PER_PEER;
 
 /// Serves streams until the swarm ends.
 pub(crate) async fn serve(
@@ -38,18 +41,18 @@ pub(crate) async fn serve(
     let streams = Arc::new(Semaphore::new(max_streams));
     let mut peers = HashMap::<PeerId, Arc<Semaphore>>::new();
     while let Some((peer, stream)) = incoming.next().await {
-        // Beyond this, not even a refusal is written: the stream just closes.
+        peers.retain(|_, own| own.available_permits() < PER_PEER);
+        let own = peers.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(PER_PEER)));
+        // Beyond these, not even a refusal is written: the stream just closes.
+        let Ok(own_permit) = Arc::clone(own).try_acquire_owned() else { continue };
         let Ok(permit) = Arc::clone(&streams).try_acquire_owned() else { continue };
-        peers.retain(|_, own| own.available_permits() < MAX_BLOB_STREAMS_PER_PEER);
-        let own = peers.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(MAX_BLOB_STREAMS_PER_PEER)));
-        let own_permit = Arc::clone(own).try_acquire_owned().ok();
-        let server =
-            Server { store: Arc::clone(&store), counters: Arc::clone(&counters), busy: own_permit.is_none() };
-        tasks.spawn(run(server, tokio_stream(stream), peer, [Some(permit), own_permit]));
+        let busy = own.available_permits() < MAX_BLOB_REFUSALS_PER_PEER;
+        let server = Server { store: Arc::clone(&store), counters: Arc::clone(&counters), busy };
+        tasks.spawn(run(server, tokio_stream(stream), peer, [own_permit, permit]));
     }
 }
 
-async fn run<S>(server: Server, stream: S, peer: PeerId, _permits: [Option<OwnedSemaphorePermit>; 2])
+async fn run<S>(server: Server, stream: S, peer: PeerId, _permits: [OwnedSemaphorePermit; 2])
 where
     S: AsyncRead + AsyncWrite,
 {

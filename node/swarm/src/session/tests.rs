@@ -4,12 +4,13 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use p2c2r_protocol::{
-    frame::encode,
+    frame::{Decoder, encode},
     id::{Epoch, JobId, NodeId, SceneHash, TaskId, WorkKind},
     limit::MAX_PIECE_BYTES,
     task::{CancelledState, ContributorMessage, CoordinatorMessage, Load, TileRequest},
     tile::{Camera, FrameSize, PixelEncoding, Sampling, TileRect},
 };
+use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     time::timeout,
@@ -17,8 +18,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    ContributorEvent, ContributorLink, CoordinatorLink, TileResult, contributor::greet, coordinator::spawn,
-    local_pair,
+    ContributorEvent, ContributorLink, CoordinatorLink, TileResult, assembly::Assembly, contributor::greet,
+    coordinator::spawn, local_pair, queue::SendQueue,
 };
 
 const NODE: NodeId = NodeId::from_public_key([1; 32]);
@@ -261,4 +262,60 @@ async fn the_own_device_is_a_session_without_a_stream() {
     drop(contributor);
     assert_eq!(next(&mut coordinator).await, None);
     assert!(coordinator.outbox.send(hello()).await.is_err());
+}
+
+/// What one task of the property below goes through.
+#[derive(Debug, Clone, Copy)]
+struct Fate {
+    edge_px: u32,
+    /// Batches that are sent before the coordinator withdraws it; never if `None`.
+    cancelled_after: Option<usize>,
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = (1_u32..160, prop::option::of(0_usize..6));
+    prop::collection::vec(fate.prop_map(|(edge_px, cancelled_after)| Fate { edge_px, cancelled_after }), 1..8)
+}
+
+proptest! {
+    /// However results are cut, interleaved and withdrawn, the two books agree: every result that nobody withdrew
+    /// arrives as it was sent, and an honest contributor never breaks a rule.
+    #[test]
+    fn queue_and_assembly_agree(fates in fates(), batch_bytes in 1_usize..300_000) {
+        let (mut book, mut queue, mut decoder) = (Assembly::default(), SendQueue::default(), Decoder::default());
+        let mut due = Vec::new();
+        for (task, fate) in fates.iter().enumerate() {
+            let task = TaskId(task as u64);
+            book.sent(&offer(task, fate.edge_px, fate.edge_px));
+            let sent = result(task, (fate.edge_px * fate.edge_px * 12) as usize);
+            queue.push(ContributorEvent::Result(sent.clone()));
+            if fate.cancelled_after.is_none() {
+                due.push(sent);
+            }
+        }
+        let mut arrived = Vec::new();
+        let mut batch = 0;
+        while !queue.is_empty() || batch < 6 {
+            for (task, _) in fates.iter().enumerate().filter(|(_, fate)| fate.cancelled_after == Some(batch)) {
+                let task = TaskId(task as u64);
+                book.sent(&CoordinatorMessage::Cancel { task });
+                queue.cancel(task).unwrap();
+                let state = CancelledState::Finished;
+                queue.push(ContributorEvent::Message(ContributorMessage::Cancelled { task, state }));
+            }
+            let mut bytes = BytesMut::new();
+            queue.fill(&mut bytes, batch_bytes).unwrap();
+            decoder.feed(&bytes);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                if let Some(ContributorEvent::Result(result)) = book.received(frame).unwrap() {
+                    arrived.push(result);
+                }
+            }
+            batch += 1;
+        }
+        arrived.sort_by_key(|result| result.task);
+        // A result may have been whole before it was withdrawn.
+        arrived.retain(|result| due.iter().any(|due| due.task == result.task));
+        prop_assert_eq!(arrived, due);
+    }
 }
