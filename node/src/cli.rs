@@ -1,0 +1,248 @@
+//! The command line: what can be said to the program. What it means is in [`crate::command`].
+
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use p2c2r_protocol::{limit::MAX_FRAME_EDGE_PX, ticket::Ticket, tile::FrameSize};
+use p2c2r_render::{backend::BackendChoice, scene::generate::SceneKind};
+
+/// Shown below the help text.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 finished with partial pixels, 130 interrupted.";
+
+/// A peer-to-peer render swarm: every machine runs this program; together they are one renderer.
+#[derive(Debug, Parser)]
+#[command(name = "p2c2r-node", version, about, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options that every command understands.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command understands.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Where this node keeps its key, learned models and scenes
+    /// [default: the platform's data directory for p2c2r]
+    #[arg(long, global = true, env = "P2C2R_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Form of the log lines on stderr
+    #[arg(long, global = true, env = "P2C2R_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// More log lines: once for info, twice for debug, three times for trace (RUST_LOG overrides)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Only errors on stderr, no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join the swarm, contribute this machine, and take jobs from `render`
+    #[command(after_help = "Example: p2c2r-node run --join p2c2r1…")]
+    Run(RunArgs),
+    /// Render a picture on the swarm: through the running node if there is one, else with a short-lived node
+    #[command(after_help = "Example: p2c2r-node render city.glb -o city.png --size 1920x1080 --spp 64")]
+    Render(RenderArgs),
+    /// Print the ticket that lets other nodes join the running node's swarm
+    #[command(after_help = "Example: p2c2r-node ticket")]
+    Ticket(QueryArgs),
+    /// Show what the running node is doing
+    #[command(after_help = "Example: p2c2r-node status --json")]
+    Status(QueryArgs),
+    /// List the peers that the running node knows
+    #[command(after_help = "Example: p2c2r-node peers")]
+    Peers(QueryArgs),
+    /// Write one of the built-in scenes as a GLB file
+    #[command(after_help = "Example: p2c2r-node scene city -o city.glb --seed 7")]
+    Scene(SceneArgs),
+    /// Measure this machine
+    #[command(subcommand, after_help = "Example: p2c2r-node bench schedule")]
+    Bench(BenchCommand),
+}
+
+/// How a node takes part in the swarm.
+#[derive(Debug, Args, Default)]
+pub struct NetworkArgs {
+    /// Address to listen on (a multiaddr; may be given several times)
+    /// [default: QUIC and TCP on every interface, ports chosen by the system]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// Ticket of a node to join (may be given several times)
+    #[arg(long, env = "P2C2R_JOIN", value_delimiter = ',', value_name = "TICKET")]
+    pub join: Vec<Ticket>,
+    /// Do not look for nodes on the local network
+    #[arg(long, env = "P2C2R_NO_MDNS")]
+    pub no_mdns: bool,
+}
+
+/// What renders on this machine.
+#[derive(Debug, Args, Default)]
+pub struct DeviceArgs {
+    /// What renders: auto takes a real GPU if there is one whose pictures are exact, else the CPU
+    #[arg(long, env = "P2C2R_BACKEND", value_name = "auto|gpu|cpu")]
+    pub backend: Option<BackendChoice>,
+    /// Threads of the CPU renderer [default: one per core]
+    #[arg(long, env = "P2C2R_THREADS", value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file [default: p2c2r/config.toml in the platform's configuration directory, if it exists]
+    #[arg(long, env = "P2C2R_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to take part in the swarm.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Take no work from other nodes
+    #[arg(long, env = "P2C2R_NO_CONTRIBUTE")]
+    pub no_contribute: bool,
+    /// What renders here.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// Scene: a .glb or .gltf file
+    pub scene: PathBuf,
+    /// Picture to write: .png (8 bit) or .exr (linear, 32 bit float)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Size in pixels
+    #[arg(long, value_name = "WxH", default_value = "960x540", value_parser = parse_size)]
+    pub size: FrameSize,
+    /// Samples per pixel
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub spp: u32,
+    /// Path segments at most
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub max_depth: u32,
+    /// Seed of the random numbers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u32,
+    /// Camera of the scene by name; auto takes the first
+    #[arg(long, value_name = "NAME|auto", default_value = "auto")]
+    pub camera: String,
+    /// Stop after this time with what is there (exit code 3 when pixels are missing)
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub deadline_ms: Option<u64>,
+    /// Render on this machine alone
+    #[arg(long, conflicts_with_all = ["wait_peers", "join", "listen"])]
+    pub local: bool,
+    /// Start only when this many peers are ready (waits two minutes at most)
+    #[arg(long, value_name = "N")]
+    pub wait_peers: Option<usize>,
+    /// Write a report of who rendered what
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+    /// Print the report on stdout as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Overwrite the output if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// How the short-lived node takes part in the swarm (when no node is running).
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// What renders here (when no node is running).
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// `ticket`, `status`, `peers`.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `scene`.
+#[derive(Debug, Args)]
+pub struct SceneArgs {
+    /// Which scene
+    #[arg(value_name = "cornell|spheres|city")]
+    pub kind: SceneKind,
+    /// GLB file to write
+    #[arg(short, long, value_name = "FILE.glb")]
+    pub output: PathBuf,
+    /// Seed of the scene's layout
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// About how many triangles [default: what suits the scene]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(12..=20_000_000))]
+    pub triangles: Option<u32>,
+    /// Overwrite the output if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Coordinator overhead: tiles of almost no work on four contributor processes over loopback
+    #[command(after_help = "Example: p2c2r-node bench schedule --json")]
+    Schedule(BenchScheduleArgs),
+}
+
+/// `bench schedule`.
+#[derive(Debug, Args)]
+pub struct BenchScheduleArgs {
+    /// Contributor processes
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub contributors: u32,
+    /// Tiles in flight together in the throughput part
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub tiles: u32,
+    /// Times that each part is repeated
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads `960x540`.
+fn parse_size(text: &str) -> Result<FrameSize, String> {
+    let malformed = || format!("expected WIDTHxHEIGHT such as 960x540, each 1 to {MAX_FRAME_EDGE_PX}");
+    let (width, height) = text.split_once(['x', 'X']).ok_or_else(malformed)?;
+    let number = |part: &str| u32::from_str(part.trim()).map_err(|_| malformed());
+    FrameSize::new(number(width)?, number(height)?).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_outside_the_limits_are_refused() {
+        assert_eq!(parse_size("960x540").unwrap(), FrameSize::new(960, 540).unwrap());
+        for text in ["0x0", "100000x100000", "960", "960x", "x540", "-1x5", "960x540x3"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

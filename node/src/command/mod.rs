@@ -1,0 +1,6 @@
+//! What each command does.
+
+pub mod query;
+pub mod render;
+pub mod run;
+pub mod scene;

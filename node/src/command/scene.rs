@@ -1,0 +1,27 @@
+//! `scene`: writes a built-in scene.
+
+use anyhow::Context;
+use p2c2r_render::scene::generate::generate;
+
+use crate::{cli::SceneArgs, exit::Exit};
+
+/// Writes the scene, whole or not at all.
+pub fn scene(args: &SceneArgs) -> anyhow::Result<Exit> {
+    let path = &args.output;
+    if path.is_dir() {
+        anyhow::bail!("{} is a directory; name a file to write the scene to", path.display());
+    }
+    if path.exists() && !args.force {
+        anyhow::bail!("{} exists; overwrite it with --force", path.display());
+    }
+    let package = generate(args.kind, args.seed, args.triangles);
+    let beside = path.with_extension("glb.partial");
+    let written = std::fs::write(&beside, &package).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // What cannot be written cannot be left half written either.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("wrote {} ({} KiB)", path.display(), package.len() / 1024);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,247 @@
+//! What a node is told to be: flag, else environment (`P2C2R_*`, read by the command line), else TOML file, else
+//! default.
+
+use std::{
+    fs, io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use p2c2r_protocol::ticket::Ticket;
+use p2c2r_render::backend::BackendChoice;
+use serde::Deserialize;
+
+use crate::{
+    cli::{DeviceArgs, NetworkArgs},
+    data_dir::{self, DataDirError},
+};
+
+/// Largest configuration file, bytes.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// Scenes kept on disk unless told otherwise, MiB.
+const DEFAULT_SCENE_CACHE_MIB: u64 = 4096;
+/// Largest scene accepted from others unless told otherwise, MiB.
+const DEFAULT_MAX_SCENE_MIB: u64 = 1024;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration file {}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is too large to be a configuration.
+    #[error("configuration file {} is larger than 1 MiB", .0.display())]
+    TooLarge(PathBuf),
+    /// The file says something that is no configuration. The message of the TOML reader names line and key.
+    #[error("configuration file {}: {source}", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, with line, column and the keys that exist.
+        source: Box<toml::de::Error>,
+    },
+    /// A value that is read as text and does not mean anything.
+    #[error("configuration file {}: `{key}`: {reason}", path.display())]
+    Value {
+        /// Which.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        reason: String,
+    },
+    /// There is no place to look for the default file.
+    #[error(transparent)]
+    Place(#[from] DataDirError),
+}
+
+/// The TOML file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    /// Multiaddrs to listen on.
+    listen: Vec<String>,
+    /// Tickets of nodes to join.
+    join: Vec<String>,
+    /// Look for nodes on the local network.
+    mdns: Option<bool>,
+    /// Take work from other nodes.
+    contribute: Option<bool>,
+    /// `auto`, `gpu` or `cpu`.
+    backend: Option<String>,
+    /// Threads of the CPU renderer.
+    threads: Option<NonZeroUsize>,
+    /// Disk for cached scenes, MiB.
+    scene_cache_mib: Option<u64>,
+    /// Largest scene accepted from others, MiB.
+    max_scene_mib: Option<u64>,
+}
+
+/// Everything that a node is told.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Multiaddrs to listen on.
+    pub listen: Vec<String>,
+    /// Nodes to join.
+    pub join: Vec<Ticket>,
+    /// Look for nodes on the local network.
+    pub mdns: bool,
+    /// Take work from other nodes.
+    pub contribute: bool,
+    /// What renders here.
+    pub device: DeviceConfig,
+    /// Disk for cached scenes, bytes.
+    pub scene_cache_bytes: u64,
+    /// Largest scene accepted from others, bytes.
+    pub max_scene_bytes: u64,
+}
+
+/// What renders on this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceConfig {
+    /// Which backend.
+    pub backend: BackendChoice,
+    /// Threads of the CPU backend; one per core if not said.
+    pub threads: Option<usize>,
+}
+
+impl DeviceConfig {
+    /// From the command line alone.
+    pub fn from_args(args: &DeviceArgs) -> Self {
+        Self {
+            backend: args.backend.unwrap_or(BackendChoice::Auto),
+            threads: args.threads.map(NonZeroUsize::get),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// A node that renders alone.
+    pub fn alone(device: DeviceConfig) -> Self {
+        Self {
+            listen: Vec::new(),
+            join: Vec::new(),
+            mdns: false,
+            contribute: false,
+            device,
+            scene_cache_bytes: 0,
+            max_scene_bytes: DEFAULT_MAX_SCENE_MIB << 20,
+        }
+    }
+
+    /// Puts flags, file and defaults together. A file that was named must exist; the default one may be missing.
+    pub fn load(
+        named: Option<&Path>,
+        network: &NetworkArgs,
+        device: &DeviceArgs,
+        no_contribute: bool,
+    ) -> Result<Self, ConfigError> {
+        let (path, file) = match named {
+            Some(path) => (path.to_owned(), read(path)?),
+            None => {
+                let path = data_dir::default_config_file()?;
+                let file = if path.exists() { read(&path)? } else { File::default() };
+                (path, file)
+            }
+        };
+        Self::merge(&path, file, network, device, no_contribute)
+    }
+
+    fn merge(
+        path: &Path,
+        file: File,
+        network: &NetworkArgs,
+        device: &DeviceArgs,
+        no_contribute: bool,
+    ) -> Result<Self, ConfigError> {
+        let value = |key, reason: String| ConfigError::Value { path: path.to_owned(), key, reason };
+        let from_file = DeviceArgs {
+            backend: file
+                .backend
+                .map(|text| text.parse().map_err(|error| value("backend", format!("{error}"))))
+                .transpose()?,
+            threads: file.threads,
+        };
+        let mut join = network.join.clone();
+        if join.is_empty() {
+            for text in &file.join {
+                join.push(text.parse().map_err(|error| value("join", format!("{error}")))?);
+            }
+        }
+        let mut listen = if network.listen.is_empty() { file.listen } else { network.listen.clone() };
+        if listen.is_empty() {
+            listen = default_listen();
+        }
+        Ok(Self {
+            listen,
+            join,
+            mdns: !network.no_mdns && file.mdns.unwrap_or(true),
+            contribute: !no_contribute && file.contribute.unwrap_or(true),
+            device: DeviceConfig::from_args(&DeviceArgs {
+                backend: device.backend.or(from_file.backend),
+                threads: device.threads.or(from_file.threads),
+            }),
+            scene_cache_bytes: file.scene_cache_mib.unwrap_or(DEFAULT_SCENE_CACHE_MIB).saturating_mul(1 << 20),
+            max_scene_bytes: file.max_scene_mib.unwrap_or(DEFAULT_MAX_SCENE_MIB).saturating_mul(1 << 20),
+        })
+    }
+}
+
+/// Every interface, ports chosen by the system.
+fn default_listen() -> Vec<String> {
+    ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"].map(str::to_owned).to_vec()
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    if fs::metadata(path).map_err(failed)?.len() > MAX_CONFIG_BYTES {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, device: &DeviceArgs) -> Result<NodeConfig, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        fs::write(&path, text).unwrap();
+        NodeConfig::load(Some(&path), &NetworkArgs::default(), device, false)
+    }
+
+    #[test]
+    fn flag_stands_over_file_and_file_over_default() {
+        let text = "threads = 3\nmdns = false\nscene_cache_mib = 1";
+        let config = load(text, &DeviceArgs::default()).unwrap();
+        assert_eq!((config.device.threads, config.mdns, config.scene_cache_bytes), (Some(3), false, 1 << 20));
+        assert!(config.contribute);
+        let flags = DeviceArgs { threads: NonZeroUsize::new(5), ..DeviceArgs::default() };
+        assert_eq!(load(text, &flags).unwrap().device.threads, Some(5));
+    }
+
+    #[test]
+    fn b38_unknown_key_and_wrong_type_name_line_and_key() {
+        let unknown = load("mdns = true\nbandwith = 5", &DeviceArgs::default()).unwrap_err().to_string();
+        assert!(unknown.contains("line 2") && unknown.contains("bandwith"), "{unknown}");
+        let wrong = load("threads = \"many\"", &DeviceArgs::default()).unwrap_err().to_string();
+        assert!(wrong.contains("line 1"), "{wrong}");
+        let backend = load("backend = \"abacus\"", &DeviceArgs::default()).unwrap_err().to_string();
+        assert!(backend.contains("`backend`"), "{backend}");
+    }
+
+    #[test]
+    fn missing_named_file_is_an_error() {
+        let missing = Path::new("/nonexistent/p2c2r.toml");
+        let loaded = NodeConfig::load(Some(missing), &NetworkArgs::default(), &DeviceArgs::default(), false);
+        assert!(matches!(loaded, Err(ConfigError::Read { .. })));
+    }
+}

@@ -1,0 +1,111 @@
+//! Which accepted tile is rendered next: the owner's own first, then one of each coordinator in turn.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use p2c2r_protocol::{id::TaskId, limit::MAX_TILE_BYTES, task::{RejectReason, TileRequest}};
+
+use super::{SessionId, render_thread::RenderJob};
+
+/// Tiles that one coordinator may have waiting or running here.
+pub const CREDIT: u32 = 64;
+/// Tiles waiting in all.
+pub const MAX_QUEUED: usize = 1024;
+/// Most path segments (pixels x samples x depth) of one tile: about an hour of a fast CPU.
+pub const MAX_TASK_SEGMENTS: u64 = 1 << 36;
+
+/// Whether a request is of a size that this node takes on at all.
+pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
+    let pixels = request.rect.pixels();
+    let segments = pixels
+        .checked_mul(u64::from(request.sampling.samples))
+        .and_then(|paths| paths.checked_mul(u64::from(request.sampling.max_depth)));
+    let bytes = pixels.checked_mul(u64::from(request.encoding.bytes_per_pixel()));
+    if segments.is_none_or(|segments| segments > MAX_TASK_SEGMENTS)
+        || bytes.is_none_or(|bytes| bytes > u64::from(MAX_TILE_BYTES))
+    {
+        return Err(RejectReason::TooLarge);
+    }
+    Ok(())
+}
+
+/// The waiting tiles, by session.
+#[derive(Default)]
+pub struct AdmissionQueue {
+    waiting: BTreeMap<SessionId, VecDeque<RenderJob>>,
+    queued: usize,
+    /// The session that was served last.
+    last_served: Option<SessionId>,
+}
+
+impl AdmissionQueue {
+    /// Tiles waiting.
+    pub fn len(&self) -> usize {
+        self.queued
+    }
+
+    /// Puts a tile at the end of its session's line.
+    pub fn push(&mut self, job: RenderJob) -> Result<(), RejectReason> {
+        if self.queued >= MAX_QUEUED {
+            return Err(RejectReason::Busy);
+        }
+        self.waiting.entry(job.session).or_default().push_back(job);
+        self.queued += 1;
+        Ok(())
+    }
+
+    /// Puts a tile back to where it came from.
+    pub fn push_front(&mut self, job: RenderJob) {
+        self.waiting.entry(job.session).or_default().push_front(job);
+        self.queued += 1;
+    }
+
+    /// The next tile: the owner's own coordinator first, the others in turn.
+    pub fn pop(&mut self) -> Option<RenderJob> {
+        let session = self.next_session()?;
+        let line = self.waiting.get_mut(&session)?;
+        let job = line.pop_front();
+        if line.is_empty() {
+            self.waiting.remove(&session);
+        }
+        if job.is_some() {
+            self.queued -= 1;
+            self.last_served = Some(session);
+        }
+        job
+    }
+
+    fn next_session(&self) -> Option<SessionId> {
+        if self.waiting.contains_key(&SessionId::OWNER) {
+            return Some(SessionId::OWNER);
+        }
+        let after = self.last_served.and_then(|last| {
+            self.waiting.range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded)).next()
+        });
+        after.or_else(|| self.waiting.iter().next()).map(|(session, _)| *session)
+    }
+
+    /// Takes one tile out.
+    pub fn remove(&mut self, session: SessionId, task: TaskId) -> Option<RenderJob> {
+        let line = self.waiting.get_mut(&session)?;
+        let index = line.iter().position(|job| job.task == task)?;
+        let job = line.remove(index);
+        if line.is_empty() {
+            self.waiting.remove(&session);
+        }
+        self.queued -= 1;
+        job
+    }
+
+    /// Takes all tiles of a session out.
+    pub fn remove_session(&mut self, session: SessionId) -> Vec<RenderJob> {
+        let line = self.waiting.remove(&session).unwrap_or_default();
+        self.queued -= line.len();
+        line.into()
+    }
+
+    /// Takes all tiles out.
+    pub fn remove_all(&mut self) -> Vec<RenderJob> {
+        self.queued = 0;
+        std::mem::take(&mut self.waiting).into_values().flatten().collect()
+    }
+}

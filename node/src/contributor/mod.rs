@@ -1,0 +1,113 @@
+//! The contributor: renders tiles for coordinators, its own node's among them.
+//!
+//! One actor owns sessions and queue ([`actor`]); one thread owns the device ([`render_thread`]). The node's own
+//! coordinator talks to it over an in-memory link, in the same messages as everybody else.
+
+pub mod admission;
+mod actor;
+mod render_thread;
+mod scene;
+mod session;
+
+use std::sync::Arc;
+
+use p2c2r_protocol::{
+    id::{SceneHash, TaskId},
+    sign::SecretKey,
+    task::{CoordinatorMessage, Load, RejectReason},
+};
+use p2c2r_render::{backend::RenderError, prepared::PreparedScene};
+use p2c2r_swarm::{ContributorLink, SwarmHandle};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::render_thread::Device;
+use self::render_thread::{RenderFailure, RenderThread, RenderedTile};
+use crate::{config::DeviceConfig, scene_library::SceneLibrary};
+
+/// Inputs waiting for the actor; senders wait when it is full.
+const MAX_INPUTS: usize = 1024;
+
+/// A work session at this contributor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    /// The session of the node's own coordinator.
+    pub const OWNER: Self = Self(0);
+}
+
+/// What the actor reacts to.
+enum Input {
+    /// A coordinator opened a session.
+    Attach { link: ContributorLink, owner: bool },
+    /// A coordinator said something.
+    Message { session: SessionId, message: CoordinatorMessage },
+    /// The session's stream ended.
+    Detached { session: SessionId },
+    /// A scene was made ready, or not.
+    ScenePrepared { session: SessionId, scene: SceneHash, outcome: Result<ReadyScene, RejectReason> },
+    /// The render thread is through with a tile.
+    Rendered { session: SessionId, task: TaskId, outcome: Result<RenderedTile, RenderFailure> },
+    /// The node stops: hand back what waits, finish what runs, say goodbye.
+    Drain { done: oneshot::Sender<()> },
+}
+
+/// A scene that can be rendered.
+struct ReadyScene {
+    prepared: Arc<PreparedScene>,
+    fetched_bytes: u64,
+    elapsed_ms: f32,
+}
+
+/// What a contributor is told at its start.
+pub struct ContributorConfig {
+    /// What renders.
+    pub device: DeviceConfig,
+    /// Signs the results.
+    pub key: SecretKey,
+    /// Largest scene accepted, bytes.
+    pub max_scene_bytes: u64,
+}
+
+/// The way to talk to the contributor.
+#[derive(Clone)]
+pub struct Contributor {
+    inputs: mpsc::Sender<Input>,
+    load: watch::Receiver<Load>,
+}
+
+impl Contributor {
+    /// Opens the device and starts the actor.
+    pub async fn start(
+        config: ContributorConfig,
+        library: Arc<SceneLibrary>,
+        swarm: Option<SwarmHandle>,
+    ) -> Result<(Self, Device), RenderError> {
+        let (inputs, queue) = mpsc::channel(MAX_INPUTS);
+        let (thread, device) = RenderThread::start(config.device, config.key, inputs.clone()).await?;
+        let (load_out, load) = watch::channel(Load::default());
+        let scenes = scene::SceneSource::new(library, swarm, config.max_scene_bytes);
+        let actor = actor::Actor::new(inputs.downgrade(), thread, scenes, device.mrays_per_s, load_out);
+        tokio::spawn(actor.run(queue));
+        Ok((Self { inputs, load }, device))
+    }
+
+    /// Serves a coordinator. `owner` marks the node's own, whose work comes first.
+    pub async fn attach(&self, link: ContributorLink, owner: bool) {
+        // The actor only ends with the node; then there is nobody to serve.
+        let _ = self.inputs.send(Input::Attach { link, owner }).await;
+    }
+
+    /// The load now.
+    pub fn load(&self) -> Load {
+        *self.load.borrow()
+    }
+
+    /// Hands back what waits and waits for what runs.
+    pub async fn drain(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.inputs.send(Input::Drain { done }).await.is_ok() {
+            let _ = finished.await;
+        }
+    }
+}

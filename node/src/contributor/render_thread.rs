@@ -1,0 +1,192 @@
+//! The one thread that owns the device. Tiles go in through a short bounded queue, encoded and signed results come
+//! out; nothing here ever runs on a tokio worker.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use p2c2r_protocol::{
+    canon::to_canonical,
+    id::TaskId,
+    merkle::tile_root,
+    sign::{Domain, SecretKey},
+    task::{RejectReason, ResultStatement, TaskCounters, TileRequest},
+};
+use p2c2r_render::{
+    backend::{self, Backend, BackendInfo, FrameView, RenderControl, RenderError, TileJob},
+    film::encode_tile,
+    prepared::PreparedScene,
+};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use super::{Input, SessionId};
+use crate::config::DeviceConfig;
+
+/// Tiles that wait inside the thread's queue: one, so that the device never idles between two tiles while a
+/// cancellation can still catch all the others in the admission queue.
+pub const QUEUE_AHEAD: usize = 1;
+
+/// A tile to render.
+pub struct RenderJob {
+    /// Whose it is.
+    pub session: SessionId,
+    /// The attempt's name there.
+    pub task: TaskId,
+    /// The scene.
+    pub scene: Arc<PreparedScene>,
+    /// What to render; checked by the protocol layer.
+    pub request: TileRequest,
+    /// When it was accepted.
+    pub accepted_at: Instant,
+    /// Set to stop it.
+    pub cancelled: Arc<AtomicBool>,
+    /// Done share in thousandths.
+    pub progress: Arc<AtomicU32>,
+}
+
+/// A finished tile, ready to send.
+pub struct RenderedTile {
+    /// Canonical CBOR of the statement, as signed.
+    pub statement: Vec<u8>,
+    /// The signature over it.
+    pub signature: Vec<u8>,
+    /// The encoded pixels.
+    pub payload: Bytes,
+}
+
+/// Why a tile was not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenderFailure {
+    /// It was cancelled.
+    Cancelled,
+    /// The reason that the coordinator is told.
+    Failed(RejectReason),
+}
+
+/// What the device turned out to be.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Kind, adapter, exactness.
+    pub info: BackendInfo,
+    /// Measured speed, million rays per second.
+    pub mrays_per_s: f32,
+}
+
+/// The way in. Dropping it ends the thread after the tile in hand.
+pub struct RenderThread {
+    jobs: SyncSender<RenderJob>,
+}
+
+impl RenderThread {
+    /// Opens the device on a thread of its own, measures it, and waits for tiles.
+    pub async fn start(
+        config: DeviceConfig,
+        key: SecretKey,
+        results: mpsc::Sender<Input>,
+    ) -> Result<(Self, Device), RenderError> {
+        let (jobs, queue) = sync_channel(QUEUE_AHEAD);
+        let (opened, device) = oneshot::channel();
+        let spawned = thread::Builder::new().name("render".into()).spawn(move || {
+            match open(config) {
+                Ok((backend, device)) => {
+                    if opened.send(Ok(device)).is_ok() {
+                        render_loop(backend, &key, &queue, &results);
+                    }
+                }
+                // Nobody waits for the answer any more: the node is stopping.
+                Err(error) => drop(opened.send(Err(error))),
+            }
+        });
+        let lost = || RenderError::Device("the render thread could not be started".into());
+        spawned.map_err(|_| lost())?;
+        let device = device.await.map_err(|_| lost())??;
+        Ok((Self { jobs }, device))
+    }
+
+    /// Hands a tile over; gives it back when the thread's queue is full.
+    pub fn offer(&self, job: RenderJob) -> Result<(), RenderJob> {
+        self.jobs.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+        })
+    }
+}
+
+fn open(config: DeviceConfig) -> Result<(Box<dyn Backend>, Device), RenderError> {
+    let mut backend = backend::open(config.backend, config.threads)?;
+    let mrays_per_s = backend::measure(backend.as_mut());
+    let device = Device { info: backend.info().clone(), mrays_per_s };
+    Ok((backend, device))
+}
+
+fn render_loop(
+    mut backend: Box<dyn Backend>,
+    key: &SecretKey,
+    queue: &Receiver<RenderJob>,
+    results: &mpsc::Sender<Input>,
+) {
+    while let Ok(job) = queue.recv() {
+        let (session, task) = (job.session, job.task);
+        // A panic in a kernel costs its tile, not the node.
+        let outcome = catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), key, &job))).unwrap_or_else(|_| {
+            error!(?task, "the renderer panicked on a tile; please report this");
+            Err(RenderFailure::Failed(RejectReason::Internal))
+        });
+        if results.blocking_send(Input::Rendered { session, task, outcome }).is_err() {
+            return;
+        }
+    }
+}
+
+fn finish(backend: &mut dyn Backend, key: &SecretKey, job: &RenderJob) -> Result<RenderedTile, RenderFailure> {
+    let started = Instant::now();
+    let request = &job.request;
+    let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
+    let control = RenderControl { cancelled: &job.cancelled, progress: &job.progress };
+    let tile = backend
+        .load(&job.scene)
+        .and_then(|()| backend.render(&job.scene, &TileJob { view, rect: request.rect }, &control))
+        .map_err(|error| match error {
+            RenderError::Cancelled => RenderFailure::Cancelled,
+            error => {
+                warn!(%error, "a tile could not be rendered");
+                RenderFailure::Failed(RejectReason::Internal)
+            }
+        })?;
+    let counters = TaskCounters {
+        queue_ms: (started - job.accepted_at).as_secs_f32() * 1e3,
+        execution_ms: started.elapsed().as_secs_f32() * 1e3,
+        rays: tile.rays,
+        samples: tile.samples,
+    };
+    seal(key, request, &encode_tile(&tile.radiance, request.encoding), counters).map_err(|reason| {
+        error!(%reason, "a result could not be signed");
+        RenderFailure::Failed(RejectReason::Internal)
+    })
+}
+
+/// Names the pixels by their root and signs for them.
+fn seal(
+    key: &SecretKey,
+    request: &TileRequest,
+    payload: &[u8],
+    counters: TaskCounters,
+) -> Result<RenderedTile, Box<dyn std::error::Error>> {
+    let rect = request.rect;
+    let root = tile_root(payload, rect.width, rect.height, request.encoding.bytes_per_pixel())?;
+    let statement = to_canonical(&ResultStatement { request: request.hash()?, root, counters })?;
+    let signature = key.sign(Domain::Result, &statement);
+    Ok(RenderedTile {
+        signature: signature.0.to_vec(),
+        statement,
+        payload: Bytes::copy_from_slice(payload),
+    })
+}

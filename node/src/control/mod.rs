@@ -1,0 +1,155 @@
+//! Talking to the running node: a Unix socket in its data directory, mode 0600, one JSON object a line.
+//!
+//! The client sends one [`Request`] and reads [`Reply`]s until the last one. Closing the connection cancels the job
+//! that was asked for on it.
+
+pub mod client;
+pub mod server;
+
+use std::path::PathBuf;
+
+use p2c2r_protocol::tile::FrameSize;
+use serde::{Deserialize, Serialize};
+
+use crate::{progress::Progress, report::FrameReport};
+
+/// Longest line, bytes. The longest thing said is a report of a frame with many tiles.
+const MAX_LINE_BYTES: u64 = 16 << 20;
+/// Longest request, bytes.
+const MAX_REQUEST_BYTES: u64 = 64 << 10;
+
+/// What a client asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// The node's ticket.
+    Ticket,
+    /// What the node is doing.
+    Status,
+    /// The peers it knows.
+    Peers,
+    /// Render a picture.
+    Render(Box<RenderRequest>),
+}
+
+/// A picture to render. Paths are absolute.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenderRequest {
+    /// Scene file.
+    pub scene: PathBuf,
+    /// Picture to write.
+    pub output: PathBuf,
+    /// Overwrite the picture.
+    pub force: bool,
+    /// Size.
+    pub size: FrameSize,
+    /// Samples per pixel.
+    pub samples_per_pixel: u32,
+    /// Path segments at most.
+    pub max_depth: u32,
+    /// Seed.
+    pub seed: u32,
+    /// Camera name, or `auto`.
+    pub camera: String,
+    /// Stop then with what is there, ms.
+    pub deadline_ms: Option<u64>,
+    /// Peers to wait for.
+    pub wait_peers: Option<usize>,
+}
+
+/// What the node answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// The ticket.
+    Ticket {
+        /// Printed form.
+        ticket: String,
+    },
+    /// The status.
+    Status(Box<StatusReply>),
+    /// The peers.
+    Peers {
+        /// [`PEERS_SCHEMA`].
+        schema: String,
+        /// All that are known, connected ones first.
+        peers: Vec<PeerReply>,
+    },
+    /// A job goes on.
+    Progress(Progress),
+    /// A job is done; the picture is written.
+    Rendered(Box<FrameReport>),
+    /// It went wrong; one sentence.
+    Error {
+        /// What was wrong, where, what to do.
+        message: String,
+    },
+}
+
+/// Form of [`StatusReply`].
+pub const STATUS_SCHEMA: &str = "p2c2r.status/1";
+/// Form of the peer list.
+pub const PEERS_SCHEMA: &str = "p2c2r.peers/1";
+
+/// What a node is doing.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// [`STATUS_SCHEMA`].
+    pub schema: String,
+    /// Its id.
+    pub node: String,
+    /// Its version.
+    pub version: String,
+    /// Since its start, s.
+    pub uptime_s: u64,
+    /// Whether it takes work from others.
+    pub contributing: bool,
+    /// What renders.
+    pub backend: String,
+    /// Its adapter.
+    pub adapter: String,
+    /// Whether its pictures are exact.
+    pub exact: bool,
+    /// Measured speed, million rays per second.
+    pub mrays_per_s: f32,
+    /// Addresses it listens on.
+    pub listening: Vec<String>,
+    /// Peers connected.
+    pub peers_connected: usize,
+    /// Peers known.
+    pub peers_known: usize,
+    /// Tiles waiting here.
+    pub tiles_queued: u32,
+    /// Tiles being rendered here.
+    pub tiles_running: u32,
+    /// Jobs of this node's owner, waiting or running.
+    pub jobs: usize,
+    /// Scenes ready in memory.
+    pub scenes: Vec<String>,
+}
+
+/// What a node knows of a peer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PeerReply {
+    /// Its id.
+    pub node: String,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Over which transport.
+    pub transport: Option<String>,
+    /// Round trip, ms.
+    pub round_trip_ms: Option<f32>,
+    /// Age of its last heartbeat, ms.
+    pub heartbeat_age_ms: Option<u64>,
+    /// Whether it takes work.
+    pub contributing: Option<bool>,
+    /// Backend and adapter.
+    pub device: Option<String>,
+    /// The speed that it says it has, million rays per second.
+    pub announced_mrays_per_s: Option<f32>,
+    /// Outcomes that its speed was learned from here.
+    pub outcomes: u64,
+    /// Addresses it was seen at.
+    pub addresses: Vec<String>,
+}

@@ -1,0 +1,157 @@
+//! Before the first tile: which peers could help, and when waiting for them is no longer worth it.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use p2c2r_protocol::id::NodeId;
+
+/// A frame starts this long after its job at the latest, with whoever has the scene; the others join as they are ready.
+const GRACE: Duration = Duration::from_millis(2500);
+/// With a number of peers asked for, they get this long.
+const WAIT_LIMIT: Duration = Duration::from_secs(120);
+
+/// What came of asking a peer to help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Candidate {
+    /// A session is being opened, or the scene is on its way.
+    Pending,
+    /// It has the scene.
+    Ready,
+    /// It cannot help with this frame.
+    Failed,
+}
+
+/// The peers asked for one job.
+pub struct Gathering {
+    since: Instant,
+    wanted: Option<usize>,
+    candidates: BTreeMap<NodeId, Candidate>,
+    /// Whether the list of known peers has been looked at since the job began.
+    looked: bool,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Peers may still come.
+    Wait,
+    /// Start with those that are ready.
+    Start,
+    /// Too few came.
+    GiveUp {
+        /// How many were wanted.
+        wanted: usize,
+        /// How many are ready.
+        ready: usize,
+        /// How long was waited, s.
+        waited_s: u64,
+    },
+}
+
+impl Gathering {
+    /// Nobody asked yet.
+    pub fn new(since: Instant, wanted: Option<usize>, has_swarm: bool) -> Self {
+        Self { since, wanted, candidates: BTreeMap::new(), looked: !has_swarm }
+    }
+
+    /// When the job began.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Notes that the list of known peers was looked at.
+    pub fn note_looked(&mut self) {
+        self.looked = true;
+    }
+
+    /// Adds a peer; `false` if it was asked already.
+    pub fn ask(&mut self, peer: NodeId) -> bool {
+        let new = !self.candidates.contains_key(&peer);
+        if new {
+            self.candidates.insert(peer, Candidate::Pending);
+        }
+        new
+    }
+
+    /// Whether the peer was asked for this job.
+    pub fn asked(&self, peer: NodeId) -> bool {
+        self.candidates.contains_key(&peer)
+    }
+
+    /// Notes what came of asking.
+    pub fn settle(&mut self, peer: NodeId, outcome: Candidate) {
+        if let Some(candidate) = self.candidates.get_mut(&peer) {
+            *candidate = outcome;
+        }
+    }
+
+    /// Peers that have the scene.
+    pub fn ready(&self) -> usize {
+        self.candidates.values().filter(|candidate| **candidate == Candidate::Ready).count()
+    }
+
+    /// Whether to start. `own_ready`: this node's own device has the scene, or takes no part.
+    pub fn decide(&self, now: Instant, own_ready: bool) -> Decision {
+        let (ready, waited) = (self.ready(), now.saturating_duration_since(self.since));
+        let pending = self.candidates.values().any(|candidate| *candidate == Candidate::Pending);
+        match self.wanted {
+            Some(wanted) if ready < wanted => {
+                if waited < WAIT_LIMIT {
+                    Decision::Wait
+                } else {
+                    Decision::GiveUp { wanted, ready, waited_s: waited.as_secs() }
+                }
+            }
+            _ if !own_ready || !self.looked => Decision::Wait,
+            _ if pending && waited < GRACE => Decision::Wait,
+            _ => Decision::Start,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(index: u8) -> NodeId {
+        NodeId::from_public_key([index; 32])
+    }
+
+    #[test]
+    fn without_a_swarm_the_own_device_is_enough() {
+        let start = Instant::now();
+        let gathering = Gathering::new(start, None, false);
+        assert_eq!(gathering.decide(start, false), Decision::Wait);
+        assert_eq!(gathering.decide(start, true), Decision::Start);
+    }
+
+    #[test]
+    fn pending_peers_are_waited_for_only_so_long() {
+        let start = Instant::now();
+        let mut gathering = Gathering::new(start, None, true);
+        assert_eq!(gathering.decide(start, true), Decision::Wait, "nobody has looked yet");
+        gathering.note_looked();
+        assert!(gathering.ask(peer(1)) && !gathering.ask(peer(1)));
+        assert_eq!(gathering.decide(start, true), Decision::Wait);
+        assert_eq!(gathering.decide(start + GRACE, true), Decision::Start);
+        gathering.settle(peer(1), Candidate::Failed);
+        assert_eq!(gathering.decide(start, true), Decision::Start);
+    }
+
+    #[test]
+    fn wanted_peers_are_waited_for_and_missed() {
+        let start = Instant::now();
+        let mut gathering = Gathering::new(start, Some(1), true);
+        gathering.note_looked();
+        gathering.ask(peer(1));
+        assert_eq!(gathering.decide(start + GRACE, true), Decision::Wait);
+        assert_eq!(
+            gathering.decide(start + WAIT_LIMIT, true),
+            Decision::GiveUp { wanted: 1, ready: 0, waited_s: WAIT_LIMIT.as_secs() }
+        );
+        gathering.settle(peer(1), Candidate::Ready);
+        assert_eq!(gathering.decide(start, true), Decision::Start);
+    }
+}

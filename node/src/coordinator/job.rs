@@ -1,0 +1,231 @@
+//! One frame under way: the scheduler's frame machine, the film, and what each tile came from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use p2c2r_protocol::{
+    id::{NodeId, TaskId, WorkKind},
+    task::{TaskCounters, TileRequest},
+    tile::{PixelEncoding, TileRect},
+};
+use p2c2r_render::film::Film;
+use p2c2r_scheduler::{
+    PeerView, Scheduler,
+    frame::{Frame, FrameConfig, FrameEnd},
+    split::{grid::GridSplitter, spatial::SpatialSplitter},
+    time::TimeMs,
+    work::FrameWork,
+};
+use tokio::sync::{oneshot, watch};
+use tracing::error;
+
+use super::{
+    Cut, JobError, JobOutcome, JobSpec,
+    gather::Gathering,
+    sessions::{Session, TrafficNow},
+    summary,
+    verify::VerifiedTile,
+};
+use crate::progress::{Phase, Progress};
+
+/// Where a job's outcome goes.
+pub type Reply = oneshot::Sender<Result<JobOutcome, JobError>>;
+
+/// A job in line or at its head.
+pub struct Job {
+    /// What to render.
+    pub spec: Arc<JobSpec>,
+    /// Where the outcome goes; closed when nobody waits for it any more.
+    pub reply: Reply,
+    /// The peers asked to help.
+    pub gathering: Gathering,
+    /// Counters of each session when the job first used it.
+    pub traffic_before: BTreeMap<NodeId, TrafficNow>,
+    /// Set once tiles are out.
+    pub run: Option<Run>,
+    progress: Arc<watch::Sender<Progress>>,
+}
+
+/// A tile that is out.
+#[derive(Debug, Clone, Copy)]
+pub struct OutTask {
+    /// At whom.
+    pub peer: NodeId,
+    /// Which pixels.
+    pub rect: TileRect,
+}
+
+/// What is kept of an accepted tile for the report.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AcceptedTile {
+    /// What its renderer says it took.
+    pub counters: TaskCounters,
+    /// Pixels that were rendered anew and found equal.
+    pub probes: u32,
+}
+
+/// Tiles are out.
+pub struct Run {
+    /// The frame's life.
+    pub frame: Frame,
+    /// The accepted pixels.
+    pub film: Film,
+    /// When the first tile was offered.
+    pub started: Instant,
+    /// What finding peers took.
+    pub gathered: Duration,
+    /// What the hardware allows, ms.
+    pub bound_ms: f64,
+    /// Peers that the frame machine knows of.
+    pub joined: BTreeSet<NodeId>,
+    /// Attempts that are out.
+    pub out: BTreeMap<TaskId, OutTask>,
+    /// Rectangles of the attempts, kept until the frame ends: a verified tile goes where its attempt was.
+    pub rects: BTreeMap<TaskId, TileRect>,
+    /// Verified tiles whose fate the frame machine has not decided yet: at most the one in hand.
+    pub verified: BTreeMap<TaskId, VerifiedTile>,
+    /// Accepted tiles by index.
+    pub accepted: BTreeMap<usize, AcceptedTile>,
+    /// Rays of the accepted tiles.
+    pub rays: u64,
+    /// Peers that were lost with work in hand.
+    pub peers_lost: u32,
+    /// Set when the machine says so.
+    pub end: Option<FrameEnd>,
+}
+
+impl Job {
+    /// A job that has not begun.
+    pub fn new(spec: JobSpec, progress: Arc<watch::Sender<Progress>>, reply: Reply, gathering: Gathering) -> Self {
+        let spec = Arc::new(spec);
+        Self { spec, reply, gathering, traffic_before: BTreeMap::new(), run: None, progress }
+    }
+
+    /// Whether the peer's session may get tiles of this job.
+    pub fn takes_part(&self, peer: NodeId, session: &Session) -> bool {
+        if session.own { self.spec.uses_own_device() } else { self.gathering.asked(peer) }
+    }
+
+    /// Plans the frame for the peers as they are.
+    pub fn start(
+        &mut self,
+        scheduler: &Scheduler,
+        peers: Vec<PeerView>,
+        first_task: TaskId,
+        epoch: Instant,
+        now: Instant,
+    ) {
+        let spec = &self.spec;
+        let now_ms = now.saturating_duration_since(epoch).as_secs_f64() * 1e3;
+        let work = FrameWork {
+            kind: WorkKind::RayTracing,
+            size: spec.size,
+            samples: spec.sampling.samples,
+            bytes_per_pixel: PixelEncoding::RgbF32.bytes_per_pixel(),
+            deadline: spec.deadline_ms.map(|deadline_ms| TimeMs(now_ms + deadline_ms as f64)),
+        };
+        let (plan, config) = match spec.cut {
+            Cut::Planned => {
+                (scheduler.plan(&work, &peers, &spec.cost, &SpatialSplitter::default()), FrameConfig::default())
+            }
+            Cut::Grid { edge_px, in_flight } => (
+                scheduler.plan(&work, &peers, &spec.cost, &GridSplitter { edge_px }),
+                FrameConfig { max_in_flight_per_peer: in_flight, ..FrameConfig::default() },
+            ),
+        };
+        self.run = Some(Run {
+            bound_ms: plan.bound_ms,
+            joined: peers.iter().filter(|view| view.ready).map(|view| view.peer).collect(),
+            frame: Frame::new(work, plan, peers, first_task, config),
+            film: Film::new(spec.size),
+            started: now,
+            gathered: now.saturating_duration_since(self.gathering.since()),
+            out: BTreeMap::new(),
+            rects: BTreeMap::new(),
+            verified: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            rays: 0,
+            peers_lost: 0,
+            end: None,
+        });
+    }
+
+    /// The request for a tile.
+    pub fn request(&self, rect: TileRect) -> TileRequest {
+        let spec = &self.spec;
+        TileRequest {
+            job: spec.job,
+            frame: 0,
+            kind: WorkKind::RayTracing,
+            scene: spec.scene.hash,
+            size: spec.size,
+            rect,
+            sampling: spec.sampling,
+            camera: spec.camera,
+            encoding: PixelEncoding::RgbF32,
+        }
+    }
+
+    /// Puts a verified tile into the film.
+    pub fn accept(&mut self, task: TaskId, tile: usize) {
+        let Some(run) = self.run.as_mut() else { return };
+        let (Some(verified), Some(rect)) = (run.verified.remove(&task), run.rects.get(&task)) else {
+            error!(?task, "the frame machine accepted a tile that was not delivered");
+            return;
+        };
+        if let Err(refused) = run.film.insert(*rect, &verified.pixels) {
+            error!(?task, %refused, "the film refused a tile");
+            return;
+        }
+        run.rays += verified.counters.rays;
+        run.accepted.insert(tile, AcceptedTile { counters: verified.counters, probes: verified.probes });
+    }
+
+    /// Tells how far it is.
+    pub fn tell_progress(&self, now: Instant, peers: u32) {
+        let progress = match &self.run {
+            None => Progress { phase: Phase::Gathering, peers, ..Progress::default() },
+            Some(run) => run.progress(now, peers),
+        };
+        self.progress.send_replace(progress);
+    }
+
+    /// The film and its report, for whoever waits.
+    pub fn into_outcome(
+        self,
+        own: NodeId,
+        sessions: &BTreeMap<NodeId, Session>,
+        now: Instant,
+    ) -> (Reply, Result<JobOutcome, JobError>) {
+        let Self { spec, reply, traffic_before, run, .. } = self;
+        let outcome = match run {
+            None => Err(JobError::NobodyLeft),
+            Some(run) if matches!(run.end, Some(FrameEnd::Aborted)) => Err(JobError::Stopping),
+            Some(run) if run.accepted.is_empty() => Err(JobError::NobodyLeft),
+            Some(run) => {
+                let report = summary::report(&spec, &run, own, sessions, &traffic_before, now);
+                Ok(JobOutcome { film: run.film, report })
+            }
+        };
+        (reply, outcome)
+    }
+}
+
+impl Run {
+    fn progress(&self, now: Instant, peers: u32) -> Progress {
+        let so_far = self.frame.progress();
+        let elapsed_s = now.saturating_duration_since(self.started).as_secs_f64();
+        Progress {
+            phase: Phase::Rendering,
+            tiles_done: so_far.tiles_done as u32,
+            tiles_total: so_far.tiles_total as u32,
+            done_share: so_far.cost_done_share,
+            peers,
+            mrays_per_s: if elapsed_s > 0.0 { self.rays as f64 / elapsed_s / 1e6 } else { 0.0 },
+            eta_ms: so_far.eta_ms,
+        }
+    }
+}

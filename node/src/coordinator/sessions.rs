@@ -1,0 +1,248 @@
+//! The coordinator's work sessions, one per contributor: who is greeted, who has which scene, who still lives.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use p2c2r_protocol::{
+    id::{Epoch, NodeId, SceneHash},
+    limit::MAX_CREDIT,
+    task::{ContributorMessage, CoordinatorMessage, Load},
+};
+use p2c2r_scheduler::PeerView;
+use p2c2r_swarm::Traffic;
+use tokio::sync::mpsc;
+
+/// Between two signs of life that are asked for.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// A contributor that was asked and says nothing for this long is taken for dead. Above the longest pause that a busy
+/// two-core machine was seen to make.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// Weight of the newest round trip in the running mean.
+const ROUND_TRIP_WEIGHT: f32 = 0.25;
+
+/// Tells a session from an earlier one with the same peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation(pub u64);
+
+/// Where a scene stands at a contributor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SceneState {
+    /// Asked for.
+    Preparing,
+    /// There; so many bytes were fetched for it.
+    Ready {
+        /// Bytes fetched.
+        fetched_bytes: u64,
+    },
+    /// It will not come.
+    Refused,
+}
+
+/// One contributor.
+pub struct Session {
+    /// Which session with this peer.
+    pub generation: Generation,
+    /// Whether it is this node's own device.
+    pub own: bool,
+    /// What crossed the network.
+    pub traffic: Arc<Traffic>,
+    /// What it said in its welcome.
+    pub welcome: Option<Welcome>,
+    /// Its load, as last told.
+    pub load: Load,
+    /// Where each scene stands.
+    pub scenes: BTreeMap<SceneHash, SceneState>,
+    /// Round trip, ms.
+    pub round_trip_ms: f32,
+    outbox: mpsc::Sender<CoordinatorMessage>,
+    last_heard: Instant,
+    asked: Option<Asked>,
+    next_nonce: u64,
+}
+
+/// What a contributor said at the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Welcome {
+    /// Tasks that it takes at once.
+    pub credit: u32,
+    /// Speed that it says it has.
+    pub mrays_per_s: f32,
+}
+
+/// A question for a sign of life that is out.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    nonce: u64,
+    at: Instant,
+    answered: bool,
+}
+
+impl Session {
+    /// Greets a contributor.
+    pub fn open(
+        generation: Generation,
+        own: bool,
+        outbox: mpsc::Sender<CoordinatorMessage>,
+        traffic: Arc<Traffic>,
+        epoch: Epoch,
+        now: Instant,
+    ) -> Self {
+        let mut session = Self {
+            generation,
+            own,
+            traffic,
+            welcome: None,
+            load: Load::default(),
+            scenes: BTreeMap::new(),
+            round_trip_ms: 0.0,
+            outbox,
+            last_heard: now,
+            asked: None,
+            next_nonce: 0,
+        };
+        let software = concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned();
+        session.send(CoordinatorMessage::Hello { epoch, software });
+        session.ping(now);
+        session
+    }
+
+    /// Sends; `false` when the contributor does not read or is gone.
+    pub fn send(&self, message: CoordinatorMessage) -> bool {
+        self.outbox.try_send(message).is_ok()
+    }
+
+    /// Asks for a scene, once.
+    pub fn prepare(&mut self, scene: SceneHash, size_bytes: u64) {
+        let settled = matches!(self.scenes.get(&scene), Some(SceneState::Preparing));
+        if self.welcome.is_some() && !settled {
+            self.scenes.insert(scene, SceneState::Preparing);
+            self.send(CoordinatorMessage::Prepare { scene, size_bytes });
+        }
+    }
+
+    /// Notes a message that concerns the session itself; gives back one that concerns a task.
+    pub fn note(&mut self, message: ContributorMessage, now: Instant) -> Option<ContributorMessage> {
+        self.last_heard = now;
+        match message {
+            ContributorMessage::Welcome { credit, mrays_per_s, load, .. } if self.welcome.is_none() => {
+                self.welcome = Some(Welcome { credit: credit.clamp(1, MAX_CREDIT), mrays_per_s });
+                self.load = load;
+            }
+            ContributorMessage::Ready { scene, fetched_bytes, .. } => {
+                self.settle(scene, SceneState::Ready { fetched_bytes });
+            }
+            ContributorMessage::Refused { scene, .. } => self.settle(scene, SceneState::Refused),
+            ContributorMessage::Pong { nonce, load } => {
+                self.load = load;
+                self.pong(nonce, now);
+            }
+            message => {
+                if let ContributorMessage::Accepted { load, .. } | ContributorMessage::Rejected { load, .. } = &message {
+                    self.load = *load;
+                }
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    /// Only what was asked for can be answered.
+    fn settle(&mut self, scene: SceneHash, state: SceneState) {
+        if let Some(asked) = self.scenes.get_mut(&scene) {
+            *asked = state;
+        }
+    }
+
+    /// Notes that something came (a result).
+    pub fn heard(&mut self, load: Load, now: Instant) {
+        self.last_heard = now;
+        self.load = load;
+    }
+
+    fn pong(&mut self, nonce: u64, now: Instant) {
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.nonce == nonce && !asked.answered) else { return };
+        asked.answered = true;
+        let round_trip_ms = now.saturating_duration_since(asked.at).as_secs_f32() * 1e3;
+        self.round_trip_ms = if self.round_trip_ms == 0.0 {
+            round_trip_ms
+        } else {
+            self.round_trip_ms + ROUND_TRIP_WEIGHT * (round_trip_ms - self.round_trip_ms)
+        };
+    }
+
+    /// Asks for a sign of life if it is time; `false` when the last question went unanswered for too long.
+    pub fn keep_alive(&mut self, now: Instant) -> bool {
+        if let Some(asked) = self.asked {
+            let silent = now.saturating_duration_since(self.last_heard.max(asked.at));
+            if !asked.answered {
+                return silent < SILENCE_LIMIT;
+            }
+            if now.saturating_duration_since(asked.at) < PING_INTERVAL {
+                return true;
+            }
+        }
+        self.ping(now);
+        true
+    }
+
+    fn ping(&mut self, now: Instant) {
+        self.next_nonce += 1;
+        self.asked = Some(Asked { nonce: self.next_nonce, at: now, answered: false });
+        self.send(CoordinatorMessage::Ping { nonce: self.next_nonce });
+    }
+
+    /// Whether the contributor can be offered tiles of the scene.
+    pub fn is_ready(&self, scene: &SceneHash) -> bool {
+        self.welcome.is_some() && matches!(self.scenes.get(scene), Some(SceneState::Ready { .. }))
+    }
+
+    /// Whether it is decided if the contributor will have the scene.
+    pub fn is_settled(&self, scene: &SceneHash) -> bool {
+        matches!(self.scenes.get(scene), Some(SceneState::Ready { .. } | SceneState::Refused))
+    }
+
+    /// Bytes that it fetched for the scene.
+    pub fn fetched_bytes(&self, scene: &SceneHash) -> u64 {
+        match self.scenes.get(scene) {
+            Some(SceneState::Ready { fetched_bytes }) => *fetched_bytes,
+            _ => 0,
+        }
+    }
+
+    /// As the scheduler sees it.
+    pub fn view(&self, peer: NodeId, scene: &SceneHash) -> PeerView {
+        let welcome = self.welcome.unwrap_or(Welcome { credit: 1, mrays_per_s: 0.0 });
+        PeerView {
+            peer,
+            is_self: self.own,
+            mrays_per_s: welcome.mrays_per_s,
+            round_trip_ms: if self.own { 0.0 } else { self.round_trip_ms },
+            credit: welcome.credit,
+            queued: self.load.queued,
+            ready: self.is_ready(scene),
+        }
+    }
+
+    /// What crossed the network so far.
+    pub fn traffic_now(&self) -> TrafficNow {
+        TrafficNow {
+            received_bytes: self.traffic.received_bytes.load(Ordering::Relaxed),
+            request_bytes: self.traffic.request_bytes.load(Ordering::Relaxed),
+            offers: self.traffic.offers.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counters of a session at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TrafficNow {
+    /// Bytes from the contributor.
+    pub received_bytes: u64,
+    /// Bytes of tile requests to it.
+    pub request_bytes: u64,
+    /// Tile requests to it.
+    pub offers: u64,
+}

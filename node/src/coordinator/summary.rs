@@ -1,0 +1,131 @@
+//! Turns a finished run into its report.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use p2c2r_protocol::{id::NodeId, tile::TileRect};
+use p2c2r_scheduler::frame::{FrameEnd, FrameSummary, TileSummary};
+
+use super::{
+    JobSpec,
+    job::Run,
+    sessions::{Session, TrafficNow},
+};
+use crate::report::{
+    BytesReport, FailureReport, FrameReport, PeerReport, SCHEMA, SceneReport, TileReport, film_hash,
+};
+
+/// The report of a run.
+pub fn report(
+    spec: &JobSpec,
+    run: &Run,
+    own: NodeId,
+    sessions: &BTreeMap<NodeId, Session>,
+    traffic_before: &BTreeMap<NodeId, TrafficNow>,
+    now: Instant,
+) -> FrameReport {
+    let summary = run.frame.summary();
+    let frame_ms = now.saturating_duration_since(run.started).as_secs_f64() * 1e3;
+    let missing = match &run.end {
+        Some(FrameEnd::Partial { missing }) => missing.iter().map(|rect| corners(*rect)).collect(),
+        _ => Vec::new(),
+    };
+    FrameReport {
+        schema: SCHEMA.to_owned(),
+        end: if missing.is_empty() { "complete" } else { "partial" }.to_owned(),
+        scene: SceneReport {
+            name: spec.scene_name.clone(),
+            hash: spec.scene.hash.to_string(),
+            bytes: spec.scene.blob.bytes.len() as u64,
+            triangles: spec.scene.prepared.triangle_count() as u64,
+        },
+        size_px: [spec.size.width_px(), spec.size.height_px()],
+        samples_per_pixel: spec.sampling.samples,
+        max_depth: spec.sampling.max_depth,
+        seed: spec.sampling.seed,
+        film_blake3: film_hash(run.film.pixels()),
+        frame_ms,
+        gather_ms: run.gathered.as_secs_f64() * 1e3,
+        bound_ms: run.bound_ms,
+        bound_ratio: if run.bound_ms > 0.0 { frame_ms / run.bound_ms } else { 0.0 },
+        rays: run.rays,
+        mrays_per_s: run.rays as f64 / frame_ms.max(1e-3) / 1e3,
+        tiles: summary.tiles.iter().enumerate().map(|(index, tile)| tile_report(run, index, tile)).collect(),
+        peers: peer_reports(spec, &summary, run, own, sessions, frame_ms),
+        bytes: bytes_report(spec, sessions, traffic_before),
+        failures: FailureReport {
+            rejected: summary.rejected,
+            peers_lost: run.peers_lost,
+            invalid: summary.invalid,
+            hedges: summary.hedges,
+        },
+        missing,
+        warnings: spec.scene.warnings.to_vec(),
+    }
+}
+
+fn corners(rect: TileRect) -> [u32; 4] {
+    [rect.x, rect.y, rect.width, rect.height]
+}
+
+fn tile_report(run: &Run, index: usize, tile: &TileSummary) -> TileReport {
+    TileReport {
+        rect: corners(tile.rect),
+        peer: tile.peer.map(|peer| peer.to_string()),
+        predicted_ms: tile.predicted_ms,
+        actual_ms: tile.actual_ms,
+        attempts: tile.attempts,
+        probes: run.accepted.get(&index).map_or(0, |accepted| accepted.probes),
+    }
+}
+
+fn peer_reports(
+    spec: &JobSpec,
+    summary: &FrameSummary,
+    run: &Run,
+    own: NodeId,
+    sessions: &BTreeMap<NodeId, Session>,
+    frame_ms: f64,
+) -> Vec<PeerReport> {
+    let busy_ms = |peer: NodeId| -> f64 {
+        let tiles = summary.tiles.iter().enumerate().filter(|(_, tile)| tile.peer == Some(peer));
+        tiles.filter_map(|(index, _)| run.accepted.get(&index)).map(|tile| f64::from(tile.counters.execution_ms)).sum()
+    };
+    let mut peers: Vec<PeerReport> = summary
+        .peers
+        .iter()
+        .map(|peer| {
+            let session = sessions.get(&peer.peer);
+            let busy_ms = busy_ms(peer.peer);
+            PeerReport {
+                node: peer.peer.to_string(),
+                own_device: peer.peer == own,
+                tiles: peer.tiles,
+                share: peer.cost_share,
+                busy_ms,
+                utilisation: busy_ms / frame_ms.max(1e-3),
+                round_trip_ms: session.map_or(0.0, |session| session.round_trip_ms),
+                scene_bytes: session.map_or(0, |session| session.fetched_bytes(&spec.scene.hash)),
+            }
+        })
+        .collect();
+    peers.sort_by(|a, b| b.share.total_cmp(&a.share));
+    peers
+}
+
+fn bytes_report(
+    spec: &JobSpec,
+    sessions: &BTreeMap<NodeId, Session>,
+    before: &BTreeMap<NodeId, TrafficNow>,
+) -> BytesReport {
+    let mut bytes = BytesReport::default();
+    for (peer, session) in sessions.iter().filter(|(_, session)| !session.own) {
+        let (then, now) = (before.get(peer).copied().unwrap_or_default(), session.traffic_now());
+        bytes.scene += session.fetched_bytes(&spec.scene.hash);
+        bytes.requests += now.request_bytes.saturating_sub(then.request_bytes);
+        bytes.request_count += now.offers.saturating_sub(then.offers);
+        bytes.results += now.received_bytes.saturating_sub(then.received_bytes);
+    }
+    bytes.per_request =
+        if bytes.request_count > 0 { bytes.requests as f64 / bytes.request_count as f64 } else { 0.0 };
+    bytes
+}

@@ -1,0 +1,142 @@
+//! Judges a delivered tile before it may touch the film: signature, size, root, and a few pixels rendered anew.
+
+use bytes::Bytes;
+use p2c2r_protocol::{
+    canon::from_canonical,
+    id::{NodeId, TaskId},
+    merkle::tile_root,
+    sign::{Domain, verify as verify_signature},
+    task::{ResultStatement, TaskCounters, TileRequest},
+};
+use p2c2r_render::{
+    backend::{FrameView, render_pixels},
+    film::decode_tile,
+    prepared::PreparedScene,
+};
+use p2c2r_swarm::TileResult;
+
+/// Pixels of a stranger's tile that are rendered anew: together far below 2 % of any tile's cost.
+const PROBES_PER_TILE: u64 = 4;
+/// Largest statement accepted, bytes.
+const MAX_STATEMENT_BYTES: usize = 512;
+
+/// A tile that may go into the film.
+pub struct VerifiedTile {
+    /// Radiance, rows from the top.
+    pub pixels: Vec<[f32; 3]>,
+    /// What the contributor says it took.
+    pub counters: TaskCounters,
+    /// Pixels that were rendered anew and found equal.
+    pub probes: u32,
+}
+
+/// Why a tile is not believed. All of these are the contributor's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Forgery {
+    /// The statement cannot be read.
+    #[error("its statement is malformed")]
+    Statement,
+    /// The signature is not the contributor's.
+    #[error("its signature is wrong")]
+    Signature,
+    /// It answers another request.
+    #[error("it answers another request")]
+    Request,
+    /// The pixels do not have the root that was signed.
+    #[error("its pixels are not those that were signed")]
+    Root,
+    /// The payload is not a tile's encoded pixels.
+    #[error("its pixels are malformed: {0}")]
+    Pixels(String),
+    /// A pixel rendered anew came out different.
+    #[error("pixel ({x}, {y}) is not what rendering gives")]
+    Probe {
+        /// Frame column.
+        x: u32,
+        /// Frame row.
+        y: u32,
+    },
+}
+
+/// Draws the pixels to probe: unpredictable without the secret, which never leaves this process.
+#[derive(Clone)]
+pub struct ProbeSecret([u8; 32]);
+
+impl ProbeSecret {
+    /// From 32 random bytes.
+    pub const fn new(secret: [u8; 32]) -> Self {
+        Self(secret)
+    }
+
+    /// Frame coordinates to probe in the tile of an attempt.
+    fn probes(&self, task: TaskId, request: &TileRequest) -> Vec<(u32, u32)> {
+        let rect = request.rect;
+        (0..PROBES_PER_TILE.min(rect.pixels()))
+            .map(|index| {
+                let mut hasher = blake3::Hasher::new_keyed(&self.0);
+                hasher.update(&task.0.to_le_bytes()).update(&index.to_le_bytes());
+                let mut word = [0; 8];
+                hasher.finalize_xof().fill(&mut word);
+                let pixel = u64::from_le_bytes(word) % rect.pixels();
+                let (row, column) = (pixel / u64::from(rect.width), pixel % u64::from(rect.width));
+                (rect.x + column as u32, rect.y + row as u32)
+            })
+            .collect()
+    }
+}
+
+/// Everything that a tile is judged by.
+pub struct Judgement<'a> {
+    /// Who delivered it.
+    pub peer: NodeId,
+    /// What was asked for.
+    pub request: &'a TileRequest,
+    /// The scene.
+    pub scene: &'a PreparedScene,
+    /// Chooses the probes; `None` for the node's own device, which need not be checked against itself.
+    pub secret: Option<&'a ProbeSecret>,
+}
+
+impl Judgement<'_> {
+    /// Believes the tile, or says why not. Takes as long as rendering the probes.
+    pub fn verify(&self, result: &TileResult) -> Result<VerifiedTile, Forgery> {
+        let statement = self.statement(result)?;
+        let pixels = self.pixels(&result.payload, &statement)?;
+        let probes = self.secret.map_or(Ok(0), |secret| self.probe(secret, result.task, &pixels))?;
+        Ok(VerifiedTile { pixels, counters: statement.counters, probes })
+    }
+
+    fn statement(&self, result: &TileResult) -> Result<ResultStatement, Forgery> {
+        verify_signature(&self.peer, Domain::Result, &result.statement, &result.signature)
+            .map_err(|_| Forgery::Signature)?;
+        let statement: ResultStatement =
+            from_canonical(&result.statement, MAX_STATEMENT_BYTES).map_err(|_| Forgery::Statement)?;
+        let asked = self.request.hash().map_err(|_| Forgery::Request)?;
+        if statement.request == asked { Ok(statement) } else { Err(Forgery::Request) }
+    }
+
+    fn pixels(&self, payload: &Bytes, statement: &ResultStatement) -> Result<Vec<[f32; 3]>, Forgery> {
+        let (rect, encoding) = (self.request.rect, self.request.encoding);
+        let root = tile_root(payload, rect.width, rect.height, encoding.bytes_per_pixel())
+            .map_err(|error| Forgery::Pixels(error.to_string()))?;
+        if root != statement.root {
+            return Err(Forgery::Root);
+        }
+        decode_tile(payload, rect, encoding).map_err(|error| Forgery::Pixels(error.to_string()))
+    }
+
+    fn probe(&self, secret: &ProbeSecret, task: TaskId, pixels: &[[f32; 3]]) -> Result<u32, Forgery> {
+        let TileRequest { size, sampling, camera, rect, .. } = *self.request;
+        let probes = secret.probes(task, self.request);
+        let expected = render_pixels(self.scene, &FrameView { size, sampling, camera }, &probes);
+        for (&(x, y), expected) in probes.iter().zip(&expected) {
+            let index = u64::from(y - rect.y) * u64::from(rect.width) + u64::from(x - rect.x);
+            let delivered = usize::try_from(index).ok().and_then(|index| pixels.get(index));
+            if delivered.map(|pixel| pixel.map(f32::to_bits)) != Some(expected.map(f32::to_bits)) {
+                return Err(Forgery::Probe { x, y });
+            }
+        }
+        Ok(probes.len() as u32)
+    }
+}

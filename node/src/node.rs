@@ -1,0 +1,247 @@
+//! A node: swarm, contributor and coordinator, put together and taken apart again.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use anyhow::Context;
+use p2c2r_protocol::{
+    id::{JobId, NodeId},
+    sign::SecretKey,
+    tile::Sampling,
+};
+use p2c2r_render::{
+    backend::{self, FrameView},
+    cost::cost_map,
+    scene::package::pack,
+    limit::SceneLimits,
+};
+use p2c2r_scheduler::{Scheduler, SchedulerConfig, history::MemoryStore, split::cost_map::CostMap};
+use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, spawn_blocking},
+};
+use tracing::{debug, info};
+
+use crate::{
+    config::{DeviceConfig, NodeConfig},
+    contributor::{Contributor, ContributorConfig, Device},
+    control::RenderRequest,
+    coordinator::{Coordinator, Cut, JobOutcome, JobSpec},
+    data_dir::DataDir,
+    heartbeat::{HeartbeatSource, beat},
+    progress::{Phase, Progress},
+    scene_library::{ResidentScene, SceneLibrary},
+    store::SledStore,
+};
+
+/// Edge of a cell of the cost map, pixels.
+const COST_CELL_PX: u32 = 16;
+
+/// A running node.
+pub struct Node {
+    /// Who it is.
+    pub id: NodeId,
+    /// What renders here.
+    pub device: Device,
+    /// Whether work from others is taken.
+    pub contributing: bool,
+    /// When it started.
+    pub started: Instant,
+    /// Its scenes.
+    pub library: Arc<SceneLibrary>,
+    /// Its contributor.
+    pub contributor: Contributor,
+    /// Its coordinator.
+    pub coordinator: Coordinator,
+    /// Its swarm; none when it renders alone.
+    pub swarm: Option<SwarmHandle>,
+    store: Option<SledStore>,
+    background: Vec<AbortHandle>,
+    /// Released last: another node may take the directory only when this one is gone.
+    _data: Option<DataDir>,
+}
+
+impl Node {
+    /// Starts a node in a swarm.
+    pub async fn start(config: &NodeConfig, data: DataDir) -> anyhow::Result<Self> {
+        let key = data.secret_key()?;
+        let store = SledStore::open(&data.store())?;
+        let library = Arc::new(SceneLibrary::on_disk(data.scenes(), config.scene_cache_bytes));
+        let (swarm, events) = p2c2r_swarm::start(SwarmConfig {
+            secret: key.clone(),
+            listen: config.listen.clone(),
+            join: config.join.clone(),
+            mdns: config.mdns,
+            blobs: Arc::clone(&library) as Arc<dyn p2c2r_swarm::BlobStore>,
+            limits: SwarmLimits::default(),
+            software: concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned(),
+        })
+        .await?;
+        let mut node = Self::assemble(config, &key, library, Some(swarm.clone()), Some(store)).await?;
+        node._data = Some(data);
+        let contributor = node.contributing.then(|| node.contributor.clone());
+        node.background.push(tokio::spawn(serve(events, contributor)).abort_handle());
+        let source = HeartbeatSource {
+            key,
+            device: node.device.clone(),
+            contributing: node.contributing,
+            contributor: node.contributor.clone(),
+            library: Arc::clone(&node.library),
+        };
+        node.background.push(tokio::spawn(beat(source, swarm)).abort_handle());
+        info!(node = %node.id, device = %node.device.info.adapter, exact = node.device.info.exact, "the node is up");
+        Ok(node)
+    }
+
+    /// Starts a node that renders alone and leaves nothing behind.
+    pub async fn start_alone(device: DeviceConfig) -> anyhow::Result<Self> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).context("the system gives no random numbers")?;
+        let config = NodeConfig::alone(device);
+        Self::assemble(&config, &SecretKey::from_seed(seed), Arc::new(SceneLibrary::in_memory()), None, None).await
+    }
+
+    async fn assemble(
+        config: &NodeConfig,
+        key: &SecretKey,
+        library: Arc<SceneLibrary>,
+        swarm: Option<SwarmHandle>,
+        store: Option<SledStore>,
+    ) -> anyhow::Result<Self> {
+        let contributor_config = ContributorConfig {
+            device: config.device,
+            key: key.clone(),
+            max_scene_bytes: config.max_scene_bytes,
+        };
+        let (contributor, device) =
+            Contributor::start(contributor_config, Arc::clone(&library), swarm.clone()).await?;
+        let learned: Box<dyn p2c2r_scheduler::history::Store + Send> = match &store {
+            Some(store) => Box::new(store.clone()),
+            None => Box::new(MemoryStore::default()),
+        };
+        let scheduler = Scheduler::new(learned, SchedulerConfig::default());
+        let coordinator = Coordinator::start(key.node_id(), scheduler, contributor.clone(), swarm.clone())
+            .context("the system gives no random numbers")?;
+        Ok(Self {
+            id: key.node_id(),
+            device,
+            contributing: config.contribute,
+            started: Instant::now(),
+            library,
+            contributor,
+            coordinator,
+            swarm,
+            store,
+            background: Vec::new(),
+            _data: None,
+        })
+    }
+
+    /// Renders a picture and writes nothing: reads the scene, plans, and carries the frame through the swarm.
+    pub async fn render(
+        &self,
+        request: &RenderRequest,
+        progress: Arc<watch::Sender<Progress>>,
+    ) -> anyhow::Result<JobOutcome> {
+        let sampling = Sampling {
+            first_sample: 0,
+            samples: request.samples_per_pixel,
+            max_depth: request.max_depth,
+            seed: request.seed,
+        };
+        sampling.check()?;
+        progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
+        let scene = self.load_scene(&request.scene).await?;
+        let camera = camera(&scene, request)?;
+        let view = FrameView { size: request.size, sampling, camera };
+        let cost = {
+            let scene = scene.clone();
+            spawn_blocking(move || estimated_cost(&scene, &view)).await??
+        };
+        let spec = JobSpec {
+            job: job_id()?,
+            scene_name: file_name(&request.scene),
+            scene,
+            size: request.size,
+            sampling,
+            camera,
+            deadline_ms: request.deadline_ms,
+            wait_peers: request.wait_peers,
+            cost,
+            cut: Cut::Planned,
+        };
+        Ok(self.coordinator.render(spec, progress).await?)
+    }
+
+    /// Packs a scene file and makes it ready.
+    pub async fn load_scene(&self, path: &Path) -> anyhow::Result<ResidentScene> {
+        let (path, library) = (path.to_owned(), Arc::clone(&self.library));
+        let scene = spawn_blocking(move || -> anyhow::Result<ResidentScene> {
+            let package = pack(&path, &SceneLimits::default())?;
+            library.admit(package.bytes.into()).with_context(|| format!("scene {}", path.display()))
+        })
+        .await??;
+        Ok(scene)
+    }
+
+    /// Ends jobs, hands tiles back, says goodbye, closes the store.
+    pub async fn stop(&self) {
+        self.coordinator.stop().await;
+        self.contributor.drain().await;
+        for task in &self.background {
+            task.abort();
+        }
+        if let Some(swarm) = &self.swarm {
+            swarm.shutdown().await;
+        }
+        if let Some(store) = &self.store {
+            store.close();
+        }
+    }
+}
+
+/// Hands work sessions to the contributor; without one they are closed at once.
+async fn serve(mut events: mpsc::Receiver<SwarmEvent>, contributor: Option<Contributor>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            SwarmEvent::Session(link) => {
+                if let Some(contributor) = &contributor {
+                    contributor.attach(link, false).await;
+                }
+            }
+            SwarmEvent::Connected(peer) => debug!(peer = %peer.short(), "connected"),
+            SwarmEvent::Disconnected(peer) => debug!(peer = %peer.short(), "disconnected"),
+            SwarmEvent::Listening(address) => info!(%address, "listening"),
+            _ => {}
+        }
+    }
+}
+
+/// A job's random name.
+pub fn job_id() -> anyhow::Result<JobId> {
+    let mut name = [0; 16];
+    getrandom::fill(&mut name).context("the system gives no random numbers")?;
+    Ok(JobId(name))
+}
+
+fn camera(scene: &ResidentScene, request: &RenderRequest) -> anyhow::Result<p2c2r_protocol::tile::Camera> {
+    let cameras = &scene.prepared.scene().cameras;
+    let named = match request.camera.as_str() {
+        "auto" => cameras.first(),
+        name => cameras.iter().find(|camera| camera.name == name),
+    };
+    let named = named.with_context(|| {
+        let names: Vec<&str> = cameras.iter().map(|camera| camera.name.as_str()).collect();
+        format!("the scene has no camera `{}`; it has: {}", request.camera, names.join(", "))
+    })?;
+    Ok(backend::camera(named, request.size))
+}
+
+fn estimated_cost(scene: &ResidentScene, view: &FrameView) -> anyhow::Result<CostMap> {
+    let cells = cost_map(&scene.prepared, view, COST_CELL_PX);
+    Ok(CostMap::new(view.size, cells.cell_px, &cells.cost)?)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,195 @@
+//! What a frame cost and who rendered it: `--report`, `--json`, and the table on the terminal.
+
+use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use serde::{Deserialize, Serialize};
+
+/// The form's name and version; a reader checks it first.
+pub const SCHEMA: &str = "p2c2r.report/1";
+
+/// A finished frame.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FrameReport {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// `complete`, or `partial` when pixels are missing.
+    pub end: String,
+    /// The scene.
+    pub scene: SceneReport,
+    /// Width and height, pixels.
+    pub size_px: [u32; 2],
+    /// Samples per pixel.
+    pub samples_per_pixel: u32,
+    /// Path segments at most.
+    pub max_depth: u32,
+    /// Seed of the random numbers.
+    pub seed: u32,
+    /// BLAKE3 of the frame's pixels (binary32 RGB, little endian, rows from the top): equal frames have equal hashes.
+    pub film_blake3: String,
+    /// From the first offer to the last accepted tile, ms.
+    pub frame_ms: f64,
+    /// Finding peers and giving them the scene, ms.
+    pub gather_ms: f64,
+    /// The bound that the hardware sets, from the learned speeds (DESIGN.md section 7), ms.
+    pub bound_ms: f64,
+    /// `frame_ms / bound_ms`.
+    pub bound_ratio: f64,
+    /// Rays traced for accepted tiles.
+    pub rays: u64,
+    /// Million rays per second over the frame.
+    pub mrays_per_s: f64,
+    /// Who rendered what.
+    pub tiles: Vec<TileReport>,
+    /// What each peer did.
+    pub peers: Vec<PeerReport>,
+    /// What crossed the network.
+    pub bytes: BytesReport,
+    /// What went wrong on the way.
+    pub failures: FailureReport,
+    /// Rectangles (x, y, width, height) without pixels.
+    pub missing: Vec<[u32; 4]>,
+    /// What the scene loader passed over.
+    pub warnings: Vec<String>,
+}
+
+/// The scene of a frame.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SceneReport {
+    /// File name.
+    pub name: String,
+    /// BLAKE3 of the package.
+    pub hash: String,
+    /// Size of the package, bytes.
+    pub bytes: u64,
+    /// Triangles.
+    pub triangles: u64,
+}
+
+/// One tile.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TileReport {
+    /// x, y, width, height in pixels.
+    pub rect: [u32; 4],
+    /// Whose pixels are in the film; nothing if none are.
+    pub peer: Option<String>,
+    /// Predicted time, ms.
+    pub predicted_ms: f64,
+    /// From offer to verified result, ms.
+    pub actual_ms: Option<f64>,
+    /// Copies offered in all.
+    pub attempts: u32,
+    /// Pixels that were rendered anew and found equal; 0 for the coordinator's own device.
+    pub probes: u32,
+}
+
+/// One peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// Node id.
+    pub node: String,
+    /// Whether it is the coordinator's own device.
+    pub own_device: bool,
+    /// Tiles of its in the film.
+    pub tiles: u32,
+    /// Share of the frame's estimated cost, 0 to 1.
+    pub share: f64,
+    /// Time that it rendered, as it says, ms.
+    pub busy_ms: f64,
+    /// `busy_ms / frame_ms`.
+    pub utilisation: f64,
+    /// Round trip, ms.
+    pub round_trip_ms: f32,
+    /// Scene bytes that it fetched for this frame.
+    pub scene_bytes: u64,
+}
+
+/// What crossed the network for one frame.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct BytesReport {
+    /// Scene packages, all peers together.
+    pub scene: u64,
+    /// Tile requests to other nodes, with framing.
+    pub requests: u64,
+    /// Tile requests to other nodes, number.
+    pub request_count: u64,
+    /// Bytes of one request, mean.
+    pub per_request: f64,
+    /// Results from other nodes, with framing.
+    pub results: u64,
+}
+
+/// What went wrong and was made good.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FailureReport {
+    /// Offers turned down.
+    pub rejected: u32,
+    /// Peers lost with work in hand.
+    pub peers_lost: u32,
+    /// Results that were not believed.
+    pub invalid: u32,
+    /// Second copies of late tiles.
+    pub hedges: u32,
+}
+
+impl FrameReport {
+    /// A table of who did what.
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(UTF8_BORDERS_ONLY);
+        table.set_header(["peer", "tiles", "share", "busy ms", "use", "trip ms", "scene bytes"]);
+        for peer in &self.peers {
+            let name = if peer.own_device { format!("{} (this node)", short(&peer.node)) } else { short(&peer.node) };
+            table.add_row([
+                name,
+                peer.tiles.to_string(),
+                format!("{:.0} %", peer.share * 100.0),
+                format!("{:.0}", peer.busy_ms),
+                format!("{:.0} %", peer.utilisation * 100.0),
+                format!("{:.1}", peer.round_trip_ms),
+                peer.scene_bytes.to_string(),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+
+    /// Two lines of figures.
+    pub fn summary(&self) -> String {
+        let [width, height] = self.size_px;
+        let failures = &self.failures;
+        format!(
+            "{width}x{height}, {} spp, {} triangles: {:.0} ms (bound {:.0} ms, ratio {:.2}), {:.2} Mrays/s\n\
+             {} tiles, {} hedged, {} rejected, {} invalid, {} peers lost; {} scene bytes, {:.0} bytes a request, {} result bytes",
+            self.samples_per_pixel,
+            self.scene.triangles,
+            self.frame_ms,
+            self.bound_ms,
+            self.bound_ratio,
+            self.mrays_per_s,
+            self.tiles.len(),
+            failures.hedges,
+            failures.rejected,
+            failures.invalid,
+            failures.peers_lost,
+            self.bytes.scene,
+            self.bytes.per_request,
+            self.bytes.results,
+        )
+    }
+}
+
+/// BLAKE3 of a frame's pixels as little-endian binary32.
+pub fn film_hash(pixels: &[[f32; 3]]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for row in pixels.chunks(4096) {
+        let bytes: Vec<u8> = row.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+        hasher.update(&bytes);
+    }
+    hasher.finalize().to_string()
+}
+
+/// The end of a node id: enough to tell the nodes of a swarm apart.
+fn short(node: &str) -> String {
+    node.get(node.len().saturating_sub(8)..).unwrap_or(node).to_owned()
+}

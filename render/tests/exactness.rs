@@ -1,0 +1,187 @@
+//! The same bits from every kernel, however the frame is cut.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32},
+};
+
+use p2c2r_protocol::tile::{FrameSize, Sampling, TileRect};
+use p2c2r_render::{
+    backend::{Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open, render_pixels},
+    bvh::{Hit, wide::Stack},
+    kernel::self_test::{known_scene, known_tile},
+    math::{Vec3, normalize, vec3},
+    prepared::PreparedScene,
+    ray::Ray,
+    scene::{
+        generate::{SceneKind, generate},
+        gltf::parse_package,
+    },
+};
+
+fn render(backend: &mut dyn Backend, scene: &Arc<PreparedScene>, job: &TileJob) -> TilePixels {
+    let (cancelled, progress) = (AtomicBool::new(false), AtomicU32::new(0));
+    let control = RenderControl { cancelled: &cancelled, progress: &progress };
+    backend.load(scene).unwrap();
+    backend.render(scene, job, &control).unwrap()
+}
+
+fn generated(kind: SceneKind) -> Arc<PreparedScene> {
+    let package = generate(kind, 3, Some(3000));
+    Arc::new(PreparedScene::build(parse_package(&package, &Default::default()).unwrap().scene))
+}
+
+fn view(scene: &PreparedScene, width: u32, height: u32, seed: u32) -> FrameView {
+    let size = FrameSize::new(width, height).unwrap();
+    let sampling = Sampling { first_sample: 0, samples: 3, max_depth: 5, seed };
+    FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) }
+}
+
+fn differing(a: &[[f32; 3]], b: &[[f32; 3]]) -> usize {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).filter(|(a, b)| a.map(f32::to_bits) != b.map(f32::to_bits)).count()
+}
+
+/// The GPU, or nothing and a loud word.
+fn gpu() -> Option<Box<dyn Backend>> {
+    match open(BackendChoice::Gpu, None) {
+        Ok(gpu) => Some(gpu),
+        Err(error) => {
+            eprintln!("SKIPPED: no GPU, not even a software one: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn gpu_and_cpu_give_the_same_bits() {
+    let Some(mut gpu) = gpu() else { return };
+    let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
+    assert!(gpu.info().exact, "{} failed the self-test", gpu.info().adapter);
+    let (known, mut job) = (known_scene(), known_tile());
+    for seed in [1, 99] {
+        job.view.sampling.seed = seed;
+        let (a, b) = (render(gpu.as_mut(), &known, &job), render(cpu.as_mut(), &known, &job));
+        assert_eq!((differing(&a.radiance, &b.radiance), a.rays, a.samples), (0, b.rays, b.samples));
+    }
+    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
+        let scene = generated(kind);
+        let view = view(&scene, 64, 40, 5);
+        let job = TileJob { view, rect: TileRect { x: 5, y: 3, width: 50, height: 33 } };
+        let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
+        assert_eq!((differing(&a.radiance, &b.radiance), a.rays), (0, b.rays), "{kind}");
+    }
+}
+
+#[test]
+fn i1_tiles_threads_and_single_pixels_give_the_same_bits_as_the_whole() {
+    let scene = generated(SceneKind::Spheres);
+    let view = view(&scene, 90, 50, 7);
+    let mut one = open(BackendChoice::Cpu, Some(1)).unwrap();
+    let mut three = open(BackendChoice::Cpu, Some(3)).unwrap();
+    let whole = render(one.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance;
+    assert_eq!(differing(&whole, &render(three.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance), 0);
+    let (left, top) = (13, 9);
+    let rect = TileRect { x: left, y: top, width: 41, height: 23 };
+    let tile = render(three.as_mut(), &scene, &TileJob { view, rect }).radiance;
+    let pixels: Vec<(u32, u32)> = (0..23).flat_map(|y| (0..41).map(move |x| (left + x, top + y))).collect();
+    let cut: Vec<[f32; 3]> = pixels.iter().map(|(x, y)| whole[(y * 90 + x) as usize]).collect();
+    assert_eq!(differing(&tile, &cut), 0);
+    assert_eq!(differing(&tile, &render_pixels(&scene, &view, &pixels)), 0);
+}
+
+#[test]
+fn seeds_differ_and_pictures_are_finite_and_lit() {
+    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
+        let scene = generated(kind);
+        let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
+        let mut picture = |seed| {
+            let view = view(&scene, 64, 48, seed);
+            render(cpu.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance
+        };
+        let (a, b) = (picture(1), picture(2));
+        assert!(differing(&a, &b) > 0, "{kind}");
+        assert!(a.iter().flatten().all(|value| value.is_finite() && *value >= 0.0), "{kind}");
+        assert!(a.iter().flatten().sum::<f32>() > 1.0, "{kind} is dark");
+    }
+}
+
+#[test]
+fn cancelled_tile_stops() {
+    let scene = generated(SceneKind::Cornell);
+    let mut view = view(&scene, 512, 512, 1);
+    view.sampling.samples = 100_000;
+    let (cancelled, progress) = (AtomicBool::new(true), AtomicU32::new(0));
+    let control = RenderControl { cancelled: &cancelled, progress: &progress };
+    let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
+    let job = TileJob { view, rect: view.size.full() };
+    assert!(matches!(cpu.render(&scene, &job, &control), Err(RenderError::Cancelled)));
+    if let Some(mut gpu) = gpu() {
+        assert!(matches!(gpu.render(&scene, &job, &control), Err(RenderError::Cancelled)));
+    }
+}
+
+#[test]
+fn b5_b6_absurd_jobs_are_refused() {
+    let scene = generated(SceneKind::Cornell);
+    let good = TileJob { view: view(&scene, 32, 32, 1), rect: TileRect { x: 0, y: 0, width: 32, height: 32 } };
+    let (cancelled, progress) = (AtomicBool::new(false), AtomicU32::new(0));
+    let control = RenderControl { cancelled: &cancelled, progress: &progress };
+    let mut cpu = open(BackendChoice::Cpu, Some(1)).unwrap();
+    let mut outside = good;
+    outside.rect.x = 1;
+    let mut blind = good;
+    blind.view.camera.forward = [f32::NAN; 3];
+    let mut endless = good;
+    endless.view.sampling.max_depth = 1_000_000;
+    for bad in [outside, blind, endless] {
+        assert!(matches!(cpu.render(&scene, &bad, &control), Err(RenderError::Job(_))));
+    }
+}
+
+/// The nearest triangle by trying all: smallest t, then lowest index.
+fn brute_force(scene: &PreparedScene, ray: &Ray) -> Hit {
+    let mut best = Hit { t: f32::INFINITY, primitive: Hit::NONE };
+    for (index, corners) in scene.corners().iter().enumerate() {
+        if let Some(hit) = corners.intersect(ray)
+            && hit.t < best.t
+        {
+            best = Hit { t: hit.t, primitive: index as u32 };
+        }
+    }
+    best
+}
+
+#[test]
+fn bvh_finds_what_trying_all_triangles_finds() {
+    let mut word = 1_u32;
+    let mut random = || {
+        word = p2c2r_render::sample::hash(word);
+        (word >> 8) as f32 / 16_777_216.0
+    };
+    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
+        let scene = generated(kind);
+        let camera = Vec3::from(scene.scene().cameras[0].origin);
+        let mut stack = Stack::default();
+        let mut hits = 0;
+        for round in 0..3000 {
+            let mut direction = vec3(random() * 2.0 - 1.0, random() * 2.0 - 1.0, random() * 2.0 - 1.0);
+            match round % 5 {
+                // Along the axes, and in the planes of axis-aligned walls.
+                0 => direction = vec3(direction.x.signum(), 0.0, 0.0),
+                1 => direction = vec3(0.0, -1.0, 0.0),
+                2 => direction.y = 0.0,
+                _ => {}
+            }
+            let triangle = &scene.corners()[(random() * scene.triangle_count() as f32) as usize];
+            let origin = if round % 2 == 0 { camera } else { triangle.corner };
+            let ray = Ray { origin, direction: normalize(direction) };
+            let expected = brute_force(&scene, &ray);
+            let found = scene.bvh().closest(&ray, 1e30, &mut stack);
+            assert_eq!(found.primitive, expected.primitive, "{kind}, ray {ray:?}");
+            assert_eq!(found.is_some(), scene.bvh().any(&ray, 1e30, &mut stack));
+            hits += usize::from(found.is_some());
+        }
+        assert!(hits > 500, "{kind}: {hits}");
+    }
+}

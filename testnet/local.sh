@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Renders a frame on a swarm of real nodes on this machine, and checks it against the same frame rendered alone.
+set -euo pipefail
+
+usage() {
+    cat <<'HELP'
+usage: testnet/local.sh [NODES] [options] [-- render arguments]
+
+Starts NODES (default 4) p2c2r nodes on loopback. They know nothing but the first one's ticket, find each other
+through Kademlia, and render one frame together. Prints who rendered what, and whether the picture is identical to
+the one that a single machine makes. Stops every process that it started.
+
+  --backend B     what renders on the nodes: cpu, gpu or auto; given several times, the nodes take turns
+  --kill-one      kill -9 one contributor in the middle of the frame
+  --frames N      render the frame N times (the scene travels only once)
+  --scene FILE    a .glb or .gltf file instead of the built-in city
+  --debug         use the debug build
+  -h, --help      this text
+
+example: testnet/local.sh 4 -- --size 960x540 --spp 16
+HELP
+}
+
+nodes=4 kill_one=false frames=1 scene="" profile=release
+backends=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --backend) backends+=("${2:?--backend needs cpu, gpu or auto}"); shift ;;
+        --kill-one) kill_one=true ;;
+        --frames) frames="${2:?--frames needs a number}"; shift ;;
+        --scene) scene="${2:?--scene needs a file}"; shift ;;
+        --debug) profile=debug ;;
+        -h | --help) usage; exit 0 ;;
+        --) shift; break ;;
+        [0-9]*) nodes="$1" ;;
+        *) echo "error: unknown argument $1" >&2; usage >&2; exit 2 ;;
+    esac
+    shift
+done
+[ ${#backends[@]} -gt 0 ] || backends=(cpu)
+case "$nodes$frames" in *[!0-9]*) echo "error: NODES and --frames are numbers" >&2; exit 2 ;; esac
+[ "$nodes" -ge 1 ] && [ "$frames" -ge 1 ] || { echo "error: at least one node and one frame" >&2; exit 2; }
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=(cargo build --quiet --locked --manifest-path "$root/Cargo.toml" -p p2c2r-node)
+[ "$profile" = release ] && build+=(--release)
+echo "building ($profile)"
+"${build[@]}"
+node="${CARGO_TARGET_DIR:-$root/target}/$profile/p2c2r-node"
+
+out="$root/out"
+mkdir -p "$out"
+work=$(mktemp -d "${TMPDIR:-/tmp}/p2c2r-local.XXXXXX")
+pids=()
+
+stop_all() {
+    local status=$?
+    trap - EXIT INT TERM
+    for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+    # Nodes hand their tiles back and close their stores; one that hangs is killed.
+    for _ in $(seq 150); do
+        local alive=false
+        for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && alive=true; done
+        $alive || break
+        sleep 0.1
+    done
+    for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    if [ "$status" -eq 0 ]; then
+        rm -rf "$work"
+    else
+        rm -rf "$out/failed-logs"
+        mkdir -p "$out/failed-logs"
+        cp "$work"/*.log "$out/failed-logs/" 2>/dev/null || true
+        rm -rf "$work"
+        echo "failed; the nodes' logs are in $out/failed-logs" >&2
+    fi
+    exit "$status"
+}
+trap stop_all EXIT
+trap 'exit 130' INT TERM
+
+# Asks until the answer is yes; the command's own patience is the limit.
+wait_until() { # seconds, what, command...
+    local limit=$1 what=$2 until
+    shift 2
+    until=$(($(date +%s) + limit))
+    while ! "$@"; do
+        if [ "$(date +%s)" -ge "$until" ]; then
+            echo "error: $what did not happen within $limit s" >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
+}
+
+start_node() { # index, run arguments...
+    local index=$1
+    shift
+    local backend=${backends[$((index % ${#backends[@]}))]}
+    "$node" run --data-dir "$work/node-$index" --no-mdns --backend "$backend" --threads 1 \
+        --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 "$@" \
+        >"$work/node-$index.log" 2>&1 </dev/null &
+    pids+=($!)
+}
+
+alive() { kill -0 "${pids[$1]}" 2>/dev/null || { echo "error: node $1 ended:" >&2; tail -n 5 "$work/node-$1.log" >&2; exit 1; }; }
+has_ticket() { alive 0; ticket=$("$node" ticket --data-dir "$work/node-0" 2>/dev/null); }
+contributors_known() { "$node" peers --json --data-dir "$work/node-$1" 2>/dev/null | grep -o '"contributing":true' | wc -l; }
+knows_all() { alive "$1"; [ "$(contributors_known "$1")" -ge $((nodes - 1)) ]; }
+field() { grep -o "\"$2\": *[^,}]*" "$1" | head -n 1 | sed 's/^[^:]*: *//; s/"//g'; }
+
+echo "starting $nodes nodes (backend: ${backends[*]})"
+start_node 0
+wait_until 60 "the first node's ticket" has_ticket
+for ((index = 1; index < nodes; index++)); do start_node "$index" --join "$ticket"; done
+for ((index = 0; index < nodes; index++)); do wait_until 60 "node $index knowing all others" knows_all "$index"; done
+echo "the swarm of $nodes is formed"
+
+if [ -z "$scene" ]; then
+    scene="$work/city.glb"
+    "$node" scene city -o "$scene" --quiet
+fi
+
+# Kills the first contributor that is seen at work.
+kill_a_contributor() {
+    while :; do
+        for ((index = 1; index < nodes; index++)); do
+            if "$node" status --json --data-dir "$work/node-$index" 2>/dev/null | grep -q '"tiles_running":[1-9]'; then
+                kill -KILL "${pids[$index]}"
+                echo "killed node $index with a tile in hand" >&2
+                return
+            fi
+        done
+    done
+}
+
+for ((frame = 1; frame <= frames; frame++)); do
+    killer=""
+    if $kill_one && [ "$frame" -eq 1 ] && [ "$nodes" -gt 1 ]; then
+        kill_a_contributor &
+        killer=$!
+    fi
+    "$node" render "$scene" -o "$out/swarm.png" --force --report "$work/swarm.json" \
+        --data-dir "$work/node-0" --wait-peers "$((frame == 1 ? nodes - 1 : 0))" "$@"
+    if [ -n "$killer" ]; then
+        kill "$killer" 2>/dev/null || true
+        wait "$killer" 2>/dev/null || true
+        [ "$(field "$work/swarm.json" peers_lost)" -ge 1 ] ||
+            { echo "error: the frame was over before a contributor could be killed; ask for more samples" >&2; exit 1; }
+    fi
+    [ "$frames" -eq 1 ] || echo "frame $frame: $(field "$work/swarm.json" scene) scene bytes moved"
+done
+
+echo "rendering the same frame on one machine alone"
+"$node" render "$scene" -o "$work/local.png" --report "$work/local.json" --local --backend cpu --quiet "$@"
+if [ "$(field "$work/swarm.json" film_blake3)" = "$(field "$work/local.json" film_blake3)" ] &&
+    cmp -s "$out/swarm.png" "$work/local.png"; then
+    echo "identical to local: yes"
+else
+    echo "identical to local: no"
+    cp "$work/local.png" "$out/local.png"
+    exit 1
+fi
+cp "$work/swarm.json" "$out/swarm.json"
+echo "picture: $out/swarm.png, report: $out/swarm.json"

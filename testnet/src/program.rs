@@ -1,0 +1,27 @@
+//! The program under test, built once per test run.
+
+use std::{path::PathBuf, process::Command, sync::OnceLock};
+
+/// The path of `p2c2r-node`, in the same profile as the running test. Builds it first if need be: a test of another
+/// crate does not make cargo do that.
+pub fn program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(build).clone()
+}
+
+#[allow(clippy::panic, reason = "without the program no test can run; the message says why")]
+fn build() -> PathBuf {
+    // target/<profile>/deps/<test>
+    let test = std::env::current_exe().unwrap_or_default();
+    let folder = test.parent().and_then(|deps| deps.parent()).map(PathBuf::from).unwrap_or_default();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "-p", "p2c2r-node", "--bin", "p2c2r-node"]);
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    match build.status() {
+        Ok(status) if status.success() => folder.join("p2c2r-node"),
+        outcome => panic!("p2c2r-node could not be built: {outcome:?}"),
+    }
+}
