@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use p2c2r_protocol::{limit::MAX_FRAME_EDGE_PX, ticket::Ticket, tile::FrameSize};
+use p2c2r_protocol::{limit::{MAX_FRAME_EDGE_PX, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL}, ticket::Ticket, tile::FrameSize};
 use p2c2r_render::{backend::BackendChoice, scene::generate::SceneKind};
 
 /// Shown below the help text.
@@ -129,10 +129,10 @@ pub struct RenderArgs {
     #[arg(long, value_name = "WxH", default_value = "960x540", value_parser = parse_size)]
     pub size: FrameSize,
     /// Samples per pixel
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SAMPLES_PER_PIXEL)))]
     pub spp: u32,
     /// Path segments at most
-    #[arg(long, value_name = "N", default_value_t = 6)]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PATH_DEPTH)))]
     pub max_depth: u32,
     /// Seed of the random numbers
     #[arg(long, value_name = "N", default_value_t = 1)]

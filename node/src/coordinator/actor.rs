@@ -80,6 +80,8 @@ pub struct Actor {
     sessions: BTreeMap<NodeId, Session>,
     /// Peers to which a session is being opened.
     opening: BTreeSet<NodeId>,
+    /// Peers whose session was opened a second time for the job in hand.
+    reopened: BTreeSet<NodeId>,
     /// Peers that delivered a forgery to this run of the coordinator.
     distrusted: BTreeSet<NodeId>,
     next_generation: u64,
@@ -118,6 +120,7 @@ impl Actor {
             started: now,
             sessions: BTreeMap::new(),
             opening: BTreeSet::new(),
+            reopened: BTreeSet::new(),
             distrusted: BTreeSet::new(),
             next_generation: 0,
             next_task: TaskId(1),
@@ -197,6 +200,7 @@ impl Actor {
     /// Starts gathering for the job at the head of the line.
     fn begin(&mut self, now: Instant) {
         self.idle_since = now;
+        self.reopened.clear();
         let Some(job) = self.jobs.front_mut() else { return };
         job.gathering = Gathering::new(now, job.spec.wait_peers, self.swarm.is_some());
         if job.spec.uses_own_device() {
@@ -547,10 +551,12 @@ impl Actor {
     }
 
     fn close(&mut self, peer: NodeId, reason: &str, now: Instant) {
-        if self.sessions.remove(&peer).is_none() {
-            return;
-        }
+        let Some(session) = self.sessions.remove(&peer) else { return };
         debug!(peer = %peer.short(), reason, "a work session ended");
+        // A stream that is lost before anybody picks it up closes without a word: once is no refusal.
+        if session.welcome.is_none() && !self.distrusted.contains(&peer) && self.reopened.insert(peer) {
+            return self.ask_to_help(peer);
+        }
         if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
             run.joined.remove(&peer);
             if run.out.values().any(|out| out.peer == peer) {

@@ -1,0 +1,198 @@
+//! Contributors that do not do what they should: real swarm nodes with a session of their own making.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use p2c2r_protocol::{
+    canon::to_canonical,
+    heartbeat::{ExactnessClass, Heartbeat, seal},
+    id::{NodeId, SceneHash, WorkKind},
+    merkle::tile_root,
+    sign::{Domain, SecretKey},
+    task::{ContributorMessage, CoordinatorMessage, Load, RejectReason, ResultStatement, TaskCounters, TileRequest},
+    ticket::Ticket,
+};
+use p2c2r_swarm::{
+    Blob, BlobStore, ContributorEvent, ContributorLink, SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits, TileResult,
+};
+use tokio::runtime::Runtime;
+
+/// What a hostile contributor does with an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Says that it is busy, every time.
+    Refuses,
+    /// Says that something is wrong, every time.
+    Fails,
+    /// Accepts and then does nothing.
+    Stalls,
+    /// Does not even answer.
+    Ignores,
+    /// Sends random bytes as statement and pixels.
+    Garbage,
+    /// Sends a tile of half the size.
+    WrongSize,
+    /// Sends a well-formed, well-signed tile of one colour.
+    PlausibleFake,
+}
+
+/// A hostile node; gone when it is dropped.
+pub struct HostilePeer {
+    /// Its id.
+    pub node: NodeId,
+    offers: Arc<AtomicU32>,
+    runtime: Option<Runtime>,
+}
+
+struct NoBlobs;
+
+impl BlobStore for NoBlobs {
+    fn get(&self, _scene: &SceneHash) -> Option<Arc<Blob>> {
+        None
+    }
+}
+
+impl HostilePeer {
+    /// Joins the swarm of a ticket as a fast, willing contributor.
+    pub fn join(ticket: &str, behaviour: Behaviour) -> Self {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).unwrap();
+        let key = SecretKey::from_seed(seed);
+        let node = key.node_id();
+        let offers = Arc::new(AtomicU32::new(0));
+        let ticket: Ticket = ticket.parse().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(live(key, ticket, behaviour, Arc::clone(&offers)));
+        Self { node, offers, runtime: Some(runtime) }
+    }
+
+    /// Offers that it was made.
+    pub fn offers(&self) -> u32 {
+        self.offers.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for HostilePeer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, offers: Arc<AtomicU32>) {
+    let (swarm, mut events) = p2c2r_swarm::start(SwarmConfig {
+        secret: key.clone(),
+        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+        join: vec![ticket],
+        mdns: false,
+        blobs: Arc::new(NoBlobs),
+        limits: SwarmLimits::default(),
+        software: "hostile/1".into(),
+    })
+    .await
+    .unwrap();
+    tokio::spawn(beat(key.clone(), swarm));
+    while let Some(event) = events.recv().await {
+        if let SwarmEvent::Session(link) = event {
+            tokio::spawn(serve(link, key.clone(), behaviour, Arc::clone(&offers)));
+        }
+    }
+}
+
+async fn beat(key: SecretKey, swarm: SwarmHandle) {
+    let unix_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let started_unix_ms = unix_ms();
+    for sequence in 1.. {
+        let heartbeat = Heartbeat {
+            sequence,
+            unix_ms: unix_ms(),
+            started_unix_ms,
+            software: "hostile/1".into(),
+            backend: "cpu".into(),
+            adapter: "promises".into(),
+            exactness: ExactnessClass::Exact,
+            mrays_per_s: 20.0,
+            threads: 2,
+            kinds: vec![WorkKind::RayTracing],
+            contributing: true,
+            load: Load::default(),
+            price: 0,
+            scenes: Vec::new(),
+        };
+        swarm.publish_heartbeat(seal(&heartbeat, &key).unwrap()).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, offers: Arc<AtomicU32>) {
+    let load = Load::default();
+    while let Some(message) = link.inbox.recv().await {
+        let answer = match message {
+            CoordinatorMessage::Hello { .. } => {
+                let software = "hostile/1".to_owned();
+                Some(ContributorEvent::Message(ContributorMessage::Welcome { credit: 8, mrays_per_s: 20.0, load, software }))
+            }
+            CoordinatorMessage::Prepare { scene, .. } => Some(ContributorEvent::Message(ContributorMessage::Ready {
+                scene,
+                fetched_bytes: 0,
+                elapsed_ms: 1.0,
+            })),
+            CoordinatorMessage::Ping { nonce } => Some(ContributorEvent::Message(ContributorMessage::Pong { nonce, load })),
+            CoordinatorMessage::Offer { task, request } => {
+                offers.fetch_add(1, Ordering::Relaxed);
+                let accepted = ContributorEvent::Message(ContributorMessage::Accepted { task, load });
+                let rejected = |reason, retry_after_ms| {
+                    ContributorEvent::Message(ContributorMessage::Rejected { task, reason, retry_after_ms, load })
+                };
+                match behaviour {
+                    Behaviour::Ignores => None,
+                    Behaviour::Refuses => Some(rejected(RejectReason::Busy, 100)),
+                    Behaviour::Fails => Some(rejected(RejectReason::Internal, 0)),
+                    Behaviour::Stalls => Some(accepted),
+                    lie => {
+                        let _ = link.outbox.send(accepted).await;
+                        let (statement, signature, payload) = forge(lie, &request, &key);
+                        Some(ContributorEvent::Result(TileResult { task, statement, signature, payload, load }))
+                    }
+                }
+            }
+            _ => None,
+        };
+        if let Some(answer) = answer
+            && link.outbox.send(answer).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn forge(lie: Behaviour, request: &TileRequest, key: &SecretKey) -> (Vec<u8>, Vec<u8>, Bytes) {
+    let bytes = usize::try_from(request.payload_bytes()).unwrap();
+    match lie {
+        Behaviour::Garbage => {
+            let mut noise = vec![0; bytes + 264];
+            getrandom::fill(&mut noise).unwrap();
+            (noise[..200].to_vec(), noise[200..264].to_vec(), noise[264..].to_vec().into())
+        }
+        Behaviour::WrongSize => {
+            let half = vec![0; bytes / 2];
+            (vec![1], vec![0; 64], half.into())
+        }
+        _ => {
+            let grey: Vec<u8> = 0.25_f32.to_le_bytes().repeat(bytes / 4);
+            let rect = request.rect;
+            let root = tile_root(&grey, rect.width, rect.height, request.encoding.bytes_per_pixel()).unwrap();
+            let counters = TaskCounters { queue_ms: 0.0, execution_ms: 5.0, rays: 1000, samples: 1000 };
+            let statement = to_canonical(&ResultStatement { request: request.hash().unwrap(), root, counters }).unwrap();
+            let signature = key.sign(Domain::Result, &statement).0.to_vec();
+            (statement, signature, grey.into())
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Real node processes on loopback, joined by one ticket: forming, rendering, losing nodes.
+
+use std::time::Duration;
+
+use p2c2r_testnet::{Testnet, wait_for};
+use p2c2r_tests::frame::{arguments, local_hash, report, scene};
+use rustix::process::Signal;
+
+/// Something that must happen soon has this long; no test depends on it being sooner.
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn swarm_of_eight_forms_and_renders_what_one_machine_renders() {
+    let mut testnet = Testnet::formed(8).unwrap();
+    let scene = scene(&testnet, "spheres");
+    let output = testnet.path("swarm.png");
+    let more = ["--spp", "8"];
+    let swarm = testnet.node(0).run(&arguments(&scene, &output, &["--spp", "8", "--wait-peers", "7"])).unwrap();
+    let first = report(&swarm);
+    assert_eq!(first["film_blake3"], local_hash(&testnet, &scene, &more));
+    assert_eq!(first["end"], "complete");
+    let strangers_tiles = |report: &serde_json::Value| {
+        let tiles = report["tiles"].as_array().unwrap();
+        let own = report["peers"].as_array().unwrap().iter().find(|peer| peer["own_device"] == true).unwrap();
+        tiles.iter().filter(|tile| tile["peer"] != own["node"]).count()
+    };
+    assert!(strangers_tiles(&first) >= 7, "the others render too: {first}");
+    let strangers_probed =
+        first["tiles"].as_array().unwrap().iter().filter(|tile| tile["probes"].as_u64() == Some(4)).count();
+    assert_eq!(strangers_probed, strangers_tiles(&first), "every tile of others is probed");
+    let package = first["scene"]["bytes"].as_u64().unwrap();
+    assert_eq!(first["bytes"]["scene"].as_u64().unwrap(), package * 7, "seven fetched it");
+
+    let again = testnet.node(0).run(&arguments(&scene, &output, &["--spp", "8", "--seed", "2"])).unwrap();
+    let second = report(&again);
+    assert_eq!(second["bytes"]["scene"], 0, "a scene that is there is not moved again");
+    let per_request = second["bytes"]["per_request"].as_f64().unwrap();
+    assert!(per_request > 0.0 && per_request < 1024.0, "{per_request} bytes a request");
+    assert_ne!(second["film_blake3"], first["film_blake3"]);
+}
+
+#[test]
+fn f1_contributor_killed_in_mid_frame_costs_nothing_but_its_tiles() {
+    let mut testnet = Testnet::formed(3).unwrap();
+    let scene = scene(&testnet, "spheres");
+    let output = testnet.path("swarm.png");
+    let more = ["--spp", "400"];
+    let mut coordinator =
+        testnet.node(0).spawn(&arguments(&scene, &output, &["--spp", "400", "--wait-peers", "2", "--report", "r.json"]));
+    let child = coordinator.as_mut().unwrap();
+    wait_for("a contributor at work", SOON, || testnet.node(1).tiles_running() > 0).unwrap();
+    testnet.node(1).kill().unwrap();
+    assert!(child.wait().unwrap().success());
+    let written = std::fs::read(testnet.path("r.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(report["film_blake3"], local_hash(&testnet, &scene, &more));
+    assert_eq!(report["failures"]["peers_lost"], 1, "{report}");
+}
+
+#[test]
+fn f12_swarm_outlives_the_node_that_gave_the_ticket() {
+    let mut testnet = Testnet::formed(4).unwrap();
+    testnet.node(0).kill().unwrap();
+    let scene = scene(&testnet, "cornell");
+    let output = testnet.path("swarm.png");
+    let swarm = testnet.node(1).run(&arguments(&scene, &output, &["--spp", "4", "--wait-peers", "2"])).unwrap();
+    assert_eq!(report(&swarm)["film_blake3"], local_hash(&testnet, &scene, &["--spp", "4"]));
+}
+
+#[test]
+fn f3_contributors_drop_the_work_of_a_coordinator_that_is_gone() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        let mut testnet = Testnet::formed(2).unwrap();
+        let scene = scene(&testnet, "spheres");
+        let output = testnet.path("swarm.png");
+        let mut job =
+            testnet.node(0).spawn(&arguments(&scene, &output, &["--spp", "100000", "--wait-peers", "1"])).unwrap();
+        wait_for("the contributor at work", SOON, || testnet.node(1).tiles_running() > 0).unwrap();
+        testnet.node(0).signal(signal).unwrap();
+        wait_for("the contributor idle again", SOON, || testnet.node(1).tiles_running() == 0).unwrap();
+        let ended = job.wait().unwrap();
+        assert_eq!(ended.code(), Some(1), "the submitter hears of it");
+        assert!(!output.exists() && !testnet.path("swarm.png.partial").exists());
+    }
+}
+
+#[test]
+fn f2_frozen_contributor_does_not_hold_the_frame_up() {
+    let mut testnet = Testnet::formed(3).unwrap();
+    let scene = scene(&testnet, "spheres");
+    let output = testnet.path("swarm.png");
+    let mut job = testnet
+        .node(0)
+        .spawn(&arguments(&scene, &output, &["--spp", "200", "--wait-peers", "2", "--report", "r.json"]))
+        .unwrap();
+    wait_for("a contributor at work", SOON, || testnet.node(1).tiles_running() > 0).unwrap();
+    testnet.node(1).signal(Signal::STOP).unwrap();
+    assert!(job.wait().unwrap().success());
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(testnet.path("r.json")).unwrap()).unwrap();
+    assert_eq!(report["film_blake3"], local_hash(&testnet, &scene, &["--spp", "200"]));
+}
+
+#[test]
+fn f29_node_that_is_asked_to_stop_hands_its_tiles_back_and_leaves_in_peace() {
+    let mut testnet = Testnet::formed(3).unwrap();
+    let scene = scene(&testnet, "spheres");
+    let output = testnet.path("swarm.png");
+    let mut job =
+        testnet.node(0).spawn(&arguments(&scene, &output, &["--spp", "200", "--wait-peers", "2"])).unwrap();
+    wait_for("a contributor at work", SOON, || testnet.node(1).tiles_running() > 0).unwrap();
+    assert_eq!(testnet.node(1).stop().unwrap(), Some(0));
+    assert!(job.wait().unwrap().success());
+    assert!(!testnet.node(1).data_dir().join("control.sock").exists());
+}
+
+#[test]
+fn frame_with_a_deadline_says_which_pixels_are_missing() {
+    let mut testnet = Testnet::formed(2).unwrap();
+    let scene = scene(&testnet, "spheres");
+    let output = testnet.path("swarm.png");
+    let more = ["--spp", "100000", "--wait-peers", "1", "--deadline-ms", "300"];
+    let partial = testnet.node(0).run(&arguments(&scene, &output, &more)).unwrap();
+    assert!(matches!(partial.code, Some(1 | 3)), "{partial:?}");
+    if partial.code == Some(3) {
+        let report: serde_json::Value = serde_json::from_str(&partial.stdout).unwrap();
+        assert_eq!(report["end"], "partial");
+        assert!(!report["missing"].as_array().unwrap().is_empty());
+    }
+}
