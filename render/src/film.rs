@@ -162,13 +162,19 @@ fn uncovered_runs(row: &[bool]) -> Vec<(u32, u32)> {
 /// A tile's pixels as they travel.
 pub fn encode_tile(pixels: &[[f32; 3]], encoding: PixelEncoding) -> Vec<u8> {
     match encoding {
-        PixelEncoding::RgbF32 => pixels.as_flattened().iter().flat_map(|channel| channel.to_le_bytes()).collect(),
+        PixelEncoding::RgbF32 => {
+            pixels.as_flattened().iter().flat_map(|channel| channel.to_le_bytes()).collect()
+        }
     }
 }
 
 /// A tile's pixels from what travelled. The bytes come from a peer: their length is checked first, then that every
 /// channel is a radiance.
-pub fn decode_tile(bytes: &[u8], rect: TileRect, encoding: PixelEncoding) -> Result<Vec<[f32; 3]>, FilmError> {
+pub fn decode_tile(
+    bytes: &[u8],
+    rect: TileRect,
+    encoding: PixelEncoding,
+) -> Result<Vec<[f32; 3]>, FilmError> {
     let expected = rect.pixels().checked_mul(u64::from(encoding.bytes_per_pixel())).unwrap_or(u64::MAX);
     let found = bytes.len() as u64;
     if expected != found {
@@ -240,7 +246,10 @@ mod tests {
         let one = rect(0, 0, 2, 1);
         for bad in [f32::NAN, f32::INFINITY, -1.0] {
             let bytes = encode_tile(&[[0.0; 3], [0.0, bad, 0.0]], PixelEncoding::RgbF32);
-            assert_eq!(decode_tile(&bytes, one, PixelEncoding::RgbF32), Err(FilmError::Radiance { pixel: 1 }));
+            assert_eq!(
+                decode_tile(&bytes, one, PixelEncoding::RgbF32),
+                Err(FilmError::Radiance { pixel: 1 })
+            );
         }
         assert!(decode_tile(&[0; 23], one, PixelEncoding::RgbF32).is_err());
         let huge = rect(0, 0, u32::MAX, u32::MAX);

@@ -204,7 +204,8 @@ mod tests {
         assert!(matches!(check_target(&nowhere, false), Err(PictureError::Write { .. })));
         assert!(matches!(write(&nowhere, &gradient(2, 2)), Err(PictureError::Write { .. })));
         check_target(&folder.path().join("new.exr"), false).unwrap();
-        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["folder.png", "taken.png"], "nothing is left behind");
     }

@@ -32,7 +32,9 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Glb<'_>, SceneError> {
     }
     let version = read_u32(bytes, 4)?;
     if version != VERSION {
-        return Err(SceneError::NotGltf(format!("it is a GLB of version {version}, and only 2 is supported")));
+        return Err(SceneError::NotGltf(format!(
+            "it is a GLB of version {version}, and only 2 is supported"
+        )));
     }
     let length = read_u32(bytes, 8)? as usize;
     if length < HEADER_BYTES {

@@ -4,9 +4,11 @@
 //! rounded (`+ - * /` and square roots only), so that every node builds the very same scene from the same bytes.
 
 mod error;
+pub mod generate;
 mod glb;
 pub mod gltf;
 pub mod package;
+mod write_glb;
 
 pub use self::error::SceneError;
 

@@ -71,7 +71,9 @@ fn read_file(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, SceneError> {
 }
 
 fn refers_outside(document: &Value) -> bool {
-    ["buffers", "images"].iter().any(|list| elements(document, list).iter().any(|item| item.get("uri").is_some()))
+    ["buffers", "images"]
+        .iter()
+        .any(|list| elements(document, list).iter().any(|item| item.get("uri").is_some()))
 }
 
 fn elements<'a>(document: &'a Value, list: &str) -> &'a [Value] {
@@ -108,7 +110,12 @@ impl Packer<'_> {
                     self.append(&bytes, length, &place)?
                 }
                 None if index == 0 => self.append(self.embedded, length, &place)?,
-                None => return Err(SceneError::at(place, "it has no URI, and only the first buffer may lack one")),
+                None => {
+                    return Err(SceneError::at(
+                        place,
+                        "it has no URI, and only the first buffer may lack one",
+                    ));
+                }
             };
             starts.push(start);
         }
@@ -117,7 +124,8 @@ impl Packer<'_> {
             let number = |key: &str| view.get(key).map_or(Some(0), Value::as_u64);
             let buffer = view.get("buffer").and_then(Value::as_u64);
             let start = buffer.and_then(|buffer| starts.get(usize::try_from(buffer).ok()?)).copied();
-            let start = start.ok_or_else(|| SceneError::at(place(), "it refers to a buffer that does not exist"))?;
+            let start =
+                start.ok_or_else(|| SceneError::at(place(), "it refers to a buffer that does not exist"))?;
             let offset = number("byteOffset")
                 .and_then(|offset| offset.checked_add(start))
                 .ok_or_else(|| SceneError::at(place(), "its byteOffset is out of range"))?;
@@ -252,8 +260,19 @@ mod tests {
     #[test]
     fn b29_paths_that_could_leave_the_folder_are_refused() {
         let hostile = [
-            "../secret", "a/../../b", "/etc/passwd", "%2e%2e/secret", "..%2Fsecret", "http://host/a", "file:///a",
-            "C:/a", "C%3A/a", "..\\a", "a%00b", "", "%ff",
+            "../secret",
+            "a/../../b",
+            "/etc/passwd",
+            "%2e%2e/secret",
+            "..%2Fsecret",
+            "http://host/a",
+            "file:///a",
+            "C:/a",
+            "C%3A/a",
+            "..\\a",
+            "a%00b",
+            "",
+            "%ff",
         ];
         for uri in hostile {
             assert!(relative_path(uri).is_err(), "{uri}");

@@ -104,7 +104,8 @@ impl<'a> Source<'a> {
             )));
         }
         let data = usize::try_from(accessor.byte_offset).ok().and_then(|start| view_data.get(start..));
-        data.map(|data| (data, stride as usize)).ok_or_else(|| refuse("starts outside its buffer view".into()))
+        data.map(|data| (data, stride as usize))
+            .ok_or_else(|| refuse("starts outside its buffer view".into()))
     }
 
     /// The bytes of a buffer view.
@@ -151,7 +152,9 @@ impl Elements<'_> {
     /// normalized (glTF 2.0, section 3.6.2.2). The caller has limited [`Elements::count`].
     pub(super) fn vectors<const N: usize>(&self) -> Vec<[f32; N]> {
         (0..self.count)
-            .map(|index| std::array::from_fn(|axis| self.number(index * self.stride + axis * self.component.bytes())))
+            .map(|index| {
+                std::array::from_fn(|axis| self.number(index * self.stride + axis * self.component.bytes()))
+            })
             .collect()
     }
 
@@ -159,11 +162,15 @@ impl Elements<'_> {
     pub(super) fn indices(&self) -> Option<Vec<u32>> {
         let at = |index: usize| index * self.stride;
         match self.component {
-            Component::U8 => Some((0..self.count).map(|index| u32::from(self.bytes::<1>(at(index))[0])).collect()),
-            Component::U16 => {
-                Some((0..self.count).map(|index| u32::from(u16::from_le_bytes(self.bytes(at(index))))).collect())
+            Component::U8 => {
+                Some((0..self.count).map(|index| u32::from(self.bytes::<1>(at(index))[0])).collect())
             }
-            Component::U32 => Some((0..self.count).map(|index| u32::from_le_bytes(self.bytes(at(index)))).collect()),
+            Component::U16 => Some(
+                (0..self.count).map(|index| u32::from(u16::from_le_bytes(self.bytes(at(index))))).collect(),
+            ),
+            Component::U32 => {
+                Some((0..self.count).map(|index| u32::from_le_bytes(self.bytes(at(index)))).collect())
+            }
             _ => None,
         }
     }

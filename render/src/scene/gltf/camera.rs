@@ -121,7 +121,9 @@ mod tests {
     fn the_default_camera_sees_every_corner() {
         let corners = [[-3.0, 0.0, 1.0], [5.0, 2.0, -7.0], [0.0, 9.0, 0.0]];
         let scene = Scene {
-            vertices: corners.map(|position| Vertex { position, normal: [0.0, 1.0, 0.0], uv: [0.0; 2] }).to_vec(),
+            vertices: corners
+                .map(|position| Vertex { position, normal: [0.0, 1.0, 0.0], uv: [0.0; 2] })
+                .to_vec(),
             triangles: vec![Triangle { vertices: [0, 1, 2], material: 0 }],
             ..Scene::default()
         };

@@ -233,14 +233,22 @@ pub(super) struct Perspective {
 
 /// Parses the JSON and refuses documents that this renderer cannot show.
 pub(super) fn parse(json: &[u8]) -> Result<Document, SceneError> {
-    let document: Document = serde_json::from_slice(json)
-        .map_err(|error| SceneError::NotGltf(format!("its JSON is damaged: {}", printable(&error.to_string()))))?;
+    let document: Document = serde_json::from_slice(json).map_err(|error| {
+        SceneError::NotGltf(format!("its JSON is damaged: {}", printable(&error.to_string())))
+    })?;
     if !(document.asset.version == "2" || document.asset.version.starts_with("2.")) {
         let version = printable(&document.asset.version);
-        return Err(SceneError::NotGltf(format!("asset.version is \"{version}\", and only 2.x is supported")));
+        return Err(SceneError::NotGltf(format!(
+            "asset.version is \"{version}\", and only 2.x is supported"
+        )));
     }
-    let missing: Vec<String> =
-        document.extensions_required.iter().filter(|name| !is_supported(name)).take(8).map(|name| printable(name)).collect();
+    let missing: Vec<String> = document
+        .extensions_required
+        .iter()
+        .filter(|name| !is_supported(name))
+        .take(8)
+        .map(|name| printable(name))
+        .collect();
     if missing.is_empty() { Ok(document) } else { Err(SceneError::Extensions(missing)) }
 }
 

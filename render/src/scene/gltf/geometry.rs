@@ -41,8 +41,16 @@ pub(super) struct Budget<'a> {
 
 impl Budget<'_> {
     fn check(&self, vertices: u64, triangles: u64) -> Result<(), SceneError> {
-        SceneError::check_limit("vertices", self.vertices_used.saturating_add(vertices), self.limits.vertices)?;
-        SceneError::check_limit("triangles", self.triangles_used.saturating_add(triangles), self.limits.triangles)
+        SceneError::check_limit(
+            "vertices",
+            self.vertices_used.saturating_add(vertices),
+            self.limits.vertices,
+        )?;
+        SceneError::check_limit(
+            "triangles",
+            self.triangles_used.saturating_add(triangles),
+            self.limits.triangles,
+        )
     }
 }
 
@@ -120,9 +128,9 @@ fn read_corners(
     let triangles = if mode == MODE_TRIANGLES { count / 3 } else { count.saturating_sub(2) };
     budget.check(0, triangles)?;
     let here = || format!("{place}, accessor {accessor}");
-    let indices = elements
-        .indices()
-        .ok_or_else(|| SceneError::at(here(), "indices must be unsigned whole numbers of 8, 16 or 32 bits"))?;
+    let indices = elements.indices().ok_or_else(|| {
+        SceneError::at(here(), "indices must be unsigned whole numbers of 8, 16 or 32 bits")
+    })?;
     match indices.iter().find(|index| **index >= vertex_count) {
         None => Ok(indices),
         Some(index) => Err(SceneError::at(
@@ -214,7 +222,8 @@ fn flat_shaded(vertices: &[Vertex], triangles: &[[u32; 3]]) -> (Vec<Vertex>, Vec
         let normal = face_normal(three.map(|vertex| vertex.position));
         corners.extend(three.map(|vertex| Vertex { normal, ..vertex }));
     }
-    let numbered = (0..triangles.len() as u32).map(|number| [3 * number, 3 * number + 1, 3 * number + 2]).collect();
+    let numbered =
+        (0..triangles.len() as u32).map(|number| [3 * number, 3 * number + 1, 3 * number + 2]).collect();
     (corners, numbered)
 }
 
@@ -243,11 +252,17 @@ impl LocalPrimitive {
             if !within(&position, MAX_COORDINATE) {
                 return Err(SceneError::at(
                     &*self.place,
-                    format!("vertex {number} is moved farther than {MAX_COORDINATE:e} from the origin by its node"),
+                    format!(
+                        "vertex {number} is moved farther than {MAX_COORDINATE:e} from the origin by its node"
+                    ),
                 ));
             }
             let normal = normals.normal(vertex.normal);
-            scene.vertices.push(Vertex { position, normal: normal.unwrap_or(FALLBACK_NORMAL), uv: vertex.uv });
+            scene.vertices.push(Vertex {
+                position,
+                normal: normal.unwrap_or(FALLBACK_NORMAL),
+                uv: vertex.uv,
+            });
         }
         scene.triangles.extend(self.triangles.iter().map(|&[a, b, c]| {
             let wound = if normals.mirrors { [a, c, b] } else { [a, b, c] };

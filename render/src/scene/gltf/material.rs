@@ -46,12 +46,21 @@ pub(super) fn read(
         None => None,
         Some(used) => {
             if used.tex_coord != 0 {
-                warnings.add(format!("{place}: its texture uses coordinate set {}; set 0 is used", used.tex_coord));
+                warnings.add(format!(
+                    "{place}: its texture uses coordinate set {}; set 0 is used",
+                    used.tex_coord
+                ));
             }
             textures.index_of(source, used.index, &place, limits, warnings)?
         }
     };
-    Ok(Material { base_color, base_color_texture, metallic, roughness, emission: emission(material, &place)? })
+    Ok(Material {
+        base_color,
+        base_color_texture,
+        metallic,
+        roughness,
+        emission: emission(material, &place)?,
+    })
 }
 
 /// Emissive factor times strength. A surface with an emissive texture is left dark: without the texture's pattern
@@ -60,7 +69,8 @@ fn emission(material: &document::Material, place: &str) -> Result<[f32; 3], Scen
     if material.emissive_texture.is_some() {
         return Ok([0.0; 3]);
     }
-    let strength = material.extensions.emissive_strength.as_ref().map_or(1.0, |strength| strength.emissive_strength);
+    let strength =
+        material.extensions.emissive_strength.as_ref().map_or(1.0, |strength| strength.emissive_strength);
     let emission = material.emissive_factor.map(|factor| factor * strength);
     if emission.iter().all(|value| (0.0..=MAX_RADIANCE).contains(value)) {
         Ok(emission)

@@ -112,8 +112,14 @@ impl<'a> Loader<'a> {
         let materials = &self.source.document.materials;
         SceneError::check_limit("materials", materials.len() as u64, MAX_MATERIALS)?;
         for (index, material) in materials.iter().enumerate() {
-            let read =
-                material::read(self.source, index, material, &mut self.textures, self.limits, &mut self.warnings)?;
+            let read = material::read(
+                self.source,
+                index,
+                material,
+                &mut self.textures,
+                self.limits,
+                &mut self.warnings,
+            )?;
             self.scene.materials.push(read);
         }
         Ok(())
@@ -133,12 +139,19 @@ impl<'a> Loader<'a> {
                 return Err(SceneError::at(place(), "it has two parents or is its own ancestor"));
             }
             if depth > MAX_NODE_DEPTH {
-                return Err(SceneError::at(place(), format!("nodes are nested deeper than {MAX_NODE_DEPTH}")));
+                return Err(SceneError::at(
+                    place(),
+                    format!("nodes are nested deeper than {MAX_NODE_DEPTH}"),
+                ));
             }
             let transform = parent.after(&Transform::of_node(node));
             self.visit(node, &transform)?;
             let child = |node: &u32| Visit { node: *node, parent: transform, depth: depth + 1 };
-            SceneError::check_limit("nodes", (waiting.len() + node.children.len()) as u64, self.limits.nodes)?;
+            SceneError::check_limit(
+                "nodes",
+                (waiting.len() + node.children.len()) as u64,
+                self.limits.nodes,
+            )?;
             waiting.extend(node.children.iter().rev().map(child));
         }
         Ok(())

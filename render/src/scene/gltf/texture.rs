@@ -42,7 +42,8 @@ impl Textures {
             }
         };
         let Some(image) = texture.source else {
-            warnings.add(format!("{here}: its picture is in a format that needs an extension and is ignored"));
+            warnings
+                .add(format!("{here}: its picture is in a format that needs an extension and is ignored"));
             return Ok(None);
         };
         if let Some(known) = self.by_use.get(&(image, wrap)) {
@@ -95,7 +96,8 @@ pub(in crate::scene) fn picture_format(bytes: &[u8]) -> Option<ImageFormat> {
 }
 
 fn reader<'a>(bytes: &'a [u8], place: &str) -> Result<ImageReader<Cursor<&'a [u8]>>, SceneError> {
-    let format = picture_format(bytes).ok_or_else(|| SceneError::at(place, "the picture is neither PNG nor JPEG"))?;
+    let format =
+        picture_format(bytes).ok_or_else(|| SceneError::at(place, "the picture is neither PNG nor JPEG"))?;
     Ok(ImageReader::with_format(Cursor::new(bytes), format))
 }
 
@@ -122,6 +124,8 @@ fn wrap_of(code: Option<u32>, place: &str) -> Result<Wrap, SceneError> {
         None | Some(10497) => Ok(Wrap::Repeat),
         Some(33071) => Ok(Wrap::Clamp),
         Some(33648) => Ok(Wrap::Mirror),
-        Some(other) => Err(SceneError::at(place, format!("its sampler has the unknown wrapping mode {other}"))),
+        Some(other) => {
+            Err(SceneError::at(place, format!("its sampler has the unknown wrapping mode {other}")))
+        }
     }
 }

@@ -8,13 +8,16 @@ use super::document::Node;
 pub(super) struct Transform([[f64; 4]; 3]);
 
 impl Transform {
-    pub(super) const IDENTITY: Self = Self([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
+    pub(super) const IDENTITY: Self =
+        Self([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
 
     /// The node's own transform: its matrix if it has one, else translation · rotation · scale.
     pub(super) fn of_node(node: &Node) -> Self {
         match &node.matrix {
             // Column-major; the last row of an affine matrix is 0 0 0 1 and carries nothing.
-            Some(m) => Self(std::array::from_fn(|row| std::array::from_fn(|column| f64::from(m[column * 4 + row])))),
+            Some(m) => {
+                Self(std::array::from_fn(|row| std::array::from_fn(|column| f64::from(m[column * 4 + row]))))
+            }
             None => Self::from_parts(
                 node.translation.unwrap_or([0.0; 3]).map(f64::from),
                 node.rotation.unwrap_or([0.0, 0.0, 0.0, 1.0]).map(f64::from),
@@ -124,9 +127,12 @@ mod tests {
     #[test]
     fn parts_apply_scale_then_rotation_then_translation() {
         // A quarter turn about z takes x to y.
-        let turned = node(r#"{"translation":[1,2,3],"rotation":[0,0,0.70710678,0.70710678],"scale":[2,1,1]}"#);
+        let turned =
+            node(r#"{"translation":[1,2,3],"rotation":[0,0,0.70710678,0.70710678],"scale":[2,1,1]}"#);
         let moved = Transform::of_node(&turned).point([1.0, 0.0, 0.0]);
-        assert!((moved[0] - 1.0).abs() < 1e-6 && (moved[1] - 4.0).abs() < 1e-6 && (moved[2] - 3.0).abs() < 1e-6);
+        assert!(
+            (moved[0] - 1.0).abs() < 1e-6 && (moved[1] - 4.0).abs() < 1e-6 && (moved[2] - 3.0).abs() < 1e-6
+        );
     }
 
     #[test]

@@ -1,0 +1,127 @@
+//! Generated scenes load back as what they were described to be, and an independent glTF reader accepts them.
+
+use std::collections::HashSet;
+
+use p2c2r_render::{
+    limit::SceneLimits,
+    scene::{
+        Scene,
+        generate::{SceneKind, generate},
+        gltf::parse_package,
+    },
+};
+
+/// Most emitting triangles of the city: each light costs samples.
+const MAX_CITY_EMITTERS: usize = 3000;
+
+fn load(kind: SceneKind, seed: u64, triangles: Option<u32>) -> Scene {
+    let loaded = parse_package(&generate(kind, seed, triangles), &SceneLimits::default()).unwrap();
+    assert!(loaded.warnings.is_empty(), "{kind}: {:?}", loaded.warnings);
+    loaded.scene
+}
+
+fn emitters(scene: &Scene) -> usize {
+    let glows = |material: u32| scene.materials[material as usize].emission.iter().any(|value| *value > 0.0);
+    scene.triangles.iter().filter(|triangle| glows(triangle.material)).count()
+}
+
+fn camera_names(scene: &Scene) -> Vec<&str> {
+    scene.cameras.iter().map(|camera| camera.name.as_str()).collect()
+}
+
+#[test]
+fn the_cornell_box_has_its_walls_blocks_and_light() {
+    let scene = load(SceneKind::Cornell, 1, None);
+    assert_eq!(scene.triangles.len(), 2 * (4 + 4 + 2 * 6) + 2);
+    assert_eq!(emitters(&scene), 2);
+    assert_eq!(camera_names(&scene), ["front"]);
+    assert_eq!((scene.sun, scene.sky), (None, [[0.0; 3]; 2]));
+    let light = scene.materials.iter().find(|material| material.emission[0] > 0.0).unwrap();
+    assert_eq!(light.emission, [18.0, 0.78 * 18.0, 0.49 * 18.0]);
+    let fine = load(SceneKind::Cornell, 1, Some(40_000)).triangles.len();
+    assert!((36_000..44_000).contains(&fine), "{fine}");
+}
+
+#[test]
+fn the_spheres_have_a_textured_floor_many_materials_and_a_sky() {
+    let scene = load(SceneKind::Spheres, 3, None);
+    assert!((25_000..50_000).contains(&scene.triangles.len()), "{}", scene.triangles.len());
+    assert_eq!(camera_names(&scene), ["front", "close"]);
+    assert_eq!(emitters(&scene), 6);
+    let [texture] = &scene.textures[..] else { panic!("one texture") };
+    assert_eq!((texture.width, texture.height), (128, 128));
+    assert_eq!(
+        (texture.texels[33 * 128 + 1], texture.texels[1 * 128 + 1]),
+        ([214, 208, 196, 255], [52, 58, 72, 255])
+    );
+    assert_eq!(scene.materials[0].base_color_texture, Some(0));
+    assert!(scene.sky[1][2] > 0.0);
+    let small = load(SceneKind::Spheres, 3, Some(500)).triangles.len();
+    assert!((100..1000).contains(&small), "{small}");
+}
+
+#[test]
+fn the_city_is_large_and_its_lights_are_few() {
+    for seed in [1, 2, 77] {
+        let scene = load(SceneKind::City, seed, None);
+        assert!((30_000..60_000).contains(&scene.triangles.len()), "{}", scene.triangles.len());
+        let lights = emitters(&scene);
+        assert!((500..=MAX_CITY_EMITTERS).contains(&lights), "{lights} emitters");
+        assert_eq!(camera_names(&scene), ["street", "above"]);
+        assert!(scene.materials.iter().any(|material| material.roughness < 0.1));
+        assert!(scene.materials.iter().any(|material| material.roughness > 0.6));
+    }
+}
+
+#[test]
+fn the_city_grows_with_the_triangles_asked_for() {
+    let large = load(SceneKind::City, 1, Some(300_000));
+    assert!((200_000..400_000).contains(&large.triangles.len()), "{}", large.triangles.len());
+    assert!(emitters(&large) <= MAX_CITY_EMITTERS, "{}", emitters(&large));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
+    for kind in SceneKind::ALL {
+        assert_eq!(generate(kind, 5, None), generate(kind, 5, None));
+        assert_eq!(kind.to_string().parse::<SceneKind>(), Ok(kind));
+    }
+    for kind in [SceneKind::Spheres, SceneKind::City] {
+        assert_ne!(generate(kind, 5, None), generate(kind, 6, None));
+    }
+    assert!("town".parse::<SceneKind>().is_err());
+}
+
+#[test]
+fn extreme_sizes_still_make_scenes() {
+    for kind in SceneKind::ALL {
+        assert!(!load(kind, 1, Some(0)).triangles.is_empty());
+    }
+}
+
+/// The `gltf` crate validates the whole document and reads the same triangles.
+#[test]
+fn an_independent_reader_sees_the_same_scene() {
+    for kind in SceneKind::ALL {
+        let bytes = generate(kind, 2, None);
+        let ours = parse_package(&bytes, &SceneLimits::default()).unwrap().scene;
+        let theirs = gltf::Gltf::from_slice(&bytes).unwrap();
+        let blob = theirs.blob.as_deref().unwrap();
+        let (mut positions, mut triangles) = (Vec::new(), 0);
+        for primitive in theirs.document.meshes().flat_map(|mesh| mesh.primitives().collect::<Vec<_>>()) {
+            let reader = primitive.reader(|_| Some(blob));
+            positions.extend(reader.read_positions().unwrap());
+            triangles += reader.read_indices().unwrap().into_u32().count() / 3;
+        }
+        assert_eq!(triangles, ours.triangles.len());
+        assert_eq!(positions, ours.vertices.iter().map(|vertex| vertex.position).collect::<Vec<_>>());
+        for (theirs, ours) in theirs.document.materials().zip(&ours.materials) {
+            let strength = theirs.emissive_strength().unwrap_or(1.0);
+            assert_eq!(theirs.emissive_factor().map(|factor| factor * strength), ours.emission);
+            assert_eq!(theirs.pbr_metallic_roughness().roughness_factor(), ours.roughness);
+        }
+        let cameras: HashSet<_> =
+            theirs.document.cameras().map(|camera| camera.name().unwrap_or_default().to_owned()).collect();
+        assert_eq!(cameras, ours.cameras.iter().map(|camera| camera.name.clone()).collect());
+    }
+}
