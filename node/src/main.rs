@@ -9,12 +9,14 @@ mod control;
 mod coordinator;
 mod data_dir;
 mod exit;
+mod headless;
 mod heartbeat;
 mod logging;
 mod node;
 mod progress;
 mod report;
 mod scene_library;
+mod sentence;
 mod signals;
 mod store;
 
@@ -25,16 +27,19 @@ use clap::Parser;
 use crate::{
     cli::{BenchCommand, Cli, Command},
     exit::Exit,
+    sentence::sentence,
 };
 
 fn main() -> ExitCode {
+    headless::prepare();
     let cli = Cli::parse();
-    logging::start(cli.global.log_format, cli.global.verbose, cli.global.quiet);
+    let stays = matches!(cli.command, Command::Run(_));
+    logging::start(cli.global.log_format, cli.global.verbose, cli.global.quiet, stays);
     match dispatch(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // One sentence with its causes, never a backtrace: what was wrong, where, what to do.
-            eprintln!("error: {error:#}");
+            // Never a backtrace: what was wrong, where, what to do.
+            eprintln!("error: {}", sentence(&error));
             Exit::Failed.into()
         }
     }

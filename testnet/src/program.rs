@@ -3,7 +3,8 @@
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 /// The path of `p2c2r-node`, in the same profile as the running test. Builds it first if need be: a test of another
-/// crate does not make cargo do that.
+/// crate does not make cargo do that. It is built as `cargo test --workspace` builds it, for nothing else shares that
+/// command's choice of features, and everything below would be compiled a second time.
 pub fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(build).clone()
@@ -16,7 +17,7 @@ fn build() -> PathBuf {
     let folder = test.parent().and_then(|deps| deps.parent()).map(PathBuf::from).unwrap_or_default();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "-p", "p2c2r-node", "--bin", "p2c2r-node"]);
+    build.args(["test", "--workspace", "--no-run", "--quiet"]);
     if folder.ends_with("release") {
         build.arg("--release");
     }

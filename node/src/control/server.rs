@@ -27,6 +27,7 @@ use crate::{
     node::Node,
     progress::{Phase, Progress},
     report::FrameReport,
+    sentence::sentence,
 };
 
 /// Clients served at once.
@@ -195,7 +196,7 @@ async fn render(
             outcome = &mut job => {
                 let reply = match outcome {
                     Ok(report) => Reply::Rendered(Box::new(report)),
-                    Err(error) => Reply::Error { message: format!("{error:#}") },
+                    Err(error) => Reply::Error { message: sentence(&error) },
                 };
                 return send(&mut out, &reply).await;
             }
