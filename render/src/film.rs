@@ -175,7 +175,7 @@ pub fn decode_tile(
     rect: TileRect,
     encoding: PixelEncoding,
 ) -> Result<Vec<[f32; 3]>, FilmError> {
-    let expected = rect.pixels().checked_mul(u64::from(encoding.bytes_per_pixel())).unwrap_or(u64::MAX);
+    let expected = rect.pixels().saturating_mul(u64::from(encoding.bytes_per_pixel()));
     let found = bytes.len() as u64;
     if expected != found {
         return Err(FilmError::EncodedLength { expected, found });

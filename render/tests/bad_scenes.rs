@@ -1,5 +1,12 @@
 //! Scene files that are damaged, hostile or merely unusual: each gives one clear sentence, none a panic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::float_cmp,
+    reason = "a panic is a test's report; the numbers are exact"
+)]
+
 use p2c2r_render::{
     limit::SceneLimits,
     scene::{
@@ -130,7 +137,7 @@ fn b28_vertices_must_be_finite() {
 #[test]
 fn b28_nodes_must_form_a_tree() {
     let circle = refusal(|document, _| {
-        document["nodes"] = json!([{ "children": [1] }, { "children": [0], "mesh": 0 }])
+        document["nodes"] = json!([{ "children": [1] }, { "children": [0], "mesh": 0 }]);
     });
     assert_says(&circle, &["two parents or is its own ancestor"]);
     let shared = refusal(|document, _| {
@@ -224,7 +231,7 @@ fn material_and_camera_numbers_are_judged() {
     });
     assert_says(&camera, &["camera 0 \"wide\"", "field of view"]);
     let sky = refusal(|document, _| {
-        document["scenes"][0]["extras"] = json!({ "p2c2r_sky": [[0, 0, 0], [0, -1, 0]] })
+        document["scenes"][0]["extras"] = json!({ "p2c2r_sky": [[0, 0, 0], [0, -1, 0]] });
     });
     assert_says(&sky, &["p2c2r_sky"]);
 }

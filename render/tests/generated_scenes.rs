@@ -1,5 +1,12 @@
 //! Generated scenes load back as what they were described to be, and an independent glTF reader accepts them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::float_cmp,
+    reason = "a panic is a test's report; the numbers are exact"
+)]
+
 use std::collections::HashSet;
 
 use p2c2r_render::{
@@ -51,7 +58,7 @@ fn the_spheres_have_a_textured_floor_many_materials_and_a_sky() {
     let [texture] = &scene.textures[..] else { panic!("one texture") };
     assert_eq!((texture.width, texture.height), (128, 128));
     assert_eq!(
-        (texture.texels[33 * 128 + 1], texture.texels[1 * 128 + 1]),
+        (texture.texels[33 * 128 + 1], texture.texels[128 + 1]),
         ([214, 208, 196, 255], [52, 58, 72, 255])
     );
     assert_eq!(scene.materials[0].base_color_texture, Some(0));
@@ -62,7 +69,7 @@ fn the_spheres_have_a_textured_floor_many_materials_and_a_sky() {
 
 #[test]
 fn the_city_is_large_and_its_lights_are_few() {
-    for seed in [1, 2, 77] {
+    for seed in 1..12 {
         let scene = load(SceneKind::City, seed, None);
         assert!((30_000..60_000).contains(&scene.triangles.len()), "{}", scene.triangles.len());
         let lights = emitters(&scene);

@@ -1,5 +1,12 @@
 //! Scenes in several files become one GLB, and nothing outside their folder is ever read.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::float_cmp,
+    reason = "a panic is a test's report; the numbers are exact"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

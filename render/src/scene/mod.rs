@@ -43,7 +43,7 @@ pub struct Material {
     pub metallic: f32,
     /// Perceptual roughness, 0 to 1 (alpha = roughness squared).
     pub roughness: f32,
-    /// Emitted radiance, linear, each 0 or more (factor times KHR_materials_emissive_strength).
+    /// Emitted radiance, linear, each 0 or more (factor times `KHR_materials_emissive_strength`).
     pub emission: [f32; 3],
 }
 

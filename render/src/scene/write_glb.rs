@@ -67,11 +67,6 @@ pub(super) struct Description {
 }
 
 impl Description {
-    /// Triangles in all meshes.
-    pub(super) fn triangles(&self) -> usize {
-        self.meshes.iter().map(|(_, mesh)| mesh.indices.len() / 3).sum()
-    }
-
     /// The GLB.
     pub(super) fn to_glb(&self) -> Vec<u8> {
         let mut chunk = Chunk::default();
@@ -129,7 +124,7 @@ fn material(surface: &Surface) -> Value {
     if let Some(picture) = surface.picture {
         json["pbrMetallicRoughness"]["baseColorTexture"] = json!({ "index": picture });
     }
-    if surface.glow != [0.0; 3] {
+    if surface.glow.iter().any(|channel| *channel > 0.0) {
         json["emissiveFactor"] = json!(surface.glow);
         json["extensions"] =
             json!({ "KHR_materials_emissive_strength": { "emissiveStrength": surface.strength } });

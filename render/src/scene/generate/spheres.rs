@@ -99,7 +99,7 @@ fn checker_png() -> Vec<u8> {
     let mut pixels = Vec::new();
     for y in 0..edge {
         for x in 0..edge {
-            let dark = (x / CHECKER_SQUARE_PX + y / CHECKER_SQUARE_PX) % 2 == 0;
+            let dark = (x / CHECKER_SQUARE_PX + y / CHECKER_SQUARE_PX).is_multiple_of(2);
             // A thin joint around each square.
             let joint = x % CHECKER_SQUARE_PX == 0 || y % CHECKER_SQUARE_PX == 0;
             pixels.extend(match (joint, dark) {

@@ -155,7 +155,8 @@ pub(super) struct MetallicRoughness {
     pub(super) base_color_texture: Option<TextureUse>,
     pub(super) metallic_factor: f32,
     pub(super) roughness_factor: f32,
-    pub(super) metallic_roughness_texture: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "metallicRoughnessTexture")]
+    pub(super) texture_of_both: Option<serde::de::IgnoredAny>,
 }
 
 impl Default for MetallicRoughness {
@@ -166,7 +167,7 @@ impl Default for MetallicRoughness {
             base_color_texture: None,
             metallic_factor: 1.0,
             roughness_factor: 1.0,
-            metallic_roughness_texture: None,
+            texture_of_both: None,
         }
     }
 }
@@ -179,14 +180,15 @@ pub(super) struct MaterialExtensions {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub(super) struct EmissiveStrength {
-    pub(super) emissive_strength: f32,
+    #[serde(rename = "emissiveStrength")]
+    pub(super) strength: f32,
 }
 
 impl Default for EmissiveStrength {
     fn default() -> Self {
-        Self { emissive_strength: 1.0 }
+        Self { strength: 1.0 }
     }
 }
 

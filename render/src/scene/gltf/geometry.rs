@@ -274,6 +274,8 @@ impl LocalPrimitive {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "these numbers are exact")]
+
     use super::*;
 
     #[test]

@@ -69,8 +69,7 @@ fn emission(material: &document::Material, place: &str) -> Result<[f32; 3], Scen
     if material.emissive_texture.is_some() {
         return Ok([0.0; 3]);
     }
-    let strength =
-        material.extensions.emissive_strength.as_ref().map_or(1.0, |strength| strength.emissive_strength);
+    let strength = material.extensions.emissive_strength.as_ref().map_or(1.0, |extension| extension.strength);
     let emission = material.emissive_factor.map(|factor| factor * strength);
     if emission.iter().all(|value| (0.0..=MAX_RADIANCE).contains(value)) {
         Ok(emission)
@@ -85,7 +84,7 @@ fn warn_ignored(material: &document::Material, place: &str, warnings: &mut Warni
         (material.emissive_texture.is_some(), "its emissive texture is not supported, so it does not glow"),
         (material.normal_texture.is_some(), "its normal texture is ignored"),
         (material.occlusion_texture.is_some(), "its occlusion texture is ignored"),
-        (surface.metallic_roughness_texture.is_some(), "its metallic-roughness texture is ignored"),
+        (surface.texture_of_both.is_some(), "its metallic-roughness texture is ignored"),
         (material.alpha_mode.as_deref().is_some_and(|mode| mode != "OPAQUE"), "it is rendered opaque"),
     ];
     for (_, what) in ignored.into_iter().filter(|(present, _)| *present) {

@@ -115,7 +115,7 @@ fn decode_picture(bytes: &[u8], pixels: u64, place: &str) -> Result<image::RgbaI
     // Up to 16 bits for each of four channels before it becomes 8.
     limits.max_alloc = Some(pixels.saturating_mul(8).saturating_add(DECODER_OVERHEAD_BYTES));
     reader.limits(limits);
-    reader.decode().map(|picture| picture.into_rgba8()).map_err(|error| damaged(place, &error))
+    reader.decode().map(image::DynamicImage::into_rgba8).map_err(|error| damaged(place, &error))
 }
 
 /// Wrapping modes of the glTF 2.0 specification, section 5.26.

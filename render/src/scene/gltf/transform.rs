@@ -118,6 +118,8 @@ pub(super) fn unit(vector: [f64; 3]) -> Option<[f64; 3]> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "these numbers are exact")]
+
     use super::*;
 
     fn node(json: &str) -> Node {

@@ -4,6 +4,7 @@ use super::{
     FRONT, ROW_END, ROW_START,
     facade::Facade,
     palette::{Model, Stuff},
+    shop,
 };
 use crate::scene::generate::random::Random;
 
@@ -24,7 +25,6 @@ const LIT: [Stuff; 6] = [
     Stuff::WindowCool,
     Stuff::WindowWarm,
 ];
-const SHOPS: [Stuff; 4] = [Stuff::ShopWarm, Stuff::ShopCool, Stuff::ShopRose, Stuff::ShopWarm];
 
 /// How the windows of a wall look.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +86,8 @@ fn plan(random: &mut Random, side: f32, near: f32, width: f32, density: f32) -> 
             width: pitch * if office { 0.84 } else { 0.5 },
             sill: if office { 0.7 } else { 1.0 },
             lintel: 2.75,
-            lit: random.between(0.08, 0.24) / (density * density),
+            // Fewer are lit far away, where there are many and each is small.
+            lit: random.between(0.09, 0.24) * (1.0 - 0.75 * distance) / (density * density),
             glow: &LIT,
         },
     }
@@ -131,7 +132,8 @@ fn add_house(model: &mut Model, random: &mut Random, house: &House) {
     } else {
         house.height
     };
-    house.body(model, 0.0, 0.0, shoulder);
+    house.body(model, shop::DEPTH, 0.0, SHOP_HEIGHT);
+    house.body(model, 0.0, SHOP_HEIGHT, shoulder);
     dress(model, random, house, &house.street_front(0.0, SHOP_HEIGHT, shoulder), near_enough);
     dress(model, random, house, &house.camera_front(0.0, SHOP_HEIGHT, shoulder), false);
     if tiers == 2 {
@@ -140,7 +142,7 @@ fn add_house(model: &mut Model, random: &mut Random, house: &House) {
         dress(model, random, house, &house.street_front(back, shoulder, house.height), false);
         dress(model, random, house, &house.camera_front(back, shoulder, house.height), false);
     }
-    add_shops(model, random, &house.street_front(0.0, 0.0, SHOP_HEIGHT), near_enough);
+    shop::add_row(model, random, &house.street_front(0.0, 0.0, SHOP_HEIGHT), house.wall, near_enough);
     add_roof(model, random, house);
 }
 
@@ -166,7 +168,7 @@ pub(super) fn add_windows(model: &mut Model, random: &mut Random, wall: &Facade,
     for floor in 0..floors {
         let v = floor as f32 * FLOOR_HEIGHT;
         // Somebody works late: a floor with more light.
-        let busy = random.chance(0.12);
+        let busy = random.chance(0.09);
         let tint = random.pick(windows.glow);
         for column in 0..columns as u32 {
             let u = margin + column as f32 * windows.pitch;
@@ -183,52 +185,6 @@ pub(super) fn add_windows(model: &mut Model, random: &mut Random, wall: &Facade,
                 RAISED,
             );
         }
-    }
-}
-
-/// Shop windows with frames and awnings, here and there a closed shutter.
-fn add_shops(model: &mut Model, random: &mut Random, wall: &Facade, with_frames: bool) {
-    let bays = (wall.width / 4.6).floor().max(1.0);
-    let pitch = wall.width / bays;
-    for bay in 0..bays as u32 {
-        let (u0, u1) = (bay as f32 * pitch + 0.35, (bay + 1) as f32 * pitch - 0.35);
-        if random.chance(0.42) {
-            wall.rect(model.of(Stuff::Metal), [u0, u1], [0.15, 3.1], 0.04);
-            continue;
-        }
-        let stuff = random.pick(&SHOPS);
-        wall.rect(model.of(stuff), [u0, u1], [0.75, 2.85], RAISED);
-        if with_frames {
-            let posts = 4;
-            for post in 0..=posts {
-                let u = u0 + (u1 - u0) * post as f32 / posts as f32;
-                wall.block(model.of(Stuff::Metal), [u - 0.045, u + 0.045], [0.15, 2.95], [0.0, 0.12]);
-            }
-            wall.block(model.of(Stuff::Metal), [u0, u1], [2.2, 2.27], [0.0, 0.1]);
-            add_goods(model, random, wall, [u0, u1]);
-        }
-        if random.chance(0.5) {
-            let awning = model.of(Stuff::Awning);
-            awning.quad([
-                wall.at(u0, 2.75, 1.1),
-                wall.at(u1, 2.75, 1.1),
-                wall.at(u1, 3.3, 0.05),
-                wall.at(u0, 3.3, 0.05),
-            ]);
-        }
-    }
-}
-
-/// Dark shapes in front of the light: what is on show.
-fn add_goods(model: &mut Model, random: &mut Random, wall: &Facade, [u0, u1]: [f32; 2]) {
-    let mut u = u0 + 0.1;
-    while u < u1 - 0.6 {
-        let width = random.between(0.25, 0.8);
-        if random.chance(0.6) {
-            let top = 0.75 + random.between(0.2, 1.0);
-            wall.rect(model.of(Stuff::Cladding), [u, u + width], [0.7, top], 0.05);
-        }
-        u += width + random.between(0.1, 0.5);
     }
 }
 

@@ -8,6 +8,7 @@ mod facade;
 mod ground;
 mod lettering;
 mod palette;
+mod shop;
 mod skyline;
 mod street;
 mod vehicle;
@@ -47,7 +48,7 @@ pub(super) fn describe(seed: u64, triangles: u32) -> Description {
             View { name: "street", eye: [-1.6, 1.7, 10.0], target: [0.5, 6.0, -46.0], yfov_degrees: 52.0 },
             View { name: "above", eye: [5.5, 17.0, 20.0], target: [-2.0, 7.0, -50.0], yfov_degrees: 50.0 },
         ],
-        sky: [[0.11, 0.055, 0.14], [0.004, 0.008, 0.022]],
+        sky: [[0.20, 0.09, 0.24], [0.006, 0.014, 0.045]],
         ..model.into_description()
     }
 }

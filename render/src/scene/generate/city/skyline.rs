@@ -53,7 +53,7 @@ fn add_tower(
             width: pitch * 0.6,
             sill: 1.0,
             lintel: 2.6,
-            lit: random.between(0.03, 0.09) / (density * density),
+            lit: random.between(0.015, 0.05) / (density * density),
             glow: &LIT,
         };
         add_windows(model, random, &wall, windows);
@@ -85,7 +85,7 @@ fn add_landmark(model: &mut Model, random: &mut Random, density: f32) {
         width: 1.7 / density,
         sill: 0.9,
         lintel: 2.6,
-        lit: 0.09 / (density * density),
+        lit: 0.07 / (density * density),
         glow: &LIT,
     };
     add_windows(model, random, &wall, windows);

@@ -79,13 +79,10 @@ fn add_strips(model: &mut Model, random: &mut Random) {
         let mut z = 14.0;
         while z > -120.0 {
             let length = random.between(3.0, 9.0);
-            if random.chance(0.7) {
+            if random.chance(0.8) {
                 let y = random.between(3.45, 3.75);
                 let x = side * (FRONT - 0.16);
-                let half = 0.045;
-                model
-                    .of(random.pick(&NEONS))
-                    .cuboid([x - half, y - half, z - length], [x + half, y + half, z]);
+                model.of(random.pick(&NEONS)).tube([x, y, z - length], [x, y, z], [0.05, 0.05], 4);
             }
             z -= length + random.between(1.0, 5.0);
         }
@@ -97,14 +94,8 @@ fn add_screen(model: &mut Model) {
     let wall =
         Facade { corner: [FRONT - 0.35, 10.5, -47.0], along: [0.0, 0.0, 1.0], width: 9.0, height: 6.0 };
     wall.block(model.of(Stuff::Metal), [-0.2, wall.width + 0.2], [-0.2, wall.height + 0.2], [-0.3, -0.02]);
-    let bands = [
-        Stuff::ShopRose,
-        Stuff::NeonPink,
-        Stuff::NeonViolet,
-        Stuff::ShopCool,
-        Stuff::NeonCyan,
-        Stuff::ShopCool,
-    ];
+    let bands =
+        [Stuff::FarPink, Stuff::ShopRose, Stuff::FarPink, Stuff::FarCyan, Stuff::ShopCool, Stuff::FarCyan];
     let (columns, rows) = (bands.len() as u32, 6_u32);
     let (du, dv) = (wall.width / columns as f32, wall.height / rows as f32);
     for row in 0..rows {
@@ -139,7 +130,7 @@ fn add_lamp(model: &mut Model, side: f32, z: f32) {
 /// Paper lanterns on a wire that sags across the street.
 fn add_lanterns(model: &mut Model, z: f32, height: f32) {
     let sag = |x: f32| height + 1.2 * (x / FRONT) * (x / FRONT);
-    let pieces = 14;
+    let pieces = 12;
     let x_at = |piece: i32| -FRONT + 2.0 * FRONT * piece as f32 / pieces as f32;
     for piece in 0..pieces {
         let (a, b) = (x_at(piece), x_at(piece + 1));
@@ -147,8 +138,8 @@ fn add_lanterns(model: &mut Model, z: f32, height: f32) {
         if piece % 2 == 1 {
             let y = sag(a) - 0.1;
             let mesh = model.of(Stuff::Lantern);
-            mesh.tube([a, y - 0.62, z], [a, y - 0.31, z], [0.13, 0.27], 6);
-            mesh.tube([a, y - 0.31, z], [a, y, z], [0.27, 0.13], 6);
+            mesh.tube([a, y - 0.62, z], [a, y - 0.31, z], [0.13, 0.27], 5);
+            mesh.tube([a, y - 0.31, z], [a, y, z], [0.27, 0.13], 5);
         }
     }
 }
