@@ -101,7 +101,9 @@ pub enum RenderError {
     #[error("no usable GPU was found ({0}); use --backend cpu, or install a Vulkan driver")]
     NoGpu(String),
     /// The scene does not fit.
-    #[error("the scene needs {needed_mib} MiB in one buffer, this device allows {allowed_mib} MiB; use --backend cpu")]
+    #[error(
+        "the scene needs {needed_mib} MiB in one buffer, this device allows {allowed_mib} MiB; use --backend cpu"
+    )]
     TooLarge {
         /// Needed, MiB.
         needed_mib: u64,

@@ -1,3 +1,24 @@
 //! What a contributor computes: scenes, BVH, exact path-tracing kernels, film, pictures.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a path is made of a few dozen tiny functions; not calling them is what makes the kernel fast"
+)]
+#![allow(clippy::float_cmp, reason = "this crate promises equal bits, not close numbers")]
+
+pub mod backend;
+pub mod bvh;
+pub mod cost;
+pub mod film;
+pub mod kernel;
+pub mod light;
+pub mod limit;
+pub mod material;
+pub mod math;
+pub mod picture;
+pub mod prepared;
+pub mod ray;
+pub mod sample;
 pub mod scene;
+pub mod texture;
+pub mod tone;

@@ -2,11 +2,11 @@
 //! Schlick's Fresnel term. `kernel/gpu/material.wgsl` is the twin of this file.
 
 use crate::math::{
-    Vec3, dot, luminance, normalize, reciprocal, sin_cos_turn, square_root, tangent_frame, vec3,
+    TINY, Vec3, dot, luminance, normalize, reciprocal, sin_cos_turn, square_root, tangent_frame, vec3,
 };
 
-const PI: f32 = 3.141_592_7;
-const INVERSE_PI: f32 = 0.318_309_87;
+const PI: f32 = std::f32::consts::PI;
+const INVERSE_PI: f32 = std::f32::consts::FRAC_1_PI;
 /// Reflectance of a dielectric seen head-on.
 const DIELECTRIC_F0: f32 = 0.04;
 /// Smallest squared roughness: a mirror that can still be computed with.
@@ -49,10 +49,10 @@ pub fn fresnel(f0: Vec3, cosine: f32) -> Vec3 {
 pub fn specular_probability(surface: &Surface, cosine_view: f32) -> f32 {
     let specular = luminance(fresnel(surface.f0, cosine_view));
     let diffuse = luminance(surface.diffuse) * (1.0 - specular);
-    if diffuse <= 0.0 {
+    if diffuse <= TINY {
         return 1.0;
     }
-    (specular * reciprocal(specular + diffuse)).max(0.1).min(0.9)
+    (specular * reciprocal(specular + diffuse)).clamp(0.1, 0.9)
 }
 
 /// Density of normals (Trowbridge and Reitz 1975).

@@ -6,6 +6,9 @@
 
 use std::ops::{Add, Mul, Neg, Sub};
 
+/// Below this a number may come of, or lead to, subnormal ones.
+pub const TINY: f32 = 1e-30;
+
 /// Three numbers: a point, a direction, or a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Vec3 {
@@ -94,16 +97,23 @@ impl Neg for Vec3 {
     }
 }
 
-/// 1 / a.
+/// 1 / a, correctly rounded, for magnitudes from 2^-126 to 2^126.
 #[inline(always)]
 pub fn reciprocal(a: f32) -> f32 {
     1.0 / a
 }
 
-/// The square root of a number that is not negative.
+/// The square root, correctly rounded; of negative and of subnormal numbers, which some devices take for zero, 0.
 #[inline(always)]
 pub fn square_root(a: f32) -> f32 {
-    a.max(0.0).sqrt()
+    if a < f32::MIN_POSITIVE { 0.0 } else { a.sqrt() }
+}
+
+/// A radiance so small that devices could disagree on it (many take subnormal numbers for zero) becomes zero.
+#[inline(always)]
+pub fn flush_tiny(color: Vec3) -> Vec3 {
+    let flush = |component: f32| if component < TINY { 0.0 } else { component };
+    vec3(flush(color.x), flush(color.y), flush(color.z))
 }
 
 /// Summed from x to z.
@@ -151,8 +161,12 @@ pub fn sin_cos_turn(turn: f32) -> (f32, f32) {
     let quarter = scaled.floor();
     let f = scaled - quarter - 0.5;
     let g = f * f;
-    let s = f * (1.570_796_3 + g * (-0.645_964_1 + g * (0.079_692_62 + g * (-0.004_681_754 + g * 0.000_160_441_18))));
-    let c = 1.0 + g * (-1.233_700_5 + g * (0.253_669_5 + g * (-0.020_863_481 + g * (0.000_919_260_2 - g * 0.000_025_202))));
+    let s = f
+        * (std::f32::consts::FRAC_PI_2
+            + g * (-0.645_964_1 + g * (0.079_692_62 + g * (-0.004_681_754 + g * 0.000_160_441_18))));
+    let c = 1.0
+        + g * (-1.233_700_5
+            + g * (0.253_669_5 + g * (-0.020_863_48 + g * (0.000_919_260_2 - g * 0.000_025_202))));
     // sin and cos of (f + 1/2) quarter turns.
     let a = 0.707_106_77 * (c + s);
     let b = 0.707_106_77 * (c - s);
@@ -191,7 +205,9 @@ mod tests {
 
     #[test]
     fn frames_are_orthonormal_everywhere() {
-        for n in [vec3(0.0, 0.0, 1.0), vec3(0.0, 0.0, -1.0), normalize(vec3(1.0, -2.0, 0.5)), vec3(0.0, 1.0, 0.0)] {
+        for n in
+            [vec3(0.0, 0.0, 1.0), vec3(0.0, 0.0, -1.0), normalize(vec3(1.0, -2.0, 0.5)), vec3(0.0, 1.0, 0.0)]
+        {
             let (t, b) = tangent_frame(n);
             for (p, q) in [(t, n), (b, n), (t, b)] {
                 assert!(dot(p, q).abs() < 1e-6);
@@ -207,5 +223,7 @@ mod tests {
         for a in [0.0, -0.0, 1e-30, -1e-30] {
             assert!(safe_reciprocal(a).is_finite());
         }
+        assert_eq!([square_root(-1.0), square_root(1e-40), square_root(4.0)], [0.0, 0.0, 2.0]);
+        assert_eq!(flush_tiny(vec3(1e-31, 2.0, 0.0)), vec3(0.0, 2.0, 0.0));
     }
 }

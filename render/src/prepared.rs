@@ -23,6 +23,10 @@ use crate::{
 /// Rays start this share of the scene's size off the surface, so that they do not hit it again.
 const OFFSET_SHARE: f32 = 1e-5;
 
+/// Boxes are larger than their triangles by this share of the largest coordinate (eight units in the last place), so
+/// that rays along a box's faces and hits that were rounded stay inside.
+const BOX_MARGIN_SHARE: f32 = 1e-6;
+
 /// What is needed to shade a hit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shading {
@@ -54,8 +58,7 @@ impl PreparedScene {
     pub fn build(scene: Scene) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let corners = corners(&scene);
-        let boxes: Vec<Aabb> = scene.triangles.par_iter().map(|triangle| bounds(&scene, triangle.vertices)).collect();
-        let tree = build(&boxes);
+        let tree = build(&boxes(&scene));
         let lights = LightTable::build(&scene, &corners);
         let bvh = WideBvh::new(&tree, &corners);
         Self {
@@ -94,6 +97,8 @@ impl PreparedScene {
             + size_of_val(&*self.corners)
             + size_of_val(&*self.shading)
             + self.bvh.memory_bytes()
+            + self.pair.get().map_or(0, PairBvh::memory_bytes)
+            + size_of_val(self.lights.lights())
             + texels
     }
 
@@ -129,9 +134,7 @@ impl PreparedScene {
 
     /// The tree is built anew where it is needed again: keeping it would cost every node the memory of two layouts.
     fn tree(&self) -> Tree {
-        let boxes: Vec<Aabb> =
-            self.scene.triangles.par_iter().map(|triangle| bounds(&self.scene, triangle.vertices)).collect();
-        build(&boxes)
+        build(&boxes(&self.scene))
     }
 }
 
@@ -141,6 +144,17 @@ fn positions(scene: &Scene, vertices: [u32; 3]) -> [[f32; 3]; 3] {
 
 fn bounds(scene: &Scene, vertices: [u32; 3]) -> Aabb {
     positions(scene, vertices).into_iter().fold(Aabb::EMPTY, Aabb::with_point)
+}
+
+/// Boxes of the triangles, in the scene's order.
+fn boxes(scene: &Scene) -> Vec<Aabb> {
+    let exact: Vec<Aabb> =
+        scene.triangles.par_iter().map(|triangle| bounds(scene, triangle.vertices)).collect();
+    let whole = exact.iter().fold(Aabb::EMPTY, Aabb::union);
+    let largest =
+        whole.low.iter().chain(&whole.high).fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let margin = largest * BOX_MARGIN_SHARE;
+    exact.into_iter().map(|item| item.grown(margin)).collect()
 }
 
 fn corners(scene: &Scene) -> Vec<Corners> {

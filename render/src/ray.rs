@@ -1,6 +1,6 @@
 //! Rays and triangles. `kernel/gpu/bvh.wgsl` has the twin of [`Corners::intersect`].
 
-use crate::math::{Vec3, cross, dot, reciprocal};
+use crate::math::{TINY, Vec3, cross, dot, reciprocal};
 
 /// A half-line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +47,7 @@ impl Corners {
     pub fn intersect(&self, ray: &Ray) -> Option<Barycentric> {
         let p = cross(ray.direction, self.edge2);
         let determinant = dot(self.edge1, p);
-        if determinant == 0.0 {
+        if determinant.abs() < TINY {
             return None;
         }
         let inverse = reciprocal(determinant);

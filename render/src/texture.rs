@@ -29,7 +29,7 @@ fn wrapped(coordinate: f32, wrap: Wrap) -> f32 {
             let turn = (half - half.floor()) * 2.0;
             if turn > 1.0 { 2.0 - turn } else { turn }
         }
-        Wrap::Clamp => coordinate.max(0.0).min(1.0),
+        Wrap::Clamp => coordinate.clamp(0.0, 1.0),
     }
 }
 
@@ -40,7 +40,7 @@ fn neighbours(coordinate: f32, wrap: Wrap, edge: u32) -> (u32, u32, f32) {
     let first = position.floor();
     let fraction = position - first;
     let first = first as i32;
-    let last = edge as i32 - 1;
+    let last = edge.cast_signed() - 1;
     let inside = |index: i32| {
         if index < 0 {
             if matches!(wrap, Wrap::Repeat) { last } else { 0 }
@@ -94,7 +94,11 @@ mod tests {
         assert_eq!(lookup(&picture(Wrap::Repeat), [1.25, 7.0]).x, 0.0);
         assert_eq!(lookup(&picture(Wrap::Mirror), [1.25, 0.5]).x, 1.0);
         assert_eq!(lookup(&picture(Wrap::Clamp), [9.0, 0.5]).x, 1.0);
-        assert_eq!(lookup(&picture(Wrap::Repeat), [0.0, 0.5]).x, 0.5, "left neighbour of the first pixel is the last");
+        assert_eq!(
+            lookup(&picture(Wrap::Repeat), [0.0, 0.5]).x,
+            0.5,
+            "left neighbour of the first pixel is the last"
+        );
     }
 
     #[test]
@@ -109,7 +113,12 @@ mod tests {
     #[test]
     fn table_has_these_bits_everywhere() {
         let bits: Vec<u8> = SRGB_TO_LINEAR.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
-        let sum = bits.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        assert_eq!(sum, 7_197_826_944_192_169_930, "a platform whose table differs cannot be of the exact class");
+        let sum = bits.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        assert_eq!(
+            sum, 7_197_826_944_192_169_930,
+            "a platform whose table differs cannot be of the exact class"
+        );
     }
 }

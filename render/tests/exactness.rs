@@ -1,4 +1,5 @@
 //! The same bits from every kernel, however the frame is cut.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::sync::{
     Arc,
@@ -7,13 +8,18 @@ use std::sync::{
 
 use p2c2r_protocol::tile::{FrameSize, Sampling, TileRect};
 use p2c2r_render::{
-    backend::{Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open, render_pixels},
+    backend::{
+        Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open,
+        render_pixels,
+    },
     bvh::{Hit, wide::Stack},
     kernel::self_test::{known_scene, known_tile},
+    limit::SceneLimits,
     math::{Vec3, normalize, vec3},
     prepared::PreparedScene,
     ray::Ray,
     scene::{
+        Material, NamedCamera, Scene, Triangle, Vertex,
         generate::{SceneKind, generate},
         gltf::parse_package,
     },
@@ -28,7 +34,7 @@ fn render(backend: &mut dyn Backend, scene: &Arc<PreparedScene>, job: &TileJob) 
 
 fn generated(kind: SceneKind) -> Arc<PreparedScene> {
     let package = generate(kind, 3, Some(3000));
-    Arc::new(PreparedScene::build(parse_package(&package, &Default::default()).unwrap().scene))
+    Arc::new(PreparedScene::build(parse_package(&package, &SceneLimits::default()).unwrap().scene))
 }
 
 fn view(scene: &PreparedScene, width: u32, height: u32, seed: u32) -> FrameView {
@@ -80,7 +86,13 @@ fn i1_tiles_threads_and_single_pixels_give_the_same_bits_as_the_whole() {
     let mut one = open(BackendChoice::Cpu, Some(1)).unwrap();
     let mut three = open(BackendChoice::Cpu, Some(3)).unwrap();
     let whole = render(one.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance;
-    assert_eq!(differing(&whole, &render(three.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance), 0);
+    assert_eq!(
+        differing(
+            &whole,
+            &render(three.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance
+        ),
+        0
+    );
     let (left, top) = (13, 9);
     let rect = TileRect { x: left, y: top, width: 41, height: 23 };
     let tile = render(three.as_mut(), &scene, &TileJob { view, rect }).radiance;
@@ -124,7 +136,8 @@ fn cancelled_tile_stops() {
 #[test]
 fn b5_b6_absurd_jobs_are_refused() {
     let scene = generated(SceneKind::Cornell);
-    let good = TileJob { view: view(&scene, 32, 32, 1), rect: TileRect { x: 0, y: 0, width: 32, height: 32 } };
+    let good =
+        TileJob { view: view(&scene, 32, 32, 1), rect: TileRect { x: 0, y: 0, width: 32, height: 32 } };
     let (cancelled, progress) = (AtomicBool::new(false), AtomicU32::new(0));
     let control = RenderControl { cancelled: &cancelled, progress: &progress };
     let mut cpu = open(BackendChoice::Cpu, Some(1)).unwrap();
@@ -183,5 +196,58 @@ fn bvh_finds_what_trying_all_triangles_finds() {
             hits += usize::from(found.is_some());
         }
         assert!(hits > 500, "{kind}: {hits}");
+    }
+}
+
+/// A closed box whose walls all have one material, seen from inside.
+fn closed_box(material: Material) -> Arc<PreparedScene> {
+    let corner = |index: u32| [0, 1, 2].map(|axis| if index >> axis & 1 == 1 { 1.0_f32 } else { -1.0 });
+    let walls = [[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]];
+    let mut scene = Scene {
+        materials: vec![material],
+        cameras: vec![NamedCamera {
+            name: "inside".into(),
+            origin: [0.1, 0.2, 0.3],
+            axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]],
+            tan_half_fov_y: 1.0,
+        }],
+        ..Scene::default()
+    };
+    for (axis, wall) in [2, 2, 1, 1, 0, 0].into_iter().zip(walls) {
+        let first = scene.vertices.len() as u32;
+        for index in wall {
+            let position = corner(index);
+            let normal = [0, 1, 2].map(|other| if other == axis { -position[axis] } else { 0.0 });
+            scene.vertices.push(Vertex { position, normal, uv: [0.0; 2] });
+        }
+        for vertices in [[first, first + 1, first + 2], [first, first + 2, first + 3]] {
+            scene.triangles.push(Triangle { vertices, material: 0 });
+        }
+    }
+    Arc::new(PreparedScene::build(scene))
+}
+
+/// Every wall shines with e and reflects a share r: e / (1 - r) is seen everywhere. Lights that are counted by one
+/// strategy too many or too few, or a roulette that is not made good, would show at once.
+#[test]
+fn radiance_in_a_closed_shining_box_is_the_geometric_series() {
+    let metal = |roughness| Material {
+        base_color: [0.5; 3],
+        base_color_texture: None,
+        metallic: 1.0,
+        roughness,
+        emission: [0.5; 3],
+    };
+    for roughness in [0.1, 0.25] {
+        let scene = closed_box(metal(roughness));
+        let mut view = view(&scene, 24, 24, 3);
+        view.sampling.samples = 128;
+        view.sampling.max_depth = 32;
+        let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
+        let tile = render(cpu.as_mut(), &scene, &TileJob { view, rect: view.size.full() });
+        let mean =
+            tile.radiance.iter().map(|pixel| f64::from(pixel[1])).sum::<f64>() / tile.radiance.len() as f64;
+        // r is 0.5 head-on and more at grazing angles: half of (1 - cos)^5, whose mean is 1/21 over diffuse light.
+        assert!((0.99..1.10).contains(&mean), "roughness {roughness}: {mean}");
     }
 }

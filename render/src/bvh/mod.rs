@@ -1,9 +1,18 @@
-//! Bounding volume hierarchies. One binary tree is built; each kernel gets the layout that suits it. Every layout
-//! returns the same hit: boxes are only ever too large, and of hits at the same distance the lowest primitive wins.
+//! Bounding volume hierarchies. One binary tree is built; each kernel gets the layout that suits it.
+//!
+//! Every layout returns the same hit, bit for bit, in whatever order it visits: of hits at the same distance the
+//! lowest primitive wins, and a hit counts only if it does not lie before its own leaf's box, `near <= t * FAR_FACTOR`.
+//! (The triangle test rounds too. Were a hit in front of its box allowed, then whether the box is still visited would
+//! depend on what had been found before.) So a box that is skipped because it begins behind the best hit cannot
+//! hold a nearer one; and a leaf that is reached at all is reached in every layout, since rounding keeps order:
+//! a box inside another is entered no earlier and left no later.
 
 pub mod build;
 pub mod pair;
 pub mod wide;
+
+#[cfg(test)]
+mod tests;
 
 /// An axis-aligned box.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,19 +28,27 @@ impl Aabb {
     pub const EMPTY: Self = Self { low: [f32::INFINITY; 3], high: [f32::NEG_INFINITY; 3] };
 
     /// Grown to contain a point.
-    pub fn with_point(mut self, point: [f32; 3]) -> Self {
-        for axis in 0..3 {
-            self.low[axis] = self.low[axis].min(point[axis]);
-            self.high[axis] = self.high[axis].max(point[axis]);
-        }
-        self
+    #[must_use]
+    pub fn with_point(self, point: [f32; 3]) -> Self {
+        self.union(&Self { low: point, high: point })
     }
 
     /// Grown to contain another box.
+    #[must_use]
     pub fn union(mut self, other: &Self) -> Self {
         for axis in 0..3 {
             self.low[axis] = self.low[axis].min(other.low[axis]);
             self.high[axis] = self.high[axis].max(other.high[axis]);
+        }
+        self
+    }
+
+    /// Grown by a margin on every side.
+    #[must_use]
+    pub fn grown(mut self, margin: f32) -> Self {
+        for axis in 0..3 {
+            self.low[axis] -= margin;
+            self.high[axis] += margin;
         }
         self
     }
@@ -42,7 +59,7 @@ impl Aabb {
         x * y + y * z + z * x
     }
 
-    /// Middle of the box, twice (the factor does not matter for sorting).
+    /// Middle of the box.
     pub fn center(&self) -> [f32; 3] {
         std::array::from_fn(|axis| self.low[axis] * 0.5 + self.high[axis] * 0.5)
     }

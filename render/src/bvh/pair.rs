@@ -11,13 +11,13 @@ pub const LEAF: u32 = 0x8000_0000;
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct PairNode {
-    low0: [f32; 3],
-    code0: u32,
-    high0: [f32; 3],
-    code1: u32,
-    low1: [f32; 3],
+    pub(super) low0: [f32; 3],
+    pub(super) code0: u32,
+    pub(super) high0: [f32; 3],
+    pub(super) code1: u32,
+    pub(super) low1: [f32; 3],
     pad0: u32,
-    high1: [f32; 3],
+    pub(super) high1: [f32; 3],
     pad1: u32,
 }
 
@@ -47,6 +47,11 @@ impl PairBvh {
             }
         }
         bvh
+    }
+
+    /// Memory that it takes, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.nodes) + size_of_val(&*self.order)
     }
 
     fn inner(&mut self, children: &[Tree; 2]) -> u32 {

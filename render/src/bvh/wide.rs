@@ -8,7 +8,7 @@ use super::{
     build::{MAX_DEPTH, Tree},
 };
 use crate::{
-    math::safe_reciprocal,
+    math::{TINY, safe_reciprocal},
     ray::{Corners, Ray},
 };
 
@@ -136,7 +136,7 @@ impl WideBvh {
                 continue;
             }
             if code & LEAF != 0 {
-                self.packs[(code & !LEAF) as usize].intersect(&lanes, &mut best);
+                self.packs[(code & !LEAF) as usize].intersect(&lanes, near, &mut best);
                 if ANY && best.is_some() {
                     return best;
                 }
@@ -235,9 +235,9 @@ fn dot4(a: &[f32x4; 3], b: &[f32x4; 3]) -> f32x4 {
 }
 
 impl Pack {
-    /// [`Corners::intersect`], four at a time, operation by operation.
+    /// [`Corners::intersect`], four at a time, operation by operation; the pack's box begins at `near`.
     #[inline(always)]
-    fn intersect(&self, lanes: &Lanes, best: &mut Hit) {
+    fn intersect(&self, lanes: &Lanes, near: f32, best: &mut Hit) {
         let direction = &lanes.direction4;
         let p = cross4(direction, &self.edge2);
         let determinant = dot4(&self.edge1, &p);
@@ -252,8 +252,10 @@ impl Pack {
         let v = dot4(direction, &q) * inverse;
         let t = dot4(&self.edge2, &q) * inverse;
         let zero = f32x4::ZERO;
-        let inside = determinant.simd_ne(zero) & u.simd_ge(zero) & v.simd_ge(zero) & (u + v).simd_le(f32x4::ONE);
-        let mut hits = (inside & t.simd_gt(zero) & t.simd_le(f32x4::splat(best.t))).to_bitmask();
+        let proper = determinant.abs().simd_ge(f32x4::splat(TINY));
+        let inside = proper & u.simd_ge(zero) & v.simd_ge(zero) & (u + v).simd_le(f32x4::ONE);
+        let after_box = (t * f32x4::splat(FAR_FACTOR)).simd_ge(f32x4::splat(near));
+        let mut hits = (inside & after_box & t.simd_gt(zero) & t.simd_le(f32x4::splat(best.t))).to_bitmask();
         if hits == 0 {
             return;
         }
@@ -268,4 +270,3 @@ impl Pack {
         }
     }
 }
-

@@ -20,6 +20,9 @@ const BLOCK_PX: u32 = 16;
 /// Tiles of fewer paths are rendered by the calling thread: waking others would take longer.
 const INLINE_PATHS: u64 = 8192;
 
+/// Most threads: more than any machine has cores, fewer than any system refuses.
+const MAX_THREADS: usize = 1024;
+
 /// Renders on the CPU.
 pub struct CpuBackend {
     pool: rayon::ThreadPool,
@@ -27,15 +30,17 @@ pub struct CpuBackend {
 }
 
 impl CpuBackend {
-    /// With so many threads; one per core if not said.
+    /// With so many threads; one per core if not said, or 0.
     pub fn open(threads: Option<usize>) -> Result<Self, RenderError> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.unwrap_or_else(cores);
+        let threads = threads.filter(|threads| *threads > 0).unwrap_or_else(cores).min(MAX_THREADS);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("render-{index}"))
             .build()
-            .map_err(|error| RenderError::Device(format!("cannot start {threads} render threads: {error}")))?;
+            .map_err(|error| {
+                RenderError::Device(format!("cannot start {threads} render threads: {error}"))
+            })?;
         let info = BackendInfo {
             kind: BackendKind::Cpu,
             adapter: format!("{} CPU with {threads} threads", std::env::consts::ARCH),
@@ -68,7 +73,8 @@ impl Backend for CpuBackend {
         let done = AtomicU32::new(0);
         let count = blocks.len() as u32;
         let render = |stack: &mut Stack, block: &TileRect| {
-            let pixels = (!control.is_cancelled()).then(|| render_block(&tracer, *block, control, stack)).flatten();
+            let pixels =
+                (!control.is_cancelled()).then(|| render_block(&tracer, *block, control, stack)).flatten();
             control.tell(done.fetch_add(1, Ordering::Relaxed) + 1, count);
             pixels
         };

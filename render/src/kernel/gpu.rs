@@ -13,7 +13,7 @@ use self::{
 };
 use crate::{
     backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
-    math::{Vec3, reciprocal},
+    math::{Vec3, flush_tiny, reciprocal},
     prepared::PreparedScene,
 };
 
@@ -51,9 +51,13 @@ pub struct GpuBackend {
 impl GpuBackend {
     /// Opens the fastest GPU; only real ones if `hardware_only`.
     pub fn open(hardware_only: bool) -> Result<Self, RenderError> {
-        let gpu = Gpu::open(hardware_only, &SOURCES.concat())?;
-        let info = BackendInfo { kind: BackendKind::Gpu, adapter: gpu.adapter.clone(), threads: 1, exact: false };
-        Ok(Self { gpu, info, scenes: Vec::new(), paths_per_dispatch: FIRST_PATHS })
+        Ok(Self::with(Gpu::open(hardware_only, &SOURCES.concat())?))
+    }
+
+    fn with(gpu: Gpu) -> Self {
+        let info =
+            BackendInfo { kind: BackendKind::Gpu, adapter: gpu.adapter.clone(), threads: 1, exact: false };
+        Self { gpu, info, scenes: Vec::new(), paths_per_dispatch: FIRST_PATHS }
     }
 
     /// Notes what the self-test said.
@@ -96,7 +100,10 @@ impl GpuBackend {
                 let started = Instant::now();
                 let groups = (width.div_ceil(WORKGROUP_PX), rows.div_ceil(WORKGROUP_PX));
                 self.gpu.dispatch(bindings, uniform, bytemuck::bytes_of(&part), groups)?;
-                self.learn_speed(f64::from(width * rows) * f64::from(count), started.elapsed().as_secs_f64() * 1e3);
+                self.learn_speed(
+                    f64::from(width * rows) * f64::from(count),
+                    started.elapsed().as_secs_f64() * 1e3,
+                );
                 sample += count;
                 done += u64::from(rows) * u64::from(count);
                 control.tell((done * 1000 / total.max(1)) as u32, 1000);
@@ -159,7 +166,9 @@ fn pixels(words: &[[u32; 4]], rect: TileRect, samples: u32) -> TilePixels {
     let inverse = reciprocal(samples as f32);
     let radiance = words
         .iter()
-        .map(|[red, green, blue, _]| (Vec3::from([*red, *green, *blue].map(f32::from_bits)) * inverse).to_array())
+        .map(|[red, green, blue, _]| {
+            flush_tiny(Vec3::from([*red, *green, *blue].map(f32::from_bits)) * inverse).to_array()
+        })
         .collect();
     TilePixels {
         radiance,
@@ -169,3 +178,40 @@ fn pixels(words: &[[u32; 4]], rect: TileRect, samples: u32) -> TilePixels {
 }
 
 const _: () = assert!(BINDINGS == 8, "as many as scene.wgsl declares");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::self_test::passes;
+
+    /// The kernel on a device whose divisions and square roots are wrong by up to 3 units in the last place.
+    fn imprecise_source() -> String {
+        let error = |unit: &str| format!("(f32(i32(bits % 7u) - 3) * {unit})");
+        let wrong = |source: String, exact: &str, unit: &str| {
+            assert_eq!(source.matches(exact).count(), 1, "{exact} was rewritten: change this test too");
+            source.replace(exact, &format!("{exact} + {}", error(unit)))
+        };
+        let source = wrong(SOURCES.concat(), "1.0 / bitcast<f32>(fraction | 0x3f800000u)", "5.9604645e-8");
+        wrong(source, "sqrt(bitcast<f32>(fraction | ((127u + odd) << 23u)))", "1.1920929e-7")
+    }
+
+    #[test]
+    fn imprecise_division_and_square_root_are_corrected() {
+        let gpu = match Gpu::open(false, &imprecise_source()) {
+            Ok(gpu) => gpu,
+            Err(error) => {
+                eprintln!("SKIPPED: no GPU, not even a software one: {error}");
+                return;
+            }
+        };
+        assert!(passes(&mut GpuBackend::with(gpu)));
+    }
+
+    #[test]
+    fn dispatches_cover_whole_workgroups_and_no_more_than_is_left() {
+        assert_eq!(rows_at_once(1.0, 640, 100), 8);
+        assert_eq!(rows_at_once(1e9, 640, 100), 100);
+        assert_eq!(samples_at_once(1.0, 640 * 8, 4), 1);
+        assert_eq!(samples_at_once(1e9, 64, 4), 4);
+    }
+}

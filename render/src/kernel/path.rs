@@ -7,12 +7,12 @@ use crate::{
     bvh::wide::Stack,
     light::{NO_LIGHT, mis_weight, solid_angle_density, triangle_point},
     material::{Surface, evaluate, sample, surface},
-    math::{Vec3, cross, dot, normalize, reciprocal, square_root},
+    math::{Vec3, cross, dot, flush_tiny, normalize, reciprocal, square_root},
     prepared::PreparedScene,
     ray::Ray,
     sample::{
-        BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LIGHT_CHOICE, LIGHT_POINT, LOBE_CHOICE, ROULETTE,
-        path_key, random,
+        BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LIGHT_CHOICE, LIGHT_POINT, LOBE_CHOICE,
+        ROULETTE, path_key, random,
     },
     scene::Material,
     texture::lookup,
@@ -86,7 +86,7 @@ impl<'a> PathTracer<'a> {
             sum.radiance = sum.radiance + path.radiance;
             sum.rays += path.rays;
         }
-        sum.radiance = sum.radiance * reciprocal(self.sampling.samples as f32);
+        sum.radiance = flush_tiny(sum.radiance * reciprocal(self.sampling.samples as f32));
         sum
     }
 
@@ -129,7 +129,7 @@ impl<'a> PathTracer<'a> {
             throughput = throughput * (scattering.value * reciprocal(scattering.density));
             density = scattering.density;
             if bounce >= ROULETTE_FROM {
-                let survival = throughput.max_component().max(MIN_SURVIVAL).min(1.0);
+                let survival = throughput.max_component().clamp(MIN_SURVIVAL, 1.0);
                 if random(key, first + ROULETTE) >= survival {
                     break;
                 }
@@ -252,7 +252,8 @@ impl<'a> PathTracer<'a> {
         let lights = self.scene.lights();
         let light = &lights.lights()[lights.choose(random(key, first + LIGHT_CHOICE)) as usize];
         let corners = &self.scene.corners()[light.primitive as usize];
-        let target = triangle_point(corners, random(key, first + LIGHT_POINT), random(key, first + LIGHT_POINT + 1));
+        let target =
+            triangle_point(corners, random(key, first + LIGHT_POINT), random(key, first + LIGHT_POINT + 1));
         let origin = self.lift(point);
         let path = target - origin;
         let distance_squared = dot(path, path);
@@ -274,6 +275,8 @@ impl<'a> PathTracer<'a> {
         let shading = &self.scene.shading()[light.primitive as usize];
         let emission = Vec3::from(self.scene.scene().materials[shading.material as usize].emission);
         let density = solid_angle_density(light.area_density, distance_squared, cosine_light);
-        scattering.value * emission * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)))
+        scattering.value
+            * emission
+            * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)))
     }
 }

@@ -30,7 +30,10 @@ pub fn known_tile() -> TileJob {
     // invariant: the numbers are constants within the limits.
     let size = FrameSize::new(EDGE_PX, EDGE_PX).unwrap_or_else(|_| unreachable!("a constant size is valid"));
     let sampling = Sampling { first_sample: 0, samples: 4, max_depth: 6, seed: 42 };
-    TileJob { view: FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) }, rect: size.full() }
+    TileJob {
+        view: FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) },
+        rect: size.full(),
+    }
 }
 
 /// Whether the backend renders the known tile to the same bits as the Rust kernel.
@@ -49,7 +52,12 @@ pub fn passes(backend: &mut dyn Backend) -> bool {
     let different =
         rendered.iter().zip(&expected).filter(|(a, b)| a.map(f32::to_bits) != b.map(f32::to_bits)).count();
     if different > 0 {
-        warn!(adapter = backend.info().adapter, different, of = expected.len(), "the self-test's pixels differ");
+        warn!(
+            adapter = backend.info().adapter,
+            different,
+            of = expected.len(),
+            "the self-test's pixels differ"
+        );
     }
     different == 0 && rendered.len() == expected.len()
 }
@@ -75,7 +83,14 @@ fn scene() -> Scene {
         textures: vec![Texture {
             width: 3,
             height: 2,
-            texels: vec![[250, 30, 20, 255], [20, 200, 40, 255], [30, 40, 220, 255], [255; 4], [128; 4], [10; 4]],
+            texels: vec![
+                [250, 30, 20, 255],
+                [20, 200, 40, 255],
+                [30, 40, 220, 255],
+                [255; 4],
+                [128; 4],
+                [10; 4],
+            ],
             wrap: [Wrap::Repeat, Wrap::Mirror],
         }],
         cameras: vec![NamedCamera {
@@ -88,11 +103,36 @@ fn scene() -> Scene {
         sun: Some(crate::scene::Sun { direction: [0.36, 0.8, 0.48], irradiance: [1.5, 1.4, 1.2] }),
         ..Scene::default()
     };
-    quad(&mut scene, 0, [[-2.0, 0.0, 2.0], [2.0, 0.0, 2.0], [2.0, 0.0, -2.0], [-2.0, 0.0, -2.0]], [0.0, 1.0, 0.0]);
-    quad(&mut scene, 1, [[-1.5, 0.0, -1.0], [0.0, 0.0, -1.5], [0.0, 1.6, -1.5], [-1.5, 1.6, -1.0]], [0.3, 0.0, 0.95]);
-    quad(&mut scene, 2, [[0.1, 0.0, -1.5], [1.4, 0.0, -0.8], [1.4, 1.2, -0.8], [0.1, 1.2, -1.5]], [-0.4, 0.3, 0.86]);
-    quad(&mut scene, 3, [[-0.4, 1.9, -0.4], [0.4, 1.9, -0.4], [0.4, 1.9, 0.4], [-0.4, 1.9, 0.4]], [0.0, -1.0, 0.0]);
-    quad(&mut scene, 4, [[-1.0, 0.2, 0.4], [-0.4, 0.2, 0.6], [-0.4, 0.8, 0.5], [-1.0, 0.8, 0.3]], [0.0, 0.1, 0.99]);
+    quad(
+        &mut scene,
+        0,
+        [[-2.0, 0.0, 2.0], [2.0, 0.0, 2.0], [2.0, 0.0, -2.0], [-2.0, 0.0, -2.0]],
+        [0.0, 1.0, 0.0],
+    );
+    quad(
+        &mut scene,
+        1,
+        [[-1.5, 0.0, -1.0], [0.0, 0.0, -1.5], [0.0, 1.6, -1.5], [-1.5, 1.6, -1.0]],
+        [0.3, 0.0, 0.95],
+    );
+    quad(
+        &mut scene,
+        2,
+        [[0.1, 0.0, -1.5], [1.4, 0.0, -0.8], [1.4, 1.2, -0.8], [0.1, 1.2, -1.5]],
+        [-0.4, 0.3, 0.86],
+    );
+    quad(
+        &mut scene,
+        3,
+        [[-0.4, 1.9, -0.4], [0.4, 1.9, -0.4], [0.4, 1.9, 0.4], [-0.4, 1.9, 0.4]],
+        [0.0, -1.0, 0.0],
+    );
+    quad(
+        &mut scene,
+        4,
+        [[-1.0, 0.2, 0.4], [-0.4, 0.2, 0.6], [-0.4, 0.8, 0.5], [-1.0, 0.8, 0.3]],
+        [0.0, 0.1, 0.99],
+    );
     scene
 }
 
@@ -102,7 +142,8 @@ fn quad(scene: &mut Scene, material: u32, corners: [[f32; 3]; 4], normal: [f32; 
     for (index, (position, uv)) in corners.into_iter().zip(uvs).enumerate() {
         // Normals that differ from corner to corner: interpolation is part of the test.
         let bend = 0.05 * index as f32;
-        let normal = crate::math::normalize(crate::math::vec3(normal[0] + bend, normal[1], normal[2])).to_array();
+        let normal =
+            crate::math::normalize(crate::math::vec3(normal[0] + bend, normal[1], normal[2])).to_array();
         scene.vertices.push(Vertex { position, normal, uv });
     }
     for vertices in [[first, first + 1, first + 2], [first, first + 2, first + 3]] {

@@ -10,10 +10,11 @@ use naga::{
     valid::{Capabilities, ValidationFlags, Validator},
 };
 
-/// Opcodes of the operations that may be contracted: FNegate, FAdd, FSub, FMul, FDiv, VectorTimesScalar, Dot.
+/// Opcodes of the operations that may be contracted: `FNegate`, `FAdd`, `FSub`, `FMul`, `FDiv`,
+/// `VectorTimesScalar`, `Dot`.
 const CONTRACTIBLE: [u32; 7] = [127, 129, 131, 133, 136, 142, 148];
-/// Opcode of OpDecorate, and its length in words without operands.
-const DECORATE: u32 = (3 << 16) | 71;
+/// Opcode of `OpDecorate`, and its length in words without operands.
+const DECORATE: u32 = (3 << 16) | 0x47;
 /// The decoration.
 const NO_CONTRACTION: u32 = 42;
 /// Words before the first instruction.
@@ -32,7 +33,8 @@ pub fn compile(source: &str, bindings: u32) -> Result<Vec<u32>, CompileError> {
     let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
         .validate(&module)
         .map_err(|error| CompileError(error.emit_to_string(source)))?;
-    let mut options = spv::Options { lang_version: (1, 3), force_loop_bounding: false, ..spv::Options::default() };
+    let mut options =
+        spv::Options { lang_version: (1, 3), force_loop_bounding: false, ..spv::Options::default() };
     for binding in 0..bindings {
         options.binding_map.insert(
             naga::ResourceBinding { group: 0, binding },

@@ -26,7 +26,7 @@ fn intersect(place: u32, ray: Ray) -> Barycentric {
     let edge2 = triangles[place].edge2;
     let p = cross3(ray.direction, edge2);
     let determinant = dot3(edge1, p);
-    if (determinant == 0.0) {
+    if (abs(determinant) < TINY) {
         return Barycentric(-1.0, 0.0, 0.0);
     }
     let inverse = reciprocal(determinant);
@@ -55,8 +55,10 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool) -> Hit {
     let negative = ray.direction < vec3<f32>(0.0);
     var best = Hit(t_max, NONE);
     var stack: array<u32, 64>;
+    var stack_near: array<f32, 64>;
     var top = 0u;
     var code = 0u;
+    var near = 0.0;
     loop {
         if ((code & LEAF) != 0u) {
             let first = code & 0x07ffffffu;
@@ -64,7 +66,8 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool) -> Hit {
             for (var place = first; place < first + count; place = place + 1u) {
                 let hit = intersect(place, ray);
                 let primitive = triangles[place].primitive;
-                if (hit.t > 0.0 && (hit.t < best.t || (hit.t == best.t && best.primitive != NONE && primitive < best.primitive))) {
+                let inside_box = hit.t * FAR_FACTOR >= near;
+                if (hit.t > 0.0 && inside_box && (hit.t < best.t || (hit.t == best.t && best.primitive != NONE && primitive < best.primitive))) {
                     best = Hit(hit.t, primitive);
                     if (any_hit) {
                         return best;
@@ -79,24 +82,34 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool) -> Hit {
             if (d0 >= 0.0 && d1 >= 0.0) {
                 let swap = d1 < d0;
                 stack[top] = select(code1, code0, swap);
+                stack_near[top] = max(d0, d1);
                 top = top + 1u;
                 code = select(code0, code1, swap);
+                near = min(d0, d1);
                 continue;
             }
             if (d0 >= 0.0) {
                 code = code0;
+                near = d0;
                 continue;
             }
             if (d1 >= 0.0) {
                 code = code1;
+                near = d1;
                 continue;
             }
         }
-        if (top == 0u) {
-            break;
+        loop {
+            if (top == 0u) {
+                return best;
+            }
+            top = top - 1u;
+            code = stack[top];
+            near = stack_near[top];
+            if (near <= best.t * FAR_FACTOR) {
+                break;
+            }
         }
-        top = top - 1u;
-        code = stack[top];
     }
     return best;
 }

@@ -108,7 +108,8 @@ impl Gpu {
     /// A buffer that the kernel reads.
     pub fn storage(&self, data: &[u8]) -> Result<wgpu::Buffer, RenderError> {
         self.fits(data.len() as u64)?;
-        let buffer = self.buffer(data.len() as u64, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
+        let buffer =
+            self.buffer(data.len() as u64, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
         self.queue.write_buffer(&buffer, 0, data);
         self.check()?;
         Ok(buffer)
@@ -125,7 +126,12 @@ impl Gpu {
     }
 
     /// Everything that the kernel sees.
-    pub fn bind(&self, uniform: &wgpu::Buffer, scene: &[wgpu::Buffer; 6], film: &wgpu::Buffer) -> wgpu::BindGroup {
+    pub fn bind(
+        &self,
+        uniform: &wgpu::Buffer,
+        scene: &[wgpu::Buffer; 6],
+        film: &wgpu::Buffer,
+    ) -> wgpu::BindGroup {
         let buffers = std::iter::once(uniform).chain(scene).chain(std::iter::once(film));
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0_u32..)
             .zip(buffers)
@@ -193,14 +199,17 @@ fn pipeline(
         device.create_shader_module_passthrough(wgpu::ShaderModuleDescriptorPassthrough {
             label: Some("path tracer"),
             spirv: Some(words.into()),
-            entry_points: vec![wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (8, 8, 1) }]
-                .into(),
+            entry_points: vec![wgpu::PassthroughShaderEntryPoint {
+                name: "main".into(),
+                workgroup_size: (8, 8, 1),
+            }]
+            .into(),
             ..wgpu::ShaderModuleDescriptorPassthrough::default()
         })
     };
     let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..BINDINGS).map(layout_entry).collect();
-    let layout = device
-        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+    let layout =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
         bind_group_layouts: &[Some(&layout)],

@@ -32,7 +32,7 @@ fn fresnel(f0: vec3<f32>, cosine: f32) -> vec3<f32> {
 fn specular_probability(surface: Surface, cosine_view: f32) -> f32 {
     let specular = luminance(fresnel(surface.f0, cosine_view));
     let diffuse = luminance(surface.diffuse) * (1.0 - specular);
-    if (diffuse <= 0.0) {
+    if (diffuse <= TINY) {
         return 1.0;
     }
     return min(max(specular * reciprocal(specular + diffuse), 0.1), 0.9);

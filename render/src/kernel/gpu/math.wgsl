@@ -1,11 +1,61 @@
 // The twin of math.rs.
 
+const TINY = 1e-30;
+// Divisions and square roots may be off by 3 units in the last place (Vulkan, "Precision and Operation of SPIR-V
+// Instructions": 2.5). The device's result is only a first estimate here; so many steps of one unit correct it.
+const CORRECTIONS = 3u;
+
+// With a = m 2^e, the result's digits are the integer q nearest to 2^47 / m. The rest 2^47 - m q is small when q is
+// nearly right, so that 32 bits hold it although they cannot hold its parts.
 fn reciprocal(a: f32) -> f32 {
-    return 1.0 / a;
+    let bits = bitcast<u32>(a);
+    let exponent = (bits >> 23u) & 255u;
+    let fraction = bits & 0x7fffffu;
+    if (exponent == 0u || exponent > 252u) {
+        return 1.0 / a;
+    }
+    let sign = bits & 0x80000000u;
+    if (fraction == 0u) {
+        return bitcast<f32>(sign | ((254u - exponent) << 23u));
+    }
+    let m = i32(fraction | 0x800000u);
+    let estimate = 1.0 / bitcast<f32>(fraction | 0x3f800000u);
+    var q = i32(estimate * 16777216.0);
+    var rest = -(m * q);
+    for (var step = 0u; step < CORRECTIONS; step = step + 1u) {
+        if (2 * rest > m) {
+            q = q + 1;
+            rest = rest - m;
+        } else if (2 * rest < -m) {
+            q = q - 1;
+            rest = rest + m;
+        }
+    }
+    return bitcast<f32>(sign | ((253u - exponent) << 23u) | (u32(q) & 0x7fffffu));
 }
 
+// As above: q is the integer nearest to the root of x, which is a's digits made 47 or 48 long; the rest is x - q q.
 fn square_root(a: f32) -> f32 {
-    return sqrt(max(a, 0.0));
+    if (a < 1.1754944e-38) {
+        return 0.0;
+    }
+    let bits = bitcast<u32>(a);
+    let exponent = bits >> 23u;
+    let fraction = bits & 0x7fffffu;
+    let odd = (exponent + 1u) & 1u;
+    let estimate = sqrt(bitcast<f32>(fraction | ((127u + odd) << 23u)));
+    var q = i32(estimate * 8388608.0);
+    var rest = bitcast<i32>((fraction | 0x800000u) << (23u + odd)) - q * q;
+    for (var step = 0u; step < CORRECTIONS; step = step + 1u) {
+        if (rest > q) {
+            rest = rest - 2 * q - 1;
+            q = q + 1;
+        } else if (rest <= -q) {
+            rest = rest + 2 * q - 1;
+            q = q - 1;
+        }
+    }
+    return bitcast<f32>((((exponent + 127u) >> 1u) << 23u) | (u32(q) & 0x7fffffu));
 }
 
 fn dot3(a: vec3<f32>, b: vec3<f32>) -> f32 {
@@ -46,8 +96,8 @@ fn sin_cos_turn(turn: f32) -> vec2<f32> {
     let quarter = floor(scaled);
     let f = scaled - quarter - 0.5;
     let g = f * f;
-    let s = f * (1.5707963 + g * (-0.6459641 + g * (0.07969262 + g * (-0.004681754 + g * 0.00016044118))));
-    let c = 1.0 + g * (-1.2337005 + g * (0.2536695 + g * (-0.020863481 + g * (0.0009192602 - g * 0.000025202))));
+    let s = f * (1.5707964 + g * (-0.6459641 + g * (0.07969262 + g * (-0.004681754 + g * 0.00016044118))));
+    let c = 1.0 + g * (-1.2337005 + g * (0.2536695 + g * (-0.02086348 + g * (0.0009192602 - g * 0.000025202))));
     let a = 0.70710677 * (c + s);
     let b = 0.70710677 * (c - s);
     let k = u32(quarter);

@@ -183,7 +183,9 @@ fn materials(scene: &Scene) -> Vec<GpuMaterial> {
         .materials
         .iter()
         .map(|material| {
-            let texture = material.base_color_texture.map(|index| (&scene.textures[index as usize], firsts[index as usize]));
+            let texture = material
+                .base_color_texture
+                .map(|index| (&scene.textures[index as usize], firsts[index as usize]));
             GpuMaterial {
                 base_color: material.base_color,
                 metallic: material.metallic,
@@ -221,7 +223,10 @@ fn lights(scene: &PreparedScene) -> Vec<GpuLight> {
 
 fn texels(scene: &Scene) -> Vec<u32> {
     let table = SRGB_TO_LINEAR.iter().map(|value| value.to_bits());
-    let pictures = scene.textures.iter().flat_map(|texture| texture.texels.iter().map(|texel| u32::from_le_bytes(*texel)));
+    let pictures = scene
+        .textures
+        .iter()
+        .flat_map(|texture| texture.texels.iter().map(|texel| u32::from_le_bytes(*texel)));
     table.chain(pictures).collect()
 }
 
