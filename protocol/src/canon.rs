@@ -7,7 +7,10 @@
 use ciborium::value::Value;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::limit::{MAX_CBOR_DEPTH, MAX_CBOR_ITEMS};
+use crate::{
+    limit::{MAX_CBOR_DEPTH, MAX_CBOR_ITEMS},
+    text::presentable,
+};
 
 /// Why bytes are no acceptable CBOR, or a value cannot be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,25 +65,28 @@ pub fn from_canonical<T: Serialize + DeserializeOwned>(
     bytes: &[u8],
     max_bytes: usize,
 ) -> Result<T, CanonError> {
-    let value = decode_bounded(bytes, max_bytes)?;
-    // Whatever decodes to the same value but is written otherwise (long integers, unsorted or unknown keys, …) does
-    // not come out of the encoder again.
+    walk(bytes, max_bytes, Form::Canonical)?;
+    let value = decode(bytes)?;
+    // What the walk cannot see (floats longer than needed, fields that the type does not have) does not come out of
+    // the encoder again.
     if to_canonical(&value)? == bytes { Ok(value) } else { Err(CanonError::NotCanonical) }
 }
 
 /// Reads a value that is neither hashed nor signed: any definite-length encoding, unknown map keys ignored, but within
 /// the same limits. The shape is checked before anything is allocated for it.
 pub fn decode_bounded<T: DeserializeOwned>(bytes: &[u8], max_bytes: usize) -> Result<T, CanonError> {
-    if bytes.len() > max_bytes {
-        return Err(CanonError::TooLong { length: bytes.len(), limit: max_bytes });
-    }
-    let mut walker = Walker { bytes, items: 0 };
-    walker.item(0)?;
-    if !walker.bytes.is_empty() {
-        return Err(CanonError::Trailing(walker.bytes.len()));
-    }
-    ciborium::de::from_reader_with_recursion_limit(bytes, MAX_CBOR_DEPTH + 1)
-        .map_err(|error| CanonError::Mismatch(error.to_string()))
+    walk(bytes, max_bytes, Form::Definite)?;
+    decode(bytes)
+}
+
+/// Decodes what [`walk`] has let pass. The reason of a mismatch may quote the sender, so it is cut to what may be shown.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonError> {
+    ciborium::de::from_reader_with_recursion_limit(bytes, MAX_CBOR_DEPTH + 1).map_err(|error| {
+        CanonError::Mismatch(match error {
+            ciborium::de::Error::Semantic(_, reason) => presentable(&reason),
+            other => presentable(&other.to_string()),
+        })
+    })
 }
 
 fn encode(tree: &Value) -> Result<Vec<u8>, CanonError> {
@@ -107,13 +113,33 @@ fn sort_maps(tree: &mut Value) -> Result<(), CanonError> {
     }
 }
 
-/// Walks over an item without building it.
+/// What the walk demands of lengths, integers and keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Definite lengths.
+    Definite,
+    /// Also the shortest integers and lengths, and map keys in strictly rising bytewise order.
+    Canonical,
+}
+
+/// Checks the shape of one item that takes up all the bytes, without building or allocating anything.
+fn walk(bytes: &[u8], max_bytes: usize, form: Form) -> Result<(), CanonError> {
+    if bytes.len() > max_bytes {
+        return Err(CanonError::TooLong { length: bytes.len(), limit: max_bytes });
+    }
+    let mut walker = Walker { bytes, items: 0, form };
+    walker.item(0)?;
+    if walker.bytes.is_empty() { Ok(()) } else { Err(CanonError::Trailing(walker.bytes.len())) }
+}
+
+/// Walks over an item; `bytes` is what is left.
 struct Walker<'a> {
     bytes: &'a [u8],
     items: usize,
+    form: Form,
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     fn item(&mut self, depth: usize) -> Result<(), CanonError> {
         if depth > MAX_CBOR_DEPTH {
             return Err(CanonError::TooDeep);
@@ -122,7 +148,7 @@ impl Walker<'_> {
         if self.items > MAX_CBOR_ITEMS {
             return Err(CanonError::TooManyItems);
         }
-        let initial = self.take(1)?[0];
+        let [initial] = self.array()?;
         let (major, info) = (initial >> 5, initial & 0x1f);
         if major == 7 {
             return self.simple(info);
@@ -131,24 +157,42 @@ impl Walker<'_> {
         match major {
             0 | 1 => Ok(()),
             2 | 3 => self.take(usize::try_from(argument).map_err(|_| CanonError::Truncated)?).map(drop),
-            4 => self.repeat(argument, depth),
-            5 => self.repeat(argument.checked_mul(2).ok_or(CanonError::TooManyItems)?, depth),
+            4 => self.elements(argument, depth),
+            5 => self.entries(argument, depth),
             _ => Err(CanonError::ForbiddenForm),
         }
     }
 
-    fn repeat(&mut self, count: u64, depth: usize) -> Result<(), CanonError> {
+    fn elements(&mut self, count: u64, depth: usize) -> Result<(), CanonError> {
         if count > MAX_CBOR_ITEMS as u64 {
             return Err(CanonError::TooManyItems);
         }
         (0..count).try_for_each(|_| self.item(depth + 1))
     }
 
+    fn entries(&mut self, count: u64, depth: usize) -> Result<(), CanonError> {
+        if count > MAX_CBOR_ITEMS as u64 / 2 {
+            return Err(CanonError::TooManyItems);
+        }
+        let mut previous: Option<&[u8]> = None;
+        for _ in 0..count {
+            let from_key = self.bytes;
+            self.item(depth + 1)?;
+            let (key, _) = from_key.split_at(from_key.len() - self.bytes.len());
+            if self.form == Form::Canonical && previous.is_some_and(|previous| previous >= key) {
+                return Err(CanonError::NotCanonical);
+            }
+            previous = Some(key);
+            self.item(depth + 1)?;
+        }
+        Ok(())
+    }
+
     fn simple(&mut self, info: u8) -> Result<(), CanonError> {
         let finite = match info {
             20..=22 => true,
             // Binary16: all exponent bits set is infinity or not a number.
-            25 => self.take(2)?[0] & 0x7c != 0x7c,
+            25 => self.array::<2>()?[0] & 0x7c != 0x7c,
             26 => f32::from_be_bytes(self.array()?).is_finite(),
             27 => f64::from_be_bytes(self.array()?).is_finite(),
             _ => return Err(CanonError::ForbiddenForm),
@@ -157,17 +201,22 @@ impl Walker<'_> {
     }
 
     fn argument(&mut self, info: u8) -> Result<u64, CanonError> {
-        Ok(match info {
-            0..=23 => u64::from(info),
-            24 => u64::from(self.take(1)?[0]),
-            25 => u64::from(u16::from_be_bytes(self.array()?)),
-            26 => u64::from(u32::from_be_bytes(self.array()?)),
-            27 => u64::from_be_bytes(self.array()?),
+        // Beside each value the smallest one that needs this form.
+        let (argument, smallest) = match info {
+            0..=23 => (u64::from(info), 0),
+            24 => (u64::from(u8::from_be_bytes(self.array()?)), 24),
+            25 => (u64::from(u16::from_be_bytes(self.array()?)), 1 << 8),
+            26 => (u64::from(u32::from_be_bytes(self.array()?)), 1 << 16),
+            27 => (u64::from_be_bytes(self.array()?), 1 << 32),
             _ => return Err(CanonError::ForbiddenForm),
-        })
+        };
+        if self.form == Form::Canonical && argument < smallest {
+            return Err(CanonError::NotCanonical);
+        }
+        Ok(argument)
     }
 
-    fn take(&mut self, count: usize) -> Result<&[u8], CanonError> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], CanonError> {
         let (taken, rest) = self.bytes.split_at_checked(count).ok_or(CanonError::Truncated)?;
         self.bytes = rest;
         Ok(taken)
@@ -186,6 +235,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::limit::MAX_TEXT_BYTES;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -224,6 +274,54 @@ mod tests {
         let indefinite = [0x9f, 0x01, 0xff];
         assert_eq!(decode_bounded::<Vec<u64>>(&indefinite, 8), Err(CanonError::ForbiddenForm));
         assert_eq!(decode_bounded::<u64>(&[0xc1, 0x01], 8), Err(CanonError::ForbiddenForm), "tag");
+    }
+
+    #[test]
+    fn b4_canonical_walk_refuses_by_itself() {
+        let refused = |bytes: &[u8]| walk(bytes, 64, Form::Canonical) == Err(CanonError::NotCanonical);
+        let tolerated = |bytes: &[u8]| walk(bytes, 64, Form::Definite) == Ok(());
+        let cases: [&[u8]; 8] = [
+            &[0x18, 23],                                 // 23 in two bytes
+            &[0x39, 0x00, 0xff],                         // -256 in three
+            &[0x1a, 0x00, 0x00, 0xff, 0xff],             // 65,535 in five
+            &[0x1b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], // 2^32 - 1 in nine
+            &[0x78, 0x01, b'a'],                         // the length of a text
+            &[0xb8, 0x01, 0x61, b'a', 0x00],             // the length of a map
+            &[0xa2, 0x61, b'b', 0, 0x61, b'a', 0],       // keys falling
+            &[0xa2, 0x61, b'a', 0, 0x61, b'a', 0],       // a key twice
+        ];
+        for bytes in cases {
+            assert!(refused(bytes) && tolerated(bytes), "{bytes:02x?}");
+        }
+        let shortest: [&[u8]; 4] =
+            [&[0x18, 24], &[0x19, 1, 0], &[0x1a, 0, 1, 0, 0], &[0x1b, 0, 0, 0, 1, 0, 0, 0, 0]];
+        for bytes in shortest {
+            assert_eq!(walk(bytes, 64, Form::Canonical), Ok(()), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn b4_unknown_fields_are_refused_at_any_level_where_signed() {
+        #[derive(Serialize, Deserialize)]
+        struct Lenient {
+            known: u8,
+        }
+        let extended = b"\xa2\x65known\x01\x65other\x02";
+        assert_eq!(decode_bounded::<Lenient>(extended, 64).unwrap().known, 1);
+        assert!(matches!(from_canonical::<Lenient>(extended, 64), Err(CanonError::NotCanonical)));
+    }
+
+    #[test]
+    fn b32_reason_of_a_mismatch_quotes_no_control_characters() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        enum Only {
+            This,
+        }
+        let mut bytes = b"\x79\x02\x00\x1b[2J".to_vec();
+        bytes.resize(3 + 512, b'x');
+        let Err(CanonError::Mismatch(reason)) = decode_bounded::<Only>(&bytes, 1024) else { panic!() };
+        assert!(reason.len() <= MAX_TEXT_BYTES && !reason.contains('\u{1b}'), "{reason}");
+        assert_eq!(decode_bounded::<Only>(b"\x64This", 16), Ok(Only::This));
     }
 
     #[test]

@@ -11,13 +11,17 @@ use crate::{
     canon::{CanonError, from_canonical, to_canonical},
     frame::FieldError,
     id::{NodeId, SceneHash, WorkKind},
-    limit::{MAX_CLOCK_SKEW_MS, MAX_HEARTBEAT_BYTES, MAX_HEARTBEAT_SCENES, MAX_TEXT_BYTES},
+    limit::{MAX_CLOCK_SKEW_MS, MAX_HEARTBEAT_BYTES, MAX_HEARTBEAT_SCENES},
     sign::{Domain, SecretKey, SignError, verify},
-    task::{Load, check_text},
+    task::Load,
+    text::check_text,
 };
 
 /// Most senders that a [`ReplayGuard`] remembers; the one unheard for longest is forgotten first.
 const MAX_GUARDED_SENDERS: usize = 16_384;
+/// For how long a sender is remembered. A heartbeat is admitted while its clock is within [`MAX_CLOCK_SKEW_MS`] of
+/// ours, on either side: twice that after it was admitted, its clock is too old.
+const MEMORY_MS: u64 = 2 * MAX_CLOCK_SKEW_MS;
 /// Most kinds of work that a heartbeat names.
 const MAX_KINDS: usize = 16;
 /// Swarm size up to which heartbeats come at the shortest interval.
@@ -152,19 +156,10 @@ impl Heartbeat {
     }
 }
 
-/// Cuts a text to what a heartbeat may say, and control characters out of it.
-pub fn presentable(text: &str) -> String {
-    let mut kept = String::new();
-    for character in text.chars().filter(|character| !character.is_control()) {
-        if kept.len() + character.len_utf8() > MAX_TEXT_BYTES {
-            break;
-        }
-        kept.push(character);
-    }
-    kept
-}
-
 /// Remembers the newest heartbeat of every sender, so that an old one cannot be played again.
+///
+/// A sender that nothing was admitted from for [`MEMORY_MS`] is forgotten: whatever was said before then is refused
+/// for its clock anyway, and a node whose clock was set back between two runs is heard again.
 #[derive(Debug, Default)]
 pub struct ReplayGuard {
     newest: BTreeMap<NodeId, Newest>,
@@ -189,12 +184,14 @@ impl ReplayGuard {
         if skew_ms > MAX_CLOCK_SKEW_MS {
             return Err(HeartbeatError::Clock(skew_ms));
         }
-        let seen = self.newest.get(&node).map(|seen| (seen.started_unix_ms, seen.sequence));
+        let remembered = |seen: &&Newest| now_unix_ms.saturating_sub(seen.heard_unix_ms) <= MEMORY_MS;
+        let seen =
+            self.newest.get(&node).filter(remembered).map(|seen| (seen.started_unix_ms, seen.sequence));
         // A later start begins a new sequence; an earlier one is an old run's.
         if seen.is_some_and(|seen| (heartbeat.started_unix_ms, heartbeat.sequence) <= seen) {
             return Err(HeartbeatError::Replay);
         }
-        if seen.is_none() && self.newest.len() >= MAX_GUARDED_SENDERS {
+        if self.newest.len() >= MAX_GUARDED_SENDERS && !self.newest.contains_key(&node) {
             self.forget_stalest();
         }
         let newest = Newest {
@@ -219,6 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{limit::MAX_TEXT_BYTES, text::presentable};
 
     const NOW_MS: u64 = 1_800_000_000_000;
 
@@ -294,6 +292,25 @@ mod tests {
             guard.admit(node, &heartbeat(6), NOW_MS),
             Err(HeartbeatError::Replay),
             "of the run before"
+        );
+    }
+
+    #[test]
+    fn f16_node_whose_clock_was_set_back_is_heard_again() {
+        let (mut guard, node) = (ReplayGuard::default(), key().node_id());
+        guard.admit(node, &heartbeat(5), NOW_MS).unwrap();
+        let later_ms = NOW_MS + MEMORY_MS;
+        let restarted = |sequence, unix_ms| Heartbeat {
+            started_unix_ms: NOW_MS - 9000, // before the run that was heard, by a clock that is right now
+            unix_ms,
+            ..heartbeat(sequence)
+        };
+        assert_eq!(guard.admit(node, &restarted(40, later_ms), later_ms), Err(HeartbeatError::Replay));
+        guard.admit(node, &restarted(41, later_ms + 1), later_ms + 1).unwrap();
+        assert_eq!(
+            guard.admit(node, &heartbeat(6), later_ms + 1),
+            Err(HeartbeatError::Clock(MEMORY_MS + 1)),
+            "what was said before the sender was forgotten stays refused"
         );
     }
 

@@ -12,5 +12,6 @@ pub mod limit;
 pub mod merkle;
 pub mod sign;
 pub mod task;
+pub mod text;
 pub mod ticket;
 pub mod tile;

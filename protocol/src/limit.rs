@@ -42,8 +42,8 @@ pub const MAX_HEARTBEAT_SCENES: usize = 32;
 
 /// Most addresses in a ticket.
 pub const MAX_TICKET_ADDRESSES: usize = 16;
-/// Longest printed ticket, characters.
-pub const MAX_TICKET_CHARS: usize = 4 << 10;
+/// Longest printed ticket, characters: room for the most addresses at their longest.
+pub const MAX_TICKET_CHARS: usize = 8 << 10;
 /// Longest address (multiaddr as text), bytes.
 pub const MAX_ADDRESS_BYTES: usize = 256;
 

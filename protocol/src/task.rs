@@ -25,8 +25,9 @@ use crate::{
     id::{Epoch, JobId, RequestHash, SceneHash, TaskId, TileRoot, WorkKind},
     limit::{
         MAX_CREDIT, MAX_PIECE_BYTES, MAX_RETRY_AFTER_MS, MAX_SCENE_BYTES, MAX_SESSION_HEADER_BYTES,
-        MAX_STATEMENT_BYTES, MAX_TEXT_BYTES, MAX_TILE_BYTES,
+        MAX_STATEMENT_BYTES, MAX_TILE_BYTES,
     },
+    text::check_text,
     tile::{Camera, FrameSize, GeometryError, PixelEncoding, Sampling, TileRect},
 };
 
@@ -290,15 +291,6 @@ impl TaskCounters {
     pub fn check(&self) -> Result<(), FieldError> {
         let sane = |ms: f32| ms.is_finite() && (0.0..=1e9).contains(&ms);
         if sane(self.queue_ms) && sane(self.execution_ms) { Ok(()) } else { Err(FieldError("time")) }
-    }
-}
-
-/// Whether a text from a peer may be shown to a person: short, and without control characters.
-pub(crate) fn check_text(name: &'static str, text: &str) -> Result<(), FieldError> {
-    if text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control) {
-        Ok(())
-    } else {
-        Err(FieldError(name))
     }
 }
 
