@@ -3,11 +3,16 @@
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use p2c2r_protocol::{limit::{MAX_FRAME_EDGE_PX, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL}, ticket::Ticket, tile::FrameSize};
+use p2c2r_protocol::{
+    limit::{MAX_FRAME_EDGE_PX, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL},
+    ticket::Ticket,
+    tile::FrameSize,
+};
 use p2c2r_render::{backend::BackendChoice, scene::generate::SceneKind};
 
 /// Shown below the help text.
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 finished with partial pixels, 130 interrupted.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 bad usage, 3 finished with partial pixels, 130 interrupted.";
 
 /// A peer-to-peer render swarm: every machine runs this program; together they are one renderer.
 #[derive(Debug, Parser)]

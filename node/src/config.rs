@@ -187,7 +187,10 @@ impl NodeConfig {
                 backend: device.backend.or(from_file.backend),
                 threads: device.threads.or(from_file.threads),
             }),
-            scene_cache_bytes: file.scene_cache_mib.unwrap_or(DEFAULT_SCENE_CACHE_MIB).saturating_mul(1 << 20),
+            scene_cache_bytes: file
+                .scene_cache_mib
+                .unwrap_or(DEFAULT_SCENE_CACHE_MIB)
+                .saturating_mul(1 << 20),
             max_scene_bytes: file.max_scene_mib.unwrap_or(DEFAULT_MAX_SCENE_MIB).saturating_mul(1 << 20),
         })
     }
@@ -204,7 +207,8 @@ fn read(path: &Path) -> Result<File, ConfigError> {
         return Err(ConfigError::TooLarge(path.to_owned()));
     }
     let text = fs::read_to_string(path).map_err(failed)?;
-    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    toml::from_str(&text)
+        .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
 #[cfg(test)]

@@ -69,11 +69,8 @@ pub fn default_config_file() -> Result<PathBuf, DataDirError> {
 }
 
 fn strategy() -> Result<impl AppStrategy, DataDirError> {
-    let args = AppStrategyArgs {
-        top_level_domain: "org".into(),
-        author: "p2c2r".into(),
-        app_name: "p2c2r".into(),
-    };
+    let args =
+        AppStrategyArgs { top_level_domain: "org".into(), author: "p2c2r".into(), app_name: "p2c2r".into() };
     etcetera::choose_app_strategy(args).map_err(|_| DataDirError::NoHome)
 }
 

@@ -15,8 +15,12 @@ pub fn start(format: LogFormat, verbose: u8, quiet: bool, stays: bool) {
         (false, 0) if stays => "warn,libp2p=error,libp2p_gossipsub=error,libp2p_mdns=error,p2c2r_node=info",
         (false, 0) => "warn,libp2p=error,libp2p_gossipsub=error,libp2p_mdns=error",
         (false, 1) => "info,libp2p=warn,wgpu_core=warn,wgpu_hal=warn,sled=warn",
-        (false, 2) => "info,p2c2r_node=debug,p2c2r_swarm=debug,p2c2r_render=debug,p2c2r_scheduler=debug,sled=warn",
-        (false, _) => "debug,p2c2r_node=trace,p2c2r_swarm=trace,p2c2r_render=trace,p2c2r_scheduler=trace,sled=info",
+        (false, 2) => {
+            "info,p2c2r_node=debug,p2c2r_swarm=debug,p2c2r_render=debug,p2c2r_scheduler=debug,sled=warn"
+        }
+        (false, _) => {
+            "debug,p2c2r_node=trace,p2c2r_swarm=trace,p2c2r_render=trace,p2c2r_scheduler=trace,sled=info"
+        }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

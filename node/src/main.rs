@@ -54,7 +54,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => runtime()?.block_on(command::query::status(&global, args)),
         Command::Peers(args) => runtime()?.block_on(command::query::peers(&global, args)),
         Command::Scene(args) => command::scene::scene(&args),
-        Command::Bench(BenchCommand::Schedule(args)) => runtime()?.block_on(bench::schedule::run(&global, args)),
+        Command::Bench(BenchCommand::Schedule(args)) => {
+            runtime()?.block_on(bench::schedule::run(&global, args))
+        }
     }
 }
 

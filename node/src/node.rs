@@ -11,8 +11,8 @@ use p2c2r_protocol::{
 use p2c2r_render::{
     backend::{self, FrameView},
     cost::cost_map,
-    scene::package::pack,
     limit::SceneLimits,
+    scene::package::pack,
 };
 use p2c2r_scheduler::{Scheduler, SchedulerConfig, history::MemoryStore, split::cost_map::CostMap};
 use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
@@ -98,7 +98,8 @@ impl Node {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).context("the system gives no random numbers")?;
         let config = NodeConfig::alone(device);
-        Self::assemble(&config, &SecretKey::from_seed(seed), Arc::new(SceneLibrary::in_memory()), None, None).await
+        Self::assemble(&config, &SecretKey::from_seed(seed), Arc::new(SceneLibrary::in_memory()), None, None)
+            .await
     }
 
     async fn assemble(

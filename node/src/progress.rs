@@ -76,7 +76,8 @@ impl ProgressView {
             return;
         }
         let now = Instant::now();
-        let due = self.last_line.is_none_or(|(at, phase)| phase != progress.phase || now - at >= LINE_INTERVAL);
+        let due =
+            self.last_line.is_none_or(|(at, phase)| phase != progress.phase || now - at >= LINE_INTERVAL);
         if due && !self.quiet {
             self.last_line = Some((now, progress.phase));
             eprintln!("{}", describe(progress));
@@ -107,7 +108,8 @@ fn describe(progress: &Progress) -> String {
         Phase::Gathering => format!("gathering peers: {} ready", progress.peers),
         Phase::Writing => "writing the picture".into(),
         Phase::Rendering => {
-            let eta = progress.eta_ms.map_or_else(String::new, |eta_ms| format!(", {} left", duration(eta_ms)));
+            let eta =
+                progress.eta_ms.map_or_else(String::new, |eta_ms| format!(", {} left", duration(eta_ms)));
             format!(
                 "{:.0} %, {}/{} tiles on {} peers, {:.2} Mrays/s{eta}",
                 progress.done_share * 100.0,

@@ -137,7 +137,11 @@ impl FrameReport {
         table.load_style(UTF8_BORDERS_ONLY);
         table.set_header(["peer", "tiles", "share", "busy ms", "use", "trip ms", "scene bytes"]);
         for peer in &self.peers {
-            let name = if peer.own_device { format!("{} (this node)", short(&peer.node)) } else { short(&peer.node) };
+            let name = if peer.own_device {
+                format!("{} (this node)", short(&peer.node))
+            } else {
+                short(&peer.node)
+            };
             table.add_row([
                 name,
                 peer.tiles.to_string(),

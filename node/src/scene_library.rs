@@ -114,7 +114,8 @@ impl SceneLibrary {
         let now = resident.uses;
         resident.scenes.insert(scene, (found, now));
         while resident.scenes.len() > MAX_RESIDENT_SCENES {
-            let oldest = resident.scenes.iter().min_by_key(|(_, (_, last_use))| *last_use).map(|(hash, _)| *hash);
+            let oldest =
+                resident.scenes.iter().min_by_key(|(_, (_, last_use))| *last_use).map(|(hash, _)| *hash);
             let Some(oldest) = oldest else { break };
             resident.scenes.remove(&oldest);
         }
@@ -144,7 +145,10 @@ impl DiskCache {
         let bytes = fs::read(&path).ok()?;
         if scene_hash(&bytes) == *scene {
             // The modification time says when the scene was last used, for eviction.
-            let touched = fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+            let touched = fs::File::options()
+                .append(true)
+                .open(&path)
+                .and_then(|file| file.set_modified(SystemTime::now()));
             if let Err(error) = touched {
                 debug!(%error, "could not note the use of a cached scene");
             }
@@ -197,7 +201,11 @@ fn cached_files(folder: &Path) -> io::Result<Vec<CachedFile>> {
         let entry = entry?;
         let about = entry.metadata()?;
         if about.is_file() {
-            files.push(CachedFile { path: entry.path(), size_bytes: about.len(), modified: about.modified()? });
+            files.push(CachedFile {
+                path: entry.path(),
+                size_bytes: about.len(),
+                modified: about.modified()?,
+            });
         }
     }
     Ok(files)

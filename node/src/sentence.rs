@@ -24,7 +24,8 @@ mod tests {
     #[test]
     fn causes_are_said_once() {
         let inner = std::io::Error::other("disk on fire");
-        let outer = Err::<(), _>(inner).context("cannot write: disk on fire").context("scene a.glb").unwrap_err();
+        let outer =
+            Err::<(), _>(inner).context("cannot write: disk on fire").context("scene a.glb").unwrap_err();
         assert_eq!(sentence(&outer), "scene a.glb: cannot write: disk on fire");
     }
 }

@@ -104,7 +104,8 @@ fn io_error(what: &str) -> impl FnOnce(io::Error) -> TestnetError {
 impl Testnet {
     /// An empty swarm.
     pub fn new() -> Result<Self, TestnetError> {
-        let folder = tempfile::Builder::new().prefix("p2c2r-test-").tempdir().map_err(io_error("temporary folder"))?;
+        let folder =
+            tempfile::Builder::new().prefix("p2c2r-test-").tempdir().map_err(io_error("temporary folder"))?;
         Ok(Self { folder, nodes: Vec::new() })
     }
 
@@ -143,7 +144,10 @@ impl Testnet {
                 return Err(TestnetError::Ended { index, log: node.log() });
             }
             if since.elapsed() > START_LIMIT {
-                return Err(TestnetError::Late { what: format!("node {index} coming up"), limit: START_LIMIT });
+                return Err(TestnetError::Late {
+                    what: format!("node {index} coming up"),
+                    limit: START_LIMIT,
+                });
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
@@ -232,6 +236,7 @@ impl Node {
     /// Starts the program against this node and leaves it running; what it prints is thrown away.
     pub fn spawn(&self, arguments: &[&str]) -> Result<Child, TestnetError> {
         command(&self.data_dir)
+            .current_dir(self.data_dir.parent().unwrap_or(&self.data_dir))
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -274,7 +279,8 @@ impl Node {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<(), TestnetError> {
         let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let process = process.ok_or_else(|| io_error("process id")(io::Error::from(io::ErrorKind::NotFound)))?;
+        let process =
+            process.ok_or_else(|| io_error("process id")(io::Error::from(io::ErrorKind::NotFound)))?;
         kill_process(process, signal).map_err(|error| io_error("signal")(error.into()))
     }
 

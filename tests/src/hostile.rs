@@ -15,11 +15,15 @@ use p2c2r_protocol::{
     id::{NodeId, SceneHash, WorkKind},
     merkle::tile_root,
     sign::{Domain, SecretKey},
-    task::{ContributorMessage, CoordinatorMessage, Load, RejectReason, ResultStatement, TaskCounters, TileRequest},
+    task::{
+        ContributorMessage, CoordinatorMessage, Load, RejectReason, ResultStatement, TaskCounters,
+        TileRequest,
+    },
     ticket::Ticket,
 };
 use p2c2r_swarm::{
-    Blob, BlobStore, ContributorEvent, ContributorLink, SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits, TileResult,
+    Blob, BlobStore, ContributorEvent, ContributorLink, SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits,
+    TileResult,
 };
 use tokio::runtime::Runtime;
 
@@ -67,7 +71,8 @@ impl HostilePeer {
         let node = key.node_id();
         let offers = Arc::new(AtomicU32::new(0));
         let ticket: Ticket = ticket.parse().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(live(key, ticket, behaviour, Arc::clone(&offers)));
         Self { node, offers, runtime: Some(runtime) }
     }
@@ -137,19 +142,33 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
         let answer = match message {
             CoordinatorMessage::Hello { .. } => {
                 let software = "hostile/1".to_owned();
-                Some(ContributorEvent::Message(ContributorMessage::Welcome { credit: 8, mrays_per_s: 20.0, load, software }))
+                Some(ContributorEvent::Message(ContributorMessage::Welcome {
+                    credit: 8,
+                    mrays_per_s: 20.0,
+                    load,
+                    software,
+                }))
             }
-            CoordinatorMessage::Prepare { scene, .. } => Some(ContributorEvent::Message(ContributorMessage::Ready {
-                scene,
-                fetched_bytes: 0,
-                elapsed_ms: 1.0,
-            })),
-            CoordinatorMessage::Ping { nonce } => Some(ContributorEvent::Message(ContributorMessage::Pong { nonce, load })),
+            CoordinatorMessage::Prepare { scene, .. } => {
+                Some(ContributorEvent::Message(ContributorMessage::Ready {
+                    scene,
+                    fetched_bytes: 0,
+                    elapsed_ms: 1.0,
+                }))
+            }
+            CoordinatorMessage::Ping { nonce } => {
+                Some(ContributorEvent::Message(ContributorMessage::Pong { nonce, load }))
+            }
             CoordinatorMessage::Offer { task, request } => {
                 offers.fetch_add(1, Ordering::Relaxed);
                 let accepted = ContributorEvent::Message(ContributorMessage::Accepted { task, load });
                 let rejected = |reason, retry_after_ms| {
-                    ContributorEvent::Message(ContributorMessage::Rejected { task, reason, retry_after_ms, load })
+                    ContributorEvent::Message(ContributorMessage::Rejected {
+                        task,
+                        reason,
+                        retry_after_ms,
+                        load,
+                    })
                 };
                 match behaviour {
                     Behaviour::Ignores => None,
@@ -159,7 +178,13 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                     lie => {
                         let _ = link.outbox.send(accepted).await;
                         let (statement, signature, payload) = forge(lie, &request, &key);
-                        Some(ContributorEvent::Result(TileResult { task, statement, signature, payload, load }))
+                        Some(ContributorEvent::Result(TileResult {
+                            task,
+                            statement,
+                            signature,
+                            payload,
+                            load,
+                        }))
                     }
                 }
             }
@@ -190,7 +215,8 @@ fn forge(lie: Behaviour, request: &TileRequest, key: &SecretKey) -> (Vec<u8>, Ve
             let rect = request.rect;
             let root = tile_root(&grey, rect.width, rect.height, request.encoding.bytes_per_pixel()).unwrap();
             let counters = TaskCounters { queue_ms: 0.0, execution_ms: 5.0, rays: 1000, samples: 1000 };
-            let statement = to_canonical(&ResultStatement { request: request.hash().unwrap(), root, counters }).unwrap();
+            let statement =
+                to_canonical(&ResultStatement { request: request.hash().unwrap(), root, counters }).unwrap();
             let signature = key.sign(Domain::Result, &statement).0.to_vec();
             (statement, signature, grey.into())
         }

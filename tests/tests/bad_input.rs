@@ -26,7 +26,8 @@ fn assert_refused(output: &Output, code: i32, words: &[&str]) {
 #[track_caller]
 fn refused_scene(testnet: &Testnet, scene: &Path, words: &[&str]) {
     let picture = testnet.path("never.png");
-    let output = testnet.run(&["render", text(scene), "-o", text(&picture), "--local", "--spp", "1"]).unwrap();
+    let output =
+        testnet.run(&["render", text(scene), "-o", text(&picture), "--local", "--spp", "1"]).unwrap();
     assert_refused(&output, 1, words);
     let left: Vec<_> = fs::read_dir(testnet.path("")).unwrap().filter_map(Result::ok).collect();
     assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("never")), "{left:?}");
@@ -73,7 +74,14 @@ fn b29_scenes_that_point_where_they_should_not() {
     fs::write(testnet.path("outside.bin"), corners(TRIANGLE)).unwrap();
     std::os::unix::fs::symlink(testnet.path("outside.bin"), folder.join("link.bin")).unwrap();
     let gltf = folder.join("scene.gltf");
-    for uri in ["../outside.bin", "%2e%2e/outside.bin", "/etc/passwd", "http://example.org/a.bin", "file:///etc/passwd", "link.bin"] {
+    for uri in [
+        "../outside.bin",
+        "%2e%2e/outside.bin",
+        "/etc/passwd",
+        "http://example.org/a.bin",
+        "file:///etc/passwd",
+        "link.bin",
+    ] {
         fs::write(&gltf, triangle_gltf(uri, 36, "")).unwrap();
         refused_scene(&testnet, &gltf, &["URI"]);
     }
@@ -101,7 +109,8 @@ fn b28_scenes_with_impossible_geometry() {
         fs::write(&gltf, triangle_gltf("a.bin", 36, "")).unwrap();
         refused_scene(&testnet, &gltf, &["mesh"]);
     }
-    fs::write(&gltf, r#"{"asset":{"version":"2.0"},"scene":0,"scenes":[{"nodes":[0]}],"nodes":[{}]}"#).unwrap();
+    fs::write(&gltf, r#"{"asset":{"version":"2.0"},"scene":0,"scenes":[{"nodes":[0]}],"nodes":[{}]}"#)
+        .unwrap();
     refused_scene(&testnet, &gltf, &["no triangles"]);
 }
 
@@ -131,7 +140,8 @@ fn b44_outputs_that_cannot_be_written() {
     let scene = testnet.path("c.glb");
     testnet.run(&["scene", "cornell", "-o", text(&scene)]).unwrap();
     let render = |output: &Path, more: &[&str]| {
-        let mut arguments = vec!["render", text(&scene), "-o", text(output), "--local", "--size", "16x16", "--spp", "1"];
+        let mut arguments =
+            vec!["render", text(&scene), "-o", text(output), "--local", "--size", "16x16", "--spp", "1"];
         arguments.extend(more);
         testnet.run(&arguments).unwrap()
     };
@@ -152,7 +162,12 @@ fn b37_damaged_tickets() {
     let ticket = testnet.start(&NodeOptions::default()).unwrap().ticket().unwrap();
     let damaged = format!("{}{}", &ticket[..ticket.len() - 4], "aaaa");
     let huge = "p".repeat(100_000);
-    for (bad, word) in [(damaged.as_str(), "damaged"), ("hello", "not a ticket"), ("p2c2r2abc", "version"), (&huge, "longer")] {
+    for (bad, word) in [
+        (damaged.as_str(), "damaged"),
+        ("hello", "not a ticket"),
+        ("p2c2r2abc", "version"),
+        (&huge, "longer"),
+    ] {
         let output = testnet.run(&["run", "--join", bad]).unwrap();
         assert_refused(&output, 2, &[word]);
     }
@@ -217,7 +232,8 @@ fn without_node_and_peers_the_picture_is_made_here_and_it_says_so() {
     let scene = testnet.path("c.glb");
     testnet.run(&["scene", "cornell", "-o", text(&scene)]).unwrap();
     let picture = testnet.path("alone.png");
-    let arguments = ["render", text(&scene), "-o", text(&picture), "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let arguments =
+        ["render", text(&scene), "-o", text(&picture), "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"];
     let output = testnet.run(&[&arguments[..], &["--size", "32x32", "--spp", "2"]].concat()).unwrap();
     assert_eq!(output.code, Some(0), "{}", output.stderr);
     assert!(output.stderr.contains("rendering locally"), "{}", output.stderr);

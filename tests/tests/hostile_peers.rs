@@ -20,10 +20,16 @@ fn frame_beside(behaviour: Behaviour) -> (serde_json::Value, u32) {
     .unwrap();
     let scene = scene(&testnet, "spheres");
     let output = testnet.path("swarm.png");
-    let swarm = testnet.node(0).run(&arguments(&scene, &output, &["--spp", "16", "--wait-peers", "2"])).unwrap();
+    let swarm =
+        testnet.node(0).run(&arguments(&scene, &output, &["--spp", "16", "--wait-peers", "2"])).unwrap();
     let report = report(&swarm);
-    assert_eq!(report["film_blake3"], local_hash(&testnet, &scene, &["--spp", "16"]), "beside a peer that {behaviour:?}");
-    let by_hostile = report["tiles"].as_array().unwrap().iter().filter(|tile| tile["peer"] == id.as_str()).count();
+    assert_eq!(
+        report["film_blake3"],
+        local_hash(&testnet, &scene, &["--spp", "16"]),
+        "beside a peer that {behaviour:?}"
+    );
+    let by_hostile =
+        report["tiles"].as_array().unwrap().iter().filter(|tile| tile["peer"] == id.as_str()).count();
     assert_eq!(by_hostile, 0, "nothing of its is in the picture");
     (report, hostile.offers())
 }

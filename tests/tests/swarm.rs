@@ -15,7 +15,8 @@ fn swarm_of_eight_forms_and_renders_what_one_machine_renders() {
     let scene = scene(&testnet, "spheres");
     let output = testnet.path("swarm.png");
     let more = ["--spp", "8"];
-    let swarm = testnet.node(0).run(&arguments(&scene, &output, &["--spp", "8", "--wait-peers", "7"])).unwrap();
+    let swarm =
+        testnet.node(0).run(&arguments(&scene, &output, &["--spp", "8", "--wait-peers", "7"])).unwrap();
     let first = report(&swarm);
     assert_eq!(first["film_blake3"], local_hash(&testnet, &scene, &more));
     assert_eq!(first["end"], "complete");
@@ -45,8 +46,11 @@ fn f1_contributor_killed_in_mid_frame_costs_nothing_but_its_tiles() {
     let scene = scene(&testnet, "spheres");
     let output = testnet.path("swarm.png");
     let more = ["--spp", "400"];
-    let mut coordinator =
-        testnet.node(0).spawn(&arguments(&scene, &output, &["--spp", "400", "--wait-peers", "2", "--report", "r.json"]));
+    let mut coordinator = testnet.node(0).spawn(&arguments(
+        &scene,
+        &output,
+        &["--spp", "400", "--wait-peers", "2", "--report", "r.json"],
+    ));
     let child = coordinator.as_mut().unwrap();
     wait_for("a contributor at work", SOON, || testnet.node(1).tiles_running() > 0).unwrap();
     testnet.node(1).kill().unwrap();
@@ -63,7 +67,8 @@ fn f12_swarm_outlives_the_node_that_gave_the_ticket() {
     testnet.node(0).kill().unwrap();
     let scene = scene(&testnet, "cornell");
     let output = testnet.path("swarm.png");
-    let swarm = testnet.node(1).run(&arguments(&scene, &output, &["--spp", "4", "--wait-peers", "2"])).unwrap();
+    let swarm =
+        testnet.node(1).run(&arguments(&scene, &output, &["--spp", "4", "--wait-peers", "2"])).unwrap();
     assert_eq!(report(&swarm)["film_blake3"], local_hash(&testnet, &scene, &["--spp", "4"]));
 }
 
@@ -73,8 +78,10 @@ fn f3_contributors_drop_the_work_of_a_coordinator_that_is_gone() {
         let mut testnet = Testnet::formed(2).unwrap();
         let scene = scene(&testnet, "spheres");
         let output = testnet.path("swarm.png");
-        let mut job =
-            testnet.node(0).spawn(&arguments(&scene, &output, &["--spp", "100000", "--wait-peers", "1"])).unwrap();
+        let mut job = testnet
+            .node(0)
+            .spawn(&arguments(&scene, &output, &["--spp", "100000", "--wait-peers", "1"]))
+            .unwrap();
         wait_for("the contributor at work", SOON, || testnet.node(1).tiles_running() > 0).unwrap();
         testnet.node(0).signal(signal).unwrap();
         wait_for("the contributor idle again", SOON, || testnet.node(1).tiles_running() == 0).unwrap();
@@ -96,7 +103,8 @@ fn f2_frozen_contributor_does_not_hold_the_frame_up() {
     wait_for("a contributor at work", SOON, || testnet.node(1).tiles_running() > 0).unwrap();
     testnet.node(1).signal(Signal::STOP).unwrap();
     assert!(job.wait().unwrap().success());
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(testnet.path("r.json")).unwrap()).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(testnet.path("r.json")).unwrap()).unwrap();
     assert_eq!(report["film_blake3"], local_hash(&testnet, &scene, &["--spp", "200"]));
 }
 

@@ -152,7 +152,17 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 fn start_contributor(folder: &Path, ticket: &str) -> anyhow::Result<Contributor> {
     let program = std::env::current_exe().context("the program does not know where it lies")?;
     let child = Command::new(program)
-        .args(["run", "--quiet", "--no-mdns", "--backend", "cpu", "--threads", "1", "--listen", "/ip4/127.0.0.1/tcp/0"])
+        .args([
+            "run",
+            "--quiet",
+            "--no-mdns",
+            "--backend",
+            "cpu",
+            "--threads",
+            "1",
+            "--listen",
+            "/ip4/127.0.0.1/tcp/0",
+        ])
         .args(["--join", ticket, "--data-dir"])
         .arg(folder)
         .env_remove("RUST_LOG")

@@ -43,7 +43,8 @@ pub async fn status(global: &GlobalArgs, args: QueryArgs) -> anyhow::Result<Exit
 }
 
 fn describe(status: &StatusReply) -> String {
-    let contributing = if status.contributing { "takes work from others" } else { "takes no work from others" };
+    let contributing =
+        if status.contributing { "takes work from others" } else { "takes no work from others" };
     let mut text = format!(
         "node        {}\nversion     {}, up {} s\ndevice      {} ({}), {:.1} Mrays/s, class {}\nwork        {contributing}; {} tiles running, {} waiting; {} own jobs\npeers       {} connected, {} known\nscenes      {} in memory\n",
         status.node,

@@ -89,13 +89,16 @@ async fn follow(mut client: Client, view: &mut ProgressView) -> anyhow::Result<F
 /// Gives the swarm a moment to show itself, and says what came of it.
 async fn find_peers(node: &Node, config: &NodeConfig, args: &RenderArgs, view: &ProgressView) {
     let Some(swarm) = &node.swarm else { return };
-    let patience = if config.join.is_empty() && args.wait_peers.is_none() { DISCOVERY } else { JOIN_DISCOVERY };
+    let patience =
+        if config.join.is_empty() && args.wait_peers.is_none() { DISCOVERY } else { JOIN_DISCOVERY };
     let wanted = args.wait_peers.unwrap_or(1);
     let since = Instant::now();
     loop {
         let peers = swarm.peers().await;
-        let willing =
-            peers.iter().filter(|peer| peer.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.contributing)).count();
+        let willing = peers
+            .iter()
+            .filter(|peer| peer.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.contributing))
+            .count();
         if willing >= wanted {
             return view.note(&format!("found {willing} contributing peers"));
         }
@@ -110,7 +113,11 @@ async fn find_peers(node: &Node, config: &NodeConfig, args: &RenderArgs, view: &
 }
 
 /// Renders on a node of our own and stops it.
-async fn render_on(node: Node, request: &RenderRequest, view: &mut ProgressView) -> anyhow::Result<FrameReport> {
+async fn render_on(
+    node: Node,
+    request: &RenderRequest,
+    view: &mut ProgressView,
+) -> anyhow::Result<FrameReport> {
     let (progress, mut news) = watch::channel(Progress::default());
     let outcome = {
         let job = render_to_file(&node, request, Arc::new(progress));
@@ -148,7 +155,10 @@ fn check_report(path: &Path) -> anyhow::Result<()> {
     if path.is_dir() {
         anyhow::bail!("{} is a directory; name a file to write the report to", path.display());
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(PathBuf::from("."), Path::to_owned);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map_or(PathBuf::from("."), Path::to_owned);
     if !folder.is_dir() {
         anyhow::bail!("the report's folder {} does not exist", folder.display());
     }

@@ -134,11 +134,17 @@ impl Actor {
             CoordinatorMessage::Hello { epoch, software } if !greeted && software.len() <= MAX_TEXT_BYTES => {
                 session.epoch = Some(epoch);
                 let software = concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned();
-                let welcome =
-                    ContributorMessage::Welcome { credit: CREDIT, mrays_per_s: self.mrays_per_s, load, software };
+                let welcome = ContributorMessage::Welcome {
+                    credit: CREDIT,
+                    mrays_per_s: self.mrays_per_s,
+                    load,
+                    software,
+                };
                 self.say(id, welcome);
             }
-            CoordinatorMessage::Prepare { scene, size_bytes } if greeted => self.prepare(id, scene, size_bytes),
+            CoordinatorMessage::Prepare { scene, size_bytes } if greeted => {
+                self.prepare(id, scene, size_bytes)
+            }
             CoordinatorMessage::Offer { task, request } if greeted => self.offer(id, task, request, now),
             CoordinatorMessage::Cancel { task } if greeted => self.cancel(id, task),
             CoordinatorMessage::Ping { nonce } => self.say(id, ContributorMessage::Pong { nonce, load }),
@@ -150,7 +156,8 @@ impl Actor {
     fn prepare(&mut self, id: SessionId, scene: SceneHash, size_bytes: u64) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if self.draining.is_some() {
-            return self.say(id, ContributorMessage::Refused { scene, reason: RejectReason::NotContributing });
+            return self
+                .say(id, ContributorMessage::Refused { scene, reason: RejectReason::NotContributing });
         }
         if size_bytes == 0 || size_bytes > MAX_SCENE_BYTES || !session.may_prepare(&scene) {
             return self.say(id, ContributorMessage::Refused { scene, reason: RejectReason::TooLarge });
@@ -194,7 +201,13 @@ impl Actor {
         }
     }
 
-    fn admit(&mut self, id: SessionId, task: TaskId, request: TileRequest, now: Instant) -> Result<(), RejectReason> {
+    fn admit(
+        &mut self,
+        id: SessionId,
+        task: TaskId,
+        request: TileRequest,
+        now: Instant,
+    ) -> Result<(), RejectReason> {
         if self.draining.is_some() {
             return Err(RejectReason::NotContributing);
         }
@@ -276,7 +289,9 @@ impl Actor {
                 return self.queue.push_front(job);
             }
             self.running += 1;
-            if let Some(entry) = self.sessions.get_mut(&session).and_then(|session| session.tasks.get_mut(&task)) {
+            if let Some(entry) =
+                self.sessions.get_mut(&session).and_then(|session| session.tasks.get_mut(&task))
+            {
                 entry.running = true;
             }
         }
@@ -337,7 +352,10 @@ impl Actor {
 
     fn finish_drain(mut self) {
         if self.running > 0 {
-            warn!(tiles = self.running, "stopped before the last tiles were done; their coordinators place them anew");
+            warn!(
+                tiles = self.running,
+                "stopped before the last tiles were done; their coordinators place them anew"
+            );
         }
         for session in self.sessions.values() {
             let _ = session.say(ContributorMessage::Goodbye);

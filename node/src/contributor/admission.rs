@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use p2c2r_protocol::{id::TaskId, limit::MAX_TILE_BYTES, task::{RejectReason, TileRequest}};
+use p2c2r_protocol::{
+    id::TaskId,
+    limit::MAX_TILE_BYTES,
+    task::{RejectReason, TileRequest},
+};
 
 use super::{SessionId, render_thread::RenderJob};
 

@@ -3,8 +3,8 @@
 //! One actor owns sessions and queue ([`actor`]); one thread owns the device ([`render_thread`]). The node's own
 //! coordinator talks to it over an in-memory link, in the same messages as everybody else.
 
-pub mod admission;
 mod actor;
+pub mod admission;
 mod render_thread;
 mod scene;
 mod session;

@@ -136,17 +136,22 @@ fn render_loop(
     while let Ok(job) = queue.recv() {
         let (session, task) = (job.session, job.task);
         // A panic in a kernel costs its tile, not the node.
-        let outcome = catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), key, &job))).unwrap_or_else(|_| {
-            error!(?task, "the renderer panicked on a tile; please report this");
-            Err(RenderFailure::Failed(RejectReason::Internal))
-        });
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), key, &job))).unwrap_or_else(|_| {
+                error!(?task, "the renderer panicked on a tile; please report this");
+                Err(RenderFailure::Failed(RejectReason::Internal))
+            });
         if results.blocking_send(Input::Rendered { session, task, outcome }).is_err() {
             return;
         }
     }
 }
 
-fn finish(backend: &mut dyn Backend, key: &SecretKey, job: &RenderJob) -> Result<RenderedTile, RenderFailure> {
+fn finish(
+    backend: &mut dyn Backend,
+    key: &SecretKey,
+    job: &RenderJob,
+) -> Result<RenderedTile, RenderFailure> {
     let started = Instant::now();
     let request = &job.request;
     let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
@@ -184,9 +189,5 @@ fn seal(
     let root = tile_root(payload, rect.width, rect.height, request.encoding.bytes_per_pixel())?;
     let statement = to_canonical(&ResultStatement { request: request.hash()?, root, counters })?;
     let signature = key.sign(Domain::Result, &statement);
-    Ok(RenderedTile {
-        signature: signature.0.to_vec(),
-        statement,
-        payload: Bytes::copy_from_slice(payload),
-    })
+    Ok(RenderedTile { signature: signature.0.to_vec(), statement, payload: Bytes::copy_from_slice(payload) })
 }

@@ -37,7 +37,12 @@ impl SceneSource {
     }
 
     /// Makes the scene ready, asking `peer` for it if this node does not have it.
-    pub async fn prepare(&self, peer: NodeId, scene: SceneHash, size_bytes: u64) -> Result<ReadyScene, RejectReason> {
+    pub async fn prepare(
+        &self,
+        peer: NodeId,
+        scene: SceneHash,
+        size_bytes: u64,
+    ) -> Result<ReadyScene, RejectReason> {
         let started = Instant::now();
         let ready = |prepared, fetched_bytes| ReadyScene {
             prepared,
@@ -71,7 +76,12 @@ impl SceneSource {
         }
     }
 
-    async fn fetch(&self, peer: NodeId, scene: SceneHash, size_bytes: u64) -> Result<bytes::Bytes, RejectReason> {
+    async fn fetch(
+        &self,
+        peer: NodeId,
+        scene: SceneHash,
+        size_bytes: u64,
+    ) -> Result<bytes::Bytes, RejectReason> {
         let swarm = self.swarm.as_ref().ok_or(RejectReason::SceneFailed)?;
         match timeout(FETCH_TIMEOUT, swarm.fetch_blob(peer, scene, size_bytes, |_| ())).await {
             Ok(Ok((package, _))) => {

@@ -30,7 +30,9 @@ pub enum ClientError {
     #[error("the running node stopped before it had answered")]
     Ended,
     /// The node answered something that this version does not understand.
-    #[error("the running node answered in a form that this version does not understand ({0}); restart it with this version")]
+    #[error(
+        "the running node answered in a form that this version does not understand ({0}); restart it with this version"
+    )]
     Unknown(#[from] serde_json::Error),
     /// The node said what went wrong.
     #[error("{0}")]
@@ -49,7 +51,9 @@ async fn connect(root: &Path) -> Result<Option<UnixStream>, ClientError> {
     match UnixStream::connect(control_socket(root)).await {
         Ok(stream) => Ok(Some(stream)),
         // A socket file without a listener is what a killed node leaves behind.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -149,7 +149,8 @@ impl Actor {
                 }
                 _ = tick.tick() => self.tick(Instant::now()),
             }
-            self.jobs_out.send_if_modified(|told| std::mem::replace(told, self.jobs.len()) != self.jobs.len());
+            self.jobs_out
+                .send_if_modified(|told| std::mem::replace(told, self.jobs.len()) != self.jobs.len());
             if let Some(done) = self.stopped.take() {
                 let _ = done.send(());
                 return;
@@ -344,7 +345,9 @@ impl Actor {
 
     fn look_for_peers(&mut self, now: Instant) {
         let due = self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_INTERVAL);
-        let (Some(swarm), Some(inputs), true) = (self.swarm.clone(), self.inputs.upgrade(), due) else { return };
+        let (Some(swarm), Some(inputs), true) = (self.swarm.clone(), self.inputs.upgrade(), due) else {
+            return;
+        };
         self.looked_at = Some(now);
         tokio::spawn(async move {
             let peers = swarm.peers().await;
@@ -412,7 +415,9 @@ impl Actor {
 
     /// Asks a greeted contributor for the scene of the job at the head of the line.
     fn ask_for_scene(&mut self, peer: NodeId) {
-        let (Some(job), Some(session)) = (self.jobs.front_mut(), self.sessions.get_mut(&peer)) else { return };
+        let (Some(job), Some(session)) = (self.jobs.front_mut(), self.sessions.get_mut(&peer)) else {
+            return;
+        };
         job.traffic_before.entry(peer).or_insert_with(|| session.traffic_now());
         session.prepare(job.spec.scene.hash, job.spec.scene.blob.bytes.len() as u64);
     }
@@ -460,7 +465,9 @@ impl Actor {
             return;
         }
         let ready = session.is_ready(&scene);
-        let joins = ready && job.takes_part(peer, session) && job.run.as_ref().is_some_and(|run| !run.joined.contains(&peer));
+        let joins = ready
+            && job.takes_part(peer, session)
+            && job.run.as_ref().is_some_and(|run| !run.joined.contains(&peer));
         if joins {
             let view = session.view(peer, &scene);
             if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
@@ -475,7 +482,9 @@ impl Actor {
     fn task_message(&mut self, peer: NodeId, message: &ContributorMessage, now: Instant) {
         let event = match message {
             ContributorMessage::Accepted { task, .. } => Event::Accepted { task: *task },
-            ContributorMessage::Progress { task, fraction } => Event::Progress { task: *task, fraction: *fraction },
+            ContributorMessage::Progress { task, fraction } => {
+                Event::Progress { task: *task, fraction: *fraction }
+            }
             ContributorMessage::Cancelled { task, state } => Event::Cancelled {
                 task: *task,
                 finished: *state == p2c2r_protocol::task::CancelledState::Finished,
@@ -509,7 +518,8 @@ impl Actor {
         }
         let (Some(job), Some(inputs)) = (self.jobs.front(), self.inputs.upgrade()) else { return };
         let task = result.task;
-        let Some(out) = job.run.as_ref().and_then(|run| run.out.get(&task)).filter(|out| out.peer == peer) else {
+        let Some(out) = job.run.as_ref().and_then(|run| run.out.get(&task)).filter(|out| out.peer == peer)
+        else {
             debug!(peer = %peer.short(), ?task, "a late result is ignored");
             return;
         };
@@ -584,7 +594,12 @@ impl Actor {
         self.try_start(now);
         self.check_deadline(now);
         let ready = |job: &Job| {
-            self.sessions.iter().filter(|(peer, session)| job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.hash)).count()
+            self.sessions
+                .iter()
+                .filter(|(peer, session)| {
+                    job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.hash)
+                })
+                .count()
         };
         if let Some(job) = self.jobs.front() {
             job.tell_progress(now, ready(job) as u32);
@@ -623,7 +638,9 @@ impl Actor {
 
     fn check_deadline(&mut self, now: Instant) {
         let reached = self.jobs.front().is_some_and(|job| {
-            let (Some(deadline_ms), Some(run)) = (job.spec.deadline_ms, job.run.as_ref()) else { return false };
+            let (Some(deadline_ms), Some(run)) = (job.spec.deadline_ms, job.run.as_ref()) else {
+                return false;
+            };
             now.saturating_duration_since(run.started) >= Duration::from_millis(deadline_ms)
         });
         if reached {

@@ -99,7 +99,12 @@ pub struct Run {
 
 impl Job {
     /// A job that has not begun.
-    pub fn new(spec: JobSpec, progress: Arc<watch::Sender<Progress>>, reply: Reply, gathering: Gathering) -> Self {
+    pub fn new(
+        spec: JobSpec,
+        progress: Arc<watch::Sender<Progress>>,
+        reply: Reply,
+        gathering: Gathering,
+    ) -> Self {
         let spec = Arc::new(spec);
         Self { spec, reply, gathering, traffic_before: BTreeMap::new(), run: None, progress }
     }
@@ -128,9 +133,10 @@ impl Job {
             deadline: spec.deadline_ms.map(|deadline_ms| TimeMs(now_ms + deadline_ms as f64)),
         };
         let (plan, config) = match spec.cut {
-            Cut::Planned => {
-                (scheduler.plan(&work, &peers, &spec.cost, &SpatialSplitter::default()), FrameConfig::default())
-            }
+            Cut::Planned => (
+                scheduler.plan(&work, &peers, &spec.cost, &SpatialSplitter::default()),
+                FrameConfig::default(),
+            ),
             Cut::Grid { edge_px, in_flight } => (
                 scheduler.plan(&work, &peers, &spec.cost, &GridSplitter { edge_px }),
                 FrameConfig { max_in_flight_per_peer: in_flight, ..FrameConfig::default() },

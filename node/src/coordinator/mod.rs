@@ -22,7 +22,9 @@ use p2c2r_swarm::SwarmHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::actor::{Actor, Input};
-use crate::{contributor::Contributor, progress::Progress, report::FrameReport, scene_library::ResidentScene};
+use crate::{
+    contributor::Contributor, progress::Progress, report::FrameReport, scene_library::ResidentScene,
+};
 
 /// Inputs waiting for the actor; senders wait when it is full.
 const MAX_INPUTS: usize = 4096;
@@ -91,7 +93,9 @@ pub enum JobError {
     #[error("the node is stopping")]
     Stopping,
     /// Not enough peers came.
-    #[error("only {ready} of {wanted} peers were ready after {waited_s} s; lower --wait-peers or check `p2c2r-node peers`")]
+    #[error(
+        "only {ready} of {wanted} peers were ready after {waited_s} s; lower --wait-peers or check `p2c2r-node peers`"
+    )]
     TooFewPeers {
         /// How many were asked for.
         wanted: usize,
@@ -124,7 +128,8 @@ impl Coordinator {
         let (inputs, queue) = mpsc::channel(MAX_INPUTS);
         let (jobs_out, jobs) = watch::channel(0);
         let (learned_out, learned) = watch::channel(Vec::new());
-        let actor = Actor::new(node, scheduler, contributor, swarm, inputs.downgrade(), jobs_out, learned_out)?;
+        let actor =
+            Actor::new(node, scheduler, contributor, swarm, inputs.downgrade(), jobs_out, learned_out)?;
         tokio::spawn(actor.run(queue));
         Ok(Self { inputs, jobs, learned })
     }

@@ -140,7 +140,9 @@ impl Session {
                 self.pong(nonce, now);
             }
             message => {
-                if let ContributorMessage::Accepted { load, .. } | ContributorMessage::Rejected { load, .. } = &message {
+                if let ContributorMessage::Accepted { load, .. } | ContributorMessage::Rejected { load, .. } =
+                    &message
+                {
                     self.load = *load;
                 }
                 return Some(message);
@@ -163,7 +165,9 @@ impl Session {
     }
 
     fn pong(&mut self, nonce: u64, now: Instant) {
-        let Some(asked) = self.asked.as_mut().filter(|asked| asked.nonce == nonce && !asked.answered) else { return };
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.nonce == nonce && !asked.answered) else {
+            return;
+        };
         asked.answered = true;
         let round_trip_ms = now.saturating_duration_since(asked.at).as_secs_f32() * 1e3;
         self.round_trip_ms = if self.round_trip_ms == 0.0 {

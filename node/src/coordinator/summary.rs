@@ -88,7 +88,10 @@ fn peer_reports(
 ) -> Vec<PeerReport> {
     let busy_ms = |peer: NodeId| -> f64 {
         let tiles = summary.tiles.iter().enumerate().filter(|(_, tile)| tile.peer == Some(peer));
-        tiles.filter_map(|(index, _)| run.accepted.get(&index)).map(|tile| f64::from(tile.counters.execution_ms)).sum()
+        tiles
+            .filter_map(|(index, _)| run.accepted.get(&index))
+            .map(|tile| f64::from(tile.counters.execution_ms))
+            .sum()
     };
     let mut peers: Vec<PeerReport> = summary
         .peers
