@@ -129,7 +129,7 @@ pub fn open(bytes: &[u8]) -> Result<(NodeId, Heartbeat), HeartbeatError> {
 /// The interval that suits a swarm of this many nodes: traffic per node stays about constant as the swarm grows.
 pub fn interval(swarm_size: usize) -> Duration {
     let share = swarm_size.saturating_sub(SMALL_SWARM) as f64 / (LARGE_SWARM - SMALL_SWARM) as f64;
-    MIN_INTERVAL + (MAX_INTERVAL - MIN_INTERVAL).mul_f64(share.clamp(0.0, 1.0))
+    MIN_INTERVAL + MAX_INTERVAL.saturating_sub(MIN_INTERVAL).mul_f64(share.clamp(0.0, 1.0))
 }
 
 impl Heartbeat {

@@ -254,7 +254,7 @@ mod tests {
         let root = tile_root(&pattern(shape), 21, 13, 12).unwrap();
         assert_eq!(
             root.short(),
-            "GOLDEN",
+            "e9767f1ddf4e",
             "contributors sign this root: a change of it is a change of the protocol"
         );
     }
