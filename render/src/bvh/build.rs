@@ -9,7 +9,7 @@ pub const MAX_LEAF: usize = 4;
 const BINS: usize = 16;
 /// Below this depth the tree is split in the middle, so that no input makes it deeper than the traversal stacks.
 const MAX_SAH_DEPTH: usize = 28;
-/// Deepest tree: [`MAX_SAH_DEPTH`] and then halves of at most 2^26 triangles.
+/// Deepest tree: `MAX_SAH_DEPTH` and then halves of at most 2^26 triangles.
 pub const MAX_DEPTH: usize = MAX_SAH_DEPTH + 27;
 /// Smaller parts are built by the thread that split them off.
 const PARALLEL_FROM: usize = 4096;
