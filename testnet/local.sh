@@ -45,7 +45,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=(cargo build --quiet --locked --manifest-path "$root/Cargo.toml" -p p2c2r-node)
 [ "$profile" = release ] && build+=(--release)
 echo "building ($profile)"
-[ -n "${P2C2R_SKIP_BUILD:-}" ] || "${build[@]}"
+"${build[@]}"
 node="${CARGO_TARGET_DIR:-$root/target}/$profile/p2c2r-node"
 
 out="$root/out"

@@ -36,7 +36,7 @@ pub struct GlobalArgs {
     /// Form of the log lines on stderr
     #[arg(long, global = true, env = "P2C2R_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// More log lines: once for info, twice for debug, three times for trace (RUST_LOG overrides)
+    /// More log lines: once for info, twice for debug, three times for trace (`RUST_LOG` overrides)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Only errors on stderr, no progress

@@ -142,13 +142,12 @@ impl NodeConfig {
         device: &DeviceArgs,
         no_contribute: bool,
     ) -> Result<Self, ConfigError> {
-        let (path, file) = match named {
-            Some(path) => (path.to_owned(), read(path)?),
-            None => {
-                let path = data_dir::default_config_file()?;
-                let file = if path.exists() { read(&path)? } else { File::default() };
-                (path, file)
-            }
+        let (path, file) = if let Some(path) = named {
+            (path.to_owned(), read(path)?)
+        } else {
+            let path = data_dir::default_config_file()?;
+            let file = if path.exists() { read(&path)? } else { File::default() };
+            (path, file)
         };
         Self::merge(&path, file, network, device, no_contribute)
     }
@@ -164,7 +163,7 @@ impl NodeConfig {
         let from_file = DeviceArgs {
             backend: file
                 .backend
-                .map(|text| text.parse().map_err(|error| value("backend", format!("{error}"))))
+                .map(|text| text.parse().map_err(|error| value("backend", error)))
                 .transpose()?,
             threads: file.threads,
         };

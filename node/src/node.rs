@@ -77,8 +77,8 @@ impl Node {
             software: concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned(),
         })
         .await?;
-        let mut node = Self::assemble(config, &key, library, Some(swarm.clone()), Some(store)).await?;
-        node._data = Some(data);
+        let mut node =
+            Self::assemble(config, &key, library, Some(swarm.clone()), Some(store), Some(data)).await?;
         let contributor = node.contributing.then(|| node.contributor.clone());
         node.background.push(tokio::spawn(serve(events, contributor)).abort_handle());
         let source = HeartbeatSource {
@@ -98,8 +98,15 @@ impl Node {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).context("the system gives no random numbers")?;
         let config = NodeConfig::alone(device);
-        Self::assemble(&config, &SecretKey::from_seed(seed), Arc::new(SceneLibrary::in_memory()), None, None)
-            .await
+        Self::assemble(
+            &config,
+            &SecretKey::from_seed(seed),
+            Arc::new(SceneLibrary::in_memory()),
+            None,
+            None,
+            None,
+        )
+        .await
     }
 
     async fn assemble(
@@ -108,6 +115,7 @@ impl Node {
         library: Arc<SceneLibrary>,
         swarm: Option<SwarmHandle>,
         store: Option<SledStore>,
+        data: Option<DataDir>,
     ) -> anyhow::Result<Self> {
         let contributor_config = ContributorConfig {
             device: config.device,
@@ -134,7 +142,7 @@ impl Node {
             swarm,
             store,
             background: Vec::new(),
-            _data: None,
+            _data: data,
         })
     }
 

@@ -1,4 +1,5 @@
 //! The program explains itself.
+#![allow(clippy::unwrap_used, reason = "a panic here is a test's report")]
 
 use std::process::{Command, Output};
 

@@ -155,3 +155,79 @@ impl WorkKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::canon::{decode_bounded, to_canonical};
+
+    /// The ed25519 public key of the seed of 32 zero bytes.
+    const KEY_OF_SEED_ZERO: &str = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
+
+    fn zero() -> NodeId {
+        let key = data_encoding::HEXLOWER.decode(KEY_OF_SEED_ZERO.as_bytes()).unwrap();
+        NodeId::from_public_key(key.try_into().unwrap())
+    }
+
+    #[test]
+    fn node_prints_as_the_peer_id_of_its_key() {
+        assert_eq!(zero().to_string(), "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN");
+        assert_eq!(zero().short(), "4kx6nXTN");
+        assert_eq!(format!("{:?}", zero()), format!("NodeId({})", zero()));
+    }
+
+    #[test]
+    fn texts_that_name_no_node_are_refused() {
+        let good = zero().to_string();
+        // A peer id of another kind of key: the SHA-256 multihash of an RSA key.
+        let rsa = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
+        let cases = [
+            "",
+            "12D3KooW",
+            "0OIl",
+            rsa,
+            &good[1..],
+            &format!("{good}1"),
+            &format!("1{good}"),
+            &good.to_lowercase(),
+        ];
+        for text in cases {
+            assert_eq!(text.parse::<NodeId>(), Err(NodeIdError::Malformed), "{text}");
+        }
+        assert_eq!("1".repeat(1 << 20).parse::<NodeId>(), Err(NodeIdError::Malformed));
+    }
+
+    #[test]
+    fn ids_of_another_length_are_refused_on_the_wire() {
+        for length in [0, 31, 33] {
+            let bytes = to_canonical(&serde_bytes::ByteBuf::from(vec![7; length])).unwrap();
+            assert!(decode_bounded::<NodeId>(&bytes, 64).is_err(), "{length}");
+            assert!(decode_bounded::<SceneHash>(&bytes, 64).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn hashes_print_as_lowercase_hex() {
+        let hash = SceneHash([0xab; 32]);
+        assert_eq!((hash.to_string(), hash.short()), ("ab".repeat(32), "ab".repeat(6)));
+        assert_eq!(format!("{hash:?}"), "SceneHash(abababababab)");
+        assert_eq!(JobId([0x0f; 16]).to_string(), "0f".repeat(16));
+    }
+
+    proptest! {
+        #[test]
+        fn node_id_comes_back_from_its_text(key: [u8; 32]) {
+            let node = NodeId::from_public_key(key);
+            prop_assert_eq!(node.to_string().parse::<NodeId>(), Ok(node));
+        }
+
+        #[test]
+        fn b1_any_text_gives_a_node_or_an_error(text in "(12D3KooW)?[1-9A-Za-z]{0,60}") {
+            if let Ok(node) = text.parse::<NodeId>() {
+                prop_assert_eq!(node.to_string(), text);
+            }
+        }
+    }
+}

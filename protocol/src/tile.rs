@@ -211,3 +211,127 @@ impl PixelEncoding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::canon::{decode_bounded, to_canonical};
+
+    fn frame() -> FrameSize {
+        FrameSize::new(640, 360).unwrap()
+    }
+
+    fn rect(x: u32, y: u32, width: u32, height: u32) -> TileRect {
+        TileRect { x, y, width, height }
+    }
+
+    fn camera() -> Camera {
+        Camera {
+            origin: [0.0, 1.0, 5.0],
+            forward: [0.0, 0.0, -1.0],
+            right: [0.8, 0.0, 0.0],
+            up: [0.0, 0.45, 0.0],
+        }
+    }
+
+    #[test]
+    fn b6_frame_sizes_out_of_range_are_refused() {
+        for (width_px, height_px) in
+            [(0, 0), (0, 5), (5, 0), (1, 65_535), (100_000, 100_000), (u32::MAX, u32::MAX), (16_384, 8193)]
+        {
+            let refused = GeometryError::FrameSize { width_px, height_px };
+            assert_eq!(FrameSize::new(width_px, height_px), Err(refused));
+            let bytes = to_canonical(&(width_px, height_px)).unwrap();
+            assert!(
+                decode_bounded::<FrameSize>(&bytes, 16).is_err(),
+                "{width_px}x{height_px} came in by wire"
+            );
+        }
+        for (width_px, height_px) in [(1, 1), (16_384, 8192), (1, 16_384)] {
+            let size = FrameSize::new(width_px, height_px).unwrap();
+            assert_eq!(size.pixels(), u64::from(width_px) * u64::from(height_px));
+            assert_eq!(size.full().check(size), Ok(()));
+        }
+    }
+
+    #[test]
+    fn b6_tiles_that_are_empty_or_leave_the_frame_are_refused() {
+        for tile in [
+            rect(0, 0, 0, 0),
+            rect(0, 0, 0, 5),
+            rect(0, 0, 5, 0),
+            rect(0, 0, 641, 1),
+            rect(0, 0, 1, 65_535),
+            rect(640, 0, 1, 1),
+            rect(639, 359, 2, 1),
+            rect(u32::MAX, 0, 1, 1),
+            rect(1, 1, u32::MAX, u32::MAX),
+        ] {
+            assert_eq!(tile.check(frame()), Err(GeometryError::TileRect(tile)));
+        }
+        for tile in [rect(0, 0, 640, 360), rect(639, 359, 1, 1), rect(0, 100, 640, 1)] {
+            assert_eq!(tile.check(frame()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn b26_sampling_out_of_range_is_refused() {
+        let good = Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1 };
+        assert_eq!(good.check(), Ok(()));
+        let last = Sampling { first_sample: MAX_SAMPLES_PER_PIXEL - 1, samples: 1, ..good };
+        assert_eq!(last.check(), Ok(()));
+        for (first_sample, samples) in
+            [(0, 0), (0, 1_000_000_000), (MAX_SAMPLES_PER_PIXEL, 1), (u32::MAX, u32::MAX)]
+        {
+            let bad = Sampling { first_sample, samples, ..good };
+            assert_eq!(bad.check(), Err(GeometryError::Samples(samples)));
+        }
+        for max_depth in [0, MAX_PATH_DEPTH + 1, 1_000_000] {
+            let bad = Sampling { max_depth, ..good };
+            assert_eq!(bad.check(), Err(GeometryError::Depth(max_depth)));
+        }
+    }
+
+    #[test]
+    fn b5_cameras_that_are_not_finite_or_degenerate_are_refused() {
+        assert_eq!(camera().check(), Ok(()));
+        let vectors: [fn(&mut Camera) -> &mut [f32; 3]; 4] =
+            [|c| &mut c.origin, |c| &mut c.forward, |c| &mut c.right, |c| &mut c.up];
+        for (which, vector) in vectors.iter().enumerate() {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN] {
+                let mut broken = camera();
+                vector(&mut broken)[1] = bad;
+                assert_eq!(broken.check(), Err(GeometryError::Camera), "{bad} in vector {which}");
+            }
+        }
+        for (which, axis) in vectors[1..].iter().enumerate() {
+            let mut vanished = camera();
+            *axis(&mut vanished) = [f32::MIN_POSITIVE / 2.0, 0.0, -0.0];
+            assert_eq!(vanished.check(), Err(GeometryError::Camera), "axis {which}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn overlap_is_a_shared_pixel(
+            ax in 0_u32..8, ay in 0_u32..8, aw in 1_u32..6, ah in 1_u32..6,
+            bx in 0_u32..8, by in 0_u32..8, bw in 1_u32..6, bh in 1_u32..6,
+        ) {
+            let (a, b) = (rect(ax, ay, aw, ah), rect(bx, by, bw, bh));
+            let shared = (0..14).any(|y| (0..14).any(|x| a.contains(x, y) && b.contains(x, y)));
+            prop_assert_eq!((a.overlaps(b), b.overlaps(a)), (shared, shared));
+        }
+
+        #[test]
+        fn b6_checked_tile_holds_only_pixels_of_the_frame(x: u32, y: u32, width: u32, height: u32) {
+            let tile = rect(x, y, width, height);
+            if tile.check(frame()).is_ok() {
+                prop_assert!(tile.contains(x, y));
+                prop_assert!(frame().full().contains(x + width - 1, y + height - 1));
+                prop_assert!(tile.pixels() <= frame().pixels());
+            }
+        }
+    }
+}

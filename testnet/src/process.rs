@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::program::program;
 
 /// A node that is not up within this is not coming.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// A node that was asked to stop has this long.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at a condition.

@@ -1,4 +1,5 @@
 //! Bad files, flags, tickets and directories: one clear sentence, the right exit code, nothing half written.
+#![allow(clippy::unwrap_used, reason = "a panic here is a test's report")]
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

@@ -1,4 +1,5 @@
 //! Frames beside contributors that do not do what they should: every picture is the one that a single machine makes.
+#![allow(clippy::unwrap_used, reason = "a panic here is a test's report")]
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ fn frame_beside(behaviour: Behaviour) -> (serde_json::Value, u32) {
     let ticket = testnet.node(0).ticket().unwrap();
     let hostile = HostilePeer::join(&ticket, behaviour);
     let id = hostile.node.to_string();
-    wait_for("the hostile peer being believed", Duration::from_secs(60), || {
+    wait_for("the hostile peer being believed", Duration::from_mins(1), || {
         testnet.node(0).contributors().contains(&id)
     })
     .unwrap();

@@ -1,4 +1,5 @@
 //! Real node processes on loopback, joined by one ticket: forming, rendering, losing nodes.
+#![allow(clippy::unwrap_used, reason = "a panic here is a test's report")]
 
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ const IN_FLIGHT: u32 = 48;
 /// Single tiles whose round trips are measured.
 const SINGLE_TILES: u32 = 200;
 /// Contributors must have joined by then.
-const JOIN_LIMIT: Duration = Duration::from_secs(60);
+const JOIN_LIMIT: Duration = Duration::from_mins(1);
 
 /// The figures.
 #[derive(Debug, Serialize)]

@@ -143,7 +143,7 @@ impl Actor {
                 self.say(id, welcome);
             }
             CoordinatorMessage::Prepare { scene, size_bytes } if greeted => {
-                self.prepare(id, scene, size_bytes)
+                self.prepare(id, scene, size_bytes);
             }
             CoordinatorMessage::Offer { task, request } if greeted => self.offer(id, task, request, now),
             CoordinatorMessage::Cancel { task } if greeted => self.cancel(id, task),
@@ -286,7 +286,7 @@ impl Actor {
             let Some(job) = self.queue.pop() else { return };
             let (session, task) = (job.session, job.task);
             if let Err(job) = self.thread.offer(job) {
-                return self.queue.push_front(job);
+                return self.queue.push_front(*job);
             }
             self.running += 1;
             if let Some(entry) =

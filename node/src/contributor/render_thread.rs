@@ -113,9 +113,9 @@ impl RenderThread {
     }
 
     /// Hands a tile over; gives it back when the thread's queue is full.
-    pub fn offer(&self, job: RenderJob) -> Result<(), RenderJob> {
+    pub fn offer(&self, job: RenderJob) -> Result<(), Box<RenderJob>> {
         self.jobs.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+            TrySendError::Full(job) | TrySendError::Disconnected(job) => Box::new(job),
         })
     }
 }

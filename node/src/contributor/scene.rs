@@ -19,7 +19,7 @@ use crate::scene_library::SceneLibrary;
 /// Scenes being fetched or built at once; more wait for their turn.
 const MAX_PREPARING: usize = 2;
 /// A fetch that takes longer is given up, so that a slow coordinator cannot hold a place for ever.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(600);
+const FETCH_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Where scenes come from.
 #[derive(Clone)]

@@ -252,7 +252,7 @@ impl Actor {
         if !views.iter().any(|view| view.ready) {
             return self.finish(Err(JobError::NobodyLeft), now);
         }
-        job.start(&self.scheduler, views, self.next_task, self.started, now);
+        job.start(&self.scheduler, &views, self.next_task, self.started, now);
         self.frame_event(Event::Start, now);
     }
 

@@ -10,7 +10,7 @@ use p2c2r_protocol::id::NodeId;
 /// A frame starts this long after its job at the latest, with whoever has the scene; the others join as they are ready.
 const GRACE: Duration = Duration::from_millis(2500);
 /// With a number of peers asked for, they get this long.
-const WAIT_LIMIT: Duration = Duration::from_secs(120);
+const WAIT_LIMIT: Duration = Duration::from_mins(2);
 
 /// What came of asking a peer to help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -118,7 +118,7 @@ impl Job {
     pub fn start(
         &mut self,
         scheduler: &Scheduler,
-        peers: Vec<PeerView>,
+        peers: &[PeerView],
         first_task: TaskId,
         epoch: Instant,
         now: Instant,
@@ -133,12 +133,11 @@ impl Job {
             deadline: spec.deadline_ms.map(|deadline_ms| TimeMs(now_ms + deadline_ms as f64)),
         };
         let (plan, config) = match spec.cut {
-            Cut::Planned => (
-                scheduler.plan(&work, &peers, &spec.cost, &SpatialSplitter::default()),
-                FrameConfig::default(),
-            ),
+            Cut::Planned => {
+                (scheduler.plan(&work, peers, &spec.cost, &SpatialSplitter), FrameConfig::default())
+            }
             Cut::Grid { edge_px, in_flight } => (
-                scheduler.plan(&work, &peers, &spec.cost, &GridSplitter { edge_px }),
+                scheduler.plan(&work, peers, &spec.cost, &GridSplitter { edge_px }),
                 FrameConfig { max_in_flight_per_peer: in_flight, ..FrameConfig::default() },
             ),
         };

@@ -5,7 +5,7 @@ use p2c2r_protocol::id::{NodeId, TaskId};
 use crate::peer::PeerView;
 
 /// An event. Those about a task must come from the peer that holds it: the caller checks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
     /// The first offers may go out.
     Start,

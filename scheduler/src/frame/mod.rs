@@ -54,12 +54,12 @@ impl Frame {
     pub fn new(
         work: FrameWork,
         plan: FramePlan,
-        peers: Vec<PeerView>,
+        peers: &[PeerView],
         first_task: TaskId,
         config: FrameConfig,
     ) -> Self {
         let mut peers: BTreeMap<NodeId, Peer> =
-            peers.into_iter().map(|view| (view.peer, Peer::new(view))).collect();
+            peers.iter().map(|view| (view.peer, Peer::new(*view))).collect();
         let mut orphans = VecDeque::new();
         let tiles: Vec<Tile> = plan.tiles.into_iter().map(Tile::new).collect();
         for (index, tile) in tiles.iter().enumerate() {
@@ -102,7 +102,7 @@ impl Frame {
             Event::Accepted { task } => self.accepted(task),
             Event::Progress { task, fraction } => self.progressed(task, fraction),
             Event::Rejected { task, retry_after_ms, fault } => {
-                self.rejected(task, retry_after_ms, fault, scheduler)
+                self.rejected(task, retry_after_ms, fault, scheduler);
             }
             Event::Delivered { task, queue_ms, execution_ms } => {
                 self.delivered(task, queue_ms, execution_ms, scheduler, out);

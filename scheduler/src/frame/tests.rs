@@ -53,7 +53,7 @@ impl Stage {
         let scheduler = Scheduler::new(Box::new(MemoryStore::default()), SchedulerConfig::default());
         let cost = CostMap::uniform(size, 4.0);
         let plan = scheduler.plan(&work, peers, &cost, &SpatialSplitter);
-        let frame = Frame::new(work, plan, peers.to_vec(), TaskId(1), FrameConfig::default());
+        let frame = Frame::new(work, plan, peers, TaskId(1), FrameConfig::default());
         Self {
             frame,
             scheduler,
