@@ -158,8 +158,8 @@ impl Heartbeat {
 
 /// Remembers the newest heartbeat of every sender, so that an old one cannot be played again.
 ///
-/// A sender that nothing was admitted from for [`MEMORY_MS`] is forgotten: whatever was said before then is refused
-/// for its clock anyway, and a node whose clock was set back between two runs is heard again.
+/// A sender that nothing was admitted from for twice [`MAX_CLOCK_SKEW_MS`] is forgotten: whatever was said before then
+/// is refused for its clock anyway, and a node whose clock was set back between two runs is heard again.
 #[derive(Debug, Default)]
 pub struct ReplayGuard {
     newest: BTreeMap<NodeId, Newest>,

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::canon::{decode_bounded, to_canonical};
 
-    /// The ed25519 public key of the seed of 32 zero bytes.
+    /// The ed25519 public key of the seed of 32 zero bytes, whose peer id below is what libp2p programs print for it.
     const KEY_OF_SEED_ZERO: &str = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
 
     fn zero() -> NodeId {

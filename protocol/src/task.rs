@@ -361,3 +361,6 @@ impl Header for ContributorMessage {
 fn in_range(value: f32, limit: f32, name: &'static str) -> Result<(), FieldError> {
     if (0.0..=limit).contains(&value) { Ok(()) } else { Err(FieldError(name)) }
 }
+
+#[cfg(test)]
+mod tests;
