@@ -289,4 +289,30 @@ mod tests {
         assert!(check(0, 1).is_ok());
         assert!(check(0, 0).is_err() && check(u32::MAX, 1).is_err() && check(MAX_SCENE_CHUNKS, 1).is_err());
     }
+
+    #[test]
+    fn replies_about_what_no_package_has_are_refused() {
+        let size = |size_bytes| BlobReply::Manifest { size_bytes }.check();
+        assert!(size(1).is_ok() && size(MAX_SCENE_BYTES).is_ok());
+        assert!(size(0).is_err() && size(MAX_SCENE_BYTES + 1).is_err() && size(u64::MAX).is_err());
+        let chunk = |index| BlobReply::Chunk { index }.check();
+        assert!(chunk(MAX_SCENE_CHUNKS - 1).is_ok());
+        assert!(chunk(MAX_SCENE_CHUNKS).is_err() && chunk(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn replies_carry_no_more_than_their_kind_does() {
+        let carries = |reply: &BlobReply, bytes: u32| {
+            let mut out = bytes::BytesMut::new();
+            crate::frame::encode(reply, &vec![0; bytes as usize], &mut out).is_ok()
+        };
+        for (reply, limit) in [
+            (BlobReply::Manifest { size_bytes: 1 }, 32 * MAX_SCENE_CHUNKS),
+            (BlobReply::Chunk { index: 0 }, SCENE_CHUNK_BYTES),
+            (BlobReply::NotHere, 0),
+            (BlobReply::Busy, 0),
+        ] {
+            assert!(carries(&reply, limit) && !carries(&reply, limit + 1), "{reply:?}");
+        }
+    }
 }

@@ -315,6 +315,32 @@ mod tests {
     }
 
     #[test]
+    fn b5_b17_fields_out_of_range_are_neither_sealed_nor_opened() {
+        let scenes = |count| vec![SceneHash([9; 32]); count];
+        let kinds = |count| vec![WorkKind::RayTracing; count];
+        let at_limits =
+            Heartbeat { scenes: scenes(MAX_HEARTBEAT_SCENES), kinds: kinds(MAX_KINDS), ..heartbeat(1) };
+        assert!(open(&seal(&at_limits, &key()).unwrap()).is_ok());
+        let cases = [
+            (heartbeat(0), "sequence or start"),
+            (Heartbeat { started_unix_ms: u64::MAX, ..heartbeat(1) }, "sequence or start"),
+            (Heartbeat { scenes: scenes(MAX_HEARTBEAT_SCENES + 1), ..heartbeat(1) }, "number of scenes"),
+            (Heartbeat { kinds: kinds(MAX_KINDS + 1), ..heartbeat(1) }, "number of work kinds"),
+            (Heartbeat { mrays_per_s: -1.0, ..heartbeat(1) }, "speed"),
+            (Heartbeat { mrays_per_s: 1e10, ..heartbeat(1) }, "speed"),
+        ];
+        for (bad, field) in cases {
+            let refused = HeartbeatError::Field(FieldError(field));
+            assert_eq!(seal(&bad, &key()), Err(refused.clone()));
+            // A sender that does not check what it signs.
+            let payload = to_canonical(&bad).unwrap();
+            let signature = key().sign(Domain::Heartbeat, &payload).0.to_vec();
+            let sealed = to_canonical(&Sealed { node: key().node_id(), payload, signature }).unwrap();
+            assert_eq!(open(&sealed), Err(refused));
+        }
+    }
+
+    #[test]
     fn b16_b17_extreme_numbers_hurt_only_their_sender() {
         let (mut guard, node) = (ReplayGuard::default(), key().node_id());
         guard.admit(node, &heartbeat(u64::MAX), NOW_MS).unwrap();
@@ -344,6 +370,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn b15_admitted_heartbeat_is_never_admitted_again(
+            ahead_ms in 0..=2 * MAX_CLOCK_SKEW_MS, later_ms in 0..4 * MAX_CLOCK_SKEW_MS,
+        ) {
+            let (mut guard, node) = (ReplayGuard::default(), key().node_id());
+            let heard_ms = NOW_MS + MAX_CLOCK_SKEW_MS - ahead_ms;
+            guard.admit(node, &heartbeat(1), heard_ms).unwrap();
+            prop_assert!(guard.admit(node, &heartbeat(1), heard_ms + later_ms).is_err());
+        }
+
         #[test]
         fn any_bytes_give_a_heartbeat_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             let _ = open(&bytes);
