@@ -172,7 +172,7 @@ fn finish(
         rays: tile.rays,
         samples: tile.samples,
     };
-    seal(key, request, &encode_tile(&tile.radiance, request.encoding), counters).map_err(|reason| {
+    seal(key, request, encode_tile(&tile.radiance, request.encoding), counters).map_err(|reason| {
         error!(%reason, "a result could not be signed");
         RenderFailure::Failed(RejectReason::Internal)
     })
@@ -182,12 +182,12 @@ fn finish(
 fn seal(
     key: &SecretKey,
     request: &TileRequest,
-    payload: &[u8],
+    payload: Vec<u8>,
     counters: TaskCounters,
 ) -> Result<RenderedTile, Box<dyn std::error::Error>> {
     let rect = request.rect;
-    let root = tile_root(payload, rect.width, rect.height, request.encoding.bytes_per_pixel())?;
+    let root = tile_root(&payload, rect.width, rect.height, request.encoding.bytes_per_pixel())?;
     let statement = to_canonical(&ResultStatement { request: request.hash()?, root, counters })?;
     let signature = key.sign(Domain::Result, &statement);
-    Ok(RenderedTile { signature: signature.0.to_vec(), statement, payload: Bytes::copy_from_slice(payload) })
+    Ok(RenderedTile { signature: signature.0.to_vec(), statement, payload: payload.into() })
 }

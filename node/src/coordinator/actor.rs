@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -525,14 +526,13 @@ impl Actor {
         };
         let (request, spec) = (job.request(out.rect), Arc::clone(&job.spec));
         let secret = (peer != self.node).then(|| self.secret.clone());
-        tokio::spawn(async move {
-            let judged = tokio::task::spawn_blocking(move || {
-                let scene = &spec.scene.prepared;
-                Judgement { peer, request: &request, scene, secret: secret.as_ref() }.verify(&result)
-            });
+        tokio::task::spawn_blocking(move || {
+            let scene = &spec.scene.prepared;
+            let judgement = Judgement { peer, request: &request, scene, secret: secret.as_ref() };
             // A panic while judging is as good as a tile that cannot be read.
-            let verdict = judged.await.unwrap_or_else(|_| Err(Forgery::Pixels("judging it failed".into())));
-            let _ = inputs.send(Input::Judged { peer, task, verdict }).await;
+            let verdict = catch_unwind(AssertUnwindSafe(|| judgement.verify(&result)))
+                .unwrap_or_else(|_| Err(Forgery::Pixels("judging it failed".into())));
+            let _ = inputs.blocking_send(Input::Judged { peer, task, verdict });
         });
     }
 
