@@ -1,21 +1,29 @@
 //! The Merkle tree over a tile's 8x8 blocks of encoded pixels. A contributor signs its root, so that one block and
 //! its path are enough to show what was signed for any pixel.
 //!
-//! Leaves are `BLAKE3("p2c2r/block/v1" derived key; column, row, width, pixels row by row)`, inner nodes
-//! `BLAKE3("p2c2r/node/v1" derived key; left, right)`; an odd node at the end of a level moves up unchanged. Leaf and
-//! node hashes have keys of their own, so that neither can pass for the other.
+//! The tree is BLAKE3's own: the blocks lie one behind the other, row of blocks by row of blocks, each padded with
+//! zeros to one chunk of 1 KiB, and the root is the keyed hash of all of it. So a whole tile is hashed at the full
+//! speed of BLAKE3, many blocks at once, and a single block is proved by the chaining values beside its path. The
+//! key is derived from the tile's shape: the same bytes in another shape have another root.
 
-use std::{ops::Range, sync::LazyLock};
+use std::ops::Range;
+
+use blake3::{
+    CHUNK_LEN, Hasher,
+    hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root},
+};
 
 use crate::{
     id::TileRoot,
     limit::{MAX_FRAME_EDGE_PX, MAX_TILE_BYTES, MERKLE_BLOCK_EDGE_PX},
 };
 
-/// Domain key of leaves.
-static LEAF_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| blake3::derive_key("p2c2r/block/v1", b""));
-/// Domain key of inner nodes.
-static NODE_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| blake3::derive_key("p2c2r/node/v1", b""));
+/// What the keys of tile trees are derived under.
+const KEY_CONTEXT: &str = "p2c2r/tile/v1";
+/// Most bytes of a pixel: a block of such pixels fills its chunk.
+const MAX_BYTES_PER_PIXEL: u32 = CHUNK_LEN as u32 / (MERKLE_BLOCK_EDGE_PX * MERKLE_BLOCK_EDGE_PX);
+/// Blocks that are laid out and hashed together: more than any machine hashes at once.
+const BATCH_BLOCKS: usize = 64;
 
 /// Why pixels have no root, or a proof does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +31,7 @@ static NODE_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| blake3::derive_key("p2c2r
 pub enum MerkleError {
     /// No tile has this shape.
     #[error(
-        "a tile of {width}x{height} pixels of {bytes_per_pixel} bytes is empty or over {MAX_TILE_BYTES} bytes"
+        "a tile of {width}x{height} pixels of {bytes_per_pixel} bytes is empty, over {MAX_TILE_BYTES} bytes, or of pixels over {MAX_BYTES_PER_PIXEL} bytes"
     )]
     Shape {
         /// Offered width, pixels.
@@ -71,7 +79,7 @@ pub struct BlockProof {
     pub row: u32,
     /// The block's encoded pixels, row by row.
     pub pixels: Vec<u8>,
-    /// Hashes of the neighbours on the way up, from the leaf's to the root's child.
+    /// BLAKE3 chaining values of the neighbours on the way up, from the block's to the root's child.
     pub path: Vec<[u8; 32]>,
 }
 
@@ -83,26 +91,35 @@ pub fn tile_root(
     bytes_per_pixel: u32,
 ) -> Result<TileRoot, MerkleError> {
     let shape = TileShape::new(width, height, bytes_per_pixel)?;
-    let mut level = shape.leaves(pixels)?;
-    while level.len() > 1 {
-        level = parents(&level);
+    shape.check_length(pixels)?;
+    let mut hasher = Hasher::new_keyed(&shape.key());
+    let mut batch = Vec::with_capacity(BATCH_BLOCKS.min(shape.blocks()) * CHUNK_LEN);
+    for row in 0..shape.rows() {
+        for column in 0..shape.columns() {
+            shape.append_chunk(pixels, column, row, &mut batch);
+            if batch.len() == BATCH_BLOCKS * CHUNK_LEN {
+                hasher.update(&batch);
+                batch.clear();
+            }
+        }
     }
-    // invariant: a shape has at least one block.
-    Ok(TileRoot(level[0]))
+    hasher.update(&batch);
+    Ok(TileRoot(*hasher.finalize().as_bytes()))
 }
 
 /// The proof of one block of a tile.
 pub fn prove(shape: TileShape, pixels: &[u8], column: u32, row: u32) -> Result<BlockProof, MerkleError> {
-    let leaf = shape.leaf_index(column, row)?;
-    let mut level = shape.leaves(pixels)?;
+    let mut index = shape.leaf_index(column, row)?;
+    shape.check_length(pixels)?;
+    let key = shape.key();
+    let mut level = shape.leaves(&key, pixels);
     let mut path = Vec::new();
-    let mut index = leaf;
     while level.len() > 1 {
         path.extend(level.get(index ^ 1));
-        level = parents(&level);
+        level = parents(&key, &level);
         index /= 2;
     }
-    let mut block = Vec::with_capacity(shape.block_bytes(column, row));
+    let mut block = Vec::with_capacity(CHUNK_LEN);
     shape.append_block(pixels, column, row, &mut block);
     Ok(BlockProof { column, row, pixels: block, path })
 }
@@ -114,21 +131,28 @@ pub fn verify_path(shape: TileShape, root: TileRoot, proof: &BlockProof) -> Resu
     if proof.pixels.len() != expected {
         return Err(MerkleError::Length { found: proof.pixels.len(), expected });
     }
-    let mut block = shape.leaf_prefix(proof.column, proof.row).to_vec();
-    block.extend_from_slice(&proof.pixels);
-    let mut hash = leaf_hash(&block);
-    let mut siblings = proof.path.iter();
+    let key = shape.key();
+    let mut chunk = proof.pixels.clone();
+    chunk.resize(CHUNK_LEN, 0);
     let mut level_len = shape.blocks();
-    while level_len > 1 {
+    if level_len == 1 {
+        let is_root = proof.path.is_empty() && *blake3::keyed_hash(&key, &chunk).as_bytes() == root.0;
+        return if is_root { Ok(()) } else { Err(MerkleError::Path) };
+    }
+    let mut value = chunk_value(&key, index, &chunk);
+    let mut siblings = proof.path.iter();
+    while level_len > 2 {
         // The last node of an odd level has no sibling and moves up unchanged.
         if index ^ 1 < level_len {
-            let sibling = siblings.next().ok_or(MerkleError::Path)?;
-            hash = if index % 2 == 0 { inner(&hash, sibling) } else { inner(sibling, &hash) };
+            let (left, right) = ordered(index, value, *siblings.next().ok_or(MerkleError::Path)?);
+            value = merge_subtrees_non_root(&left, &right, Mode::KeyedHash(&key));
         }
         index /= 2;
         level_len = level_len.div_ceil(2);
     }
-    if siblings.next().is_none() && hash == root.0 { Ok(()) } else { Err(MerkleError::Path) }
+    let (left, right) = ordered(index, value, *siblings.next().ok_or(MerkleError::Path)?);
+    let top = merge_subtrees_root(&left, &right, Mode::KeyedHash(&key));
+    if siblings.next().is_none() && *top.as_bytes() == root.0 { Ok(()) } else { Err(MerkleError::Path) }
 }
 
 impl TileShape {
@@ -138,7 +162,7 @@ impl TileShape {
         // The edges are checked first: their product with any pixel size fits into 64 bits.
         let fits = edges.contains(&width) && edges.contains(&height) && {
             let bytes = u64::from(width) * u64::from(height) * u64::from(bytes_per_pixel);
-            (1..=u64::from(MAX_TILE_BYTES)).contains(&bytes)
+            (1..=u64::from(MAX_TILE_BYTES)).contains(&bytes) && bytes_per_pixel <= MAX_BYTES_PER_PIXEL
         };
         let shape = Self { width, height, bytes_per_pixel };
         if fits { Ok(shape) } else { Err(MerkleError::Shape { width, height, bytes_per_pixel }) }
@@ -182,13 +206,20 @@ impl TileShape {
         x.len() * y.len() * self.bytes_per_pixel as usize
     }
 
-    /// What a leaf says before its pixels: where the block is, and how wide (at the border it is narrower).
-    fn leaf_prefix(self, column: u32, row: u32) -> [u8; 9] {
-        let mut prefix = [0; 9];
-        prefix[..4].copy_from_slice(&column.to_le_bytes());
-        prefix[4..8].copy_from_slice(&row.to_le_bytes());
-        prefix[8] = Self::span(column, self.width).len() as u8;
-        prefix
+    /// Of the tree: what it is a tree over.
+    fn key(self) -> [u8; 32] {
+        let mut shape = [0; 12];
+        for (field, value) in
+            shape.as_chunks_mut::<4>().0.iter_mut().zip([self.width, self.height, self.bytes_per_pixel])
+        {
+            *field = value.to_le_bytes();
+        }
+        blake3::derive_key(KEY_CONTEXT, &shape)
+    }
+
+    fn check_length(self, pixels: &[u8]) -> Result<(), MerkleError> {
+        let (found, expected) = (pixels.len(), self.bytes());
+        if found == expected { Ok(()) } else { Err(MerkleError::Length { found, expected }) }
     }
 
     /// Appends a block's rows. `pixels` has the tile's length.
@@ -203,39 +234,41 @@ impl TileShape {
         }
     }
 
-    fn leaves(self, pixels: &[u8]) -> Result<Vec<[u8; 32]>, MerkleError> {
-        if pixels.len() != self.bytes() {
-            return Err(MerkleError::Length { found: pixels.len(), expected: self.bytes() });
-        }
+    /// Appends a block, padded to a chunk.
+    fn append_chunk(self, pixels: &[u8], column: u32, row: u32, out: &mut Vec<u8>) {
+        let end = out.len() + CHUNK_LEN;
+        self.append_block(pixels, column, row, out);
+        out.resize(end, 0);
+    }
+
+    fn leaves(self, key: &[u8; 32], pixels: &[u8]) -> Vec<ChainingValue> {
         let mut leaves = Vec::with_capacity(self.blocks());
-        // One buffer for all blocks: a hash over one slice is several times faster than one fed row by row.
-        let mut block = Vec::with_capacity(9 + self.block_bytes(0, 0));
+        let mut chunk = Vec::with_capacity(CHUNK_LEN);
         for row in 0..self.rows() {
             for column in 0..self.columns() {
-                block.clear();
-                block.extend_from_slice(&self.leaf_prefix(column, row));
-                self.append_block(pixels, column, row, &mut block);
-                leaves.push(leaf_hash(&block));
+                chunk.clear();
+                self.append_chunk(pixels, column, row, &mut chunk);
+                leaves.push(chunk_value(key, leaves.len(), &chunk));
             }
         }
-        Ok(leaves)
+        leaves
     }
 }
 
-fn parents(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
+fn chunk_value(key: &[u8; 32], index: usize, chunk: &[u8]) -> ChainingValue {
+    let offset = index as u64 * CHUNK_LEN as u64;
+    Hasher::new_keyed(key).set_input_offset(offset).update(chunk).finalize_non_root()
+}
+
+fn parents(key: &[u8; 32], level: &[ChainingValue]) -> Vec<ChainingValue> {
     let (pairs, odd) = level.as_chunks::<2>();
-    pairs.iter().map(|[left, right]| inner(left, right)).chain(odd.iter().copied()).collect()
+    let merged = pairs.iter().map(|[left, right]| merge_subtrees_non_root(left, right, Mode::KeyedHash(key)));
+    merged.chain(odd.iter().copied()).collect()
 }
 
-fn leaf_hash(block: &[u8]) -> [u8; 32] {
-    *blake3::keyed_hash(&LEAF_KEY, block).as_bytes()
-}
-
-fn inner(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let mut both = [0; 64];
-    both[..32].copy_from_slice(left);
-    both[32..].copy_from_slice(right);
-    *blake3::keyed_hash(&NODE_KEY, &both).as_bytes()
+/// A node and its sibling, the left one first.
+fn ordered(index: usize, value: ChainingValue, sibling: ChainingValue) -> (ChainingValue, ChainingValue) {
+    if index.is_multiple_of(2) { (value, sibling) } else { (sibling, value) }
 }
 
 #[cfg(test)]
@@ -254,7 +287,7 @@ mod tests {
         let root = tile_root(&pattern(shape), 21, 13, 12).unwrap();
         assert_eq!(
             root.short(),
-            "e9767f1ddf4e",
+            "8709538b0359",
             "contributors sign this root: a change of it is a change of the protocol"
         );
     }
@@ -273,12 +306,12 @@ mod tests {
             (MAX_FRAME_EDGE_PX, MAX_FRAME_EDGE_PX, 12),
             (1, MAX_FRAME_EDGE_PX + 1, 12),
             (1, 1, 0),
-            (1, 1, MAX_TILE_BYTES + 1),
+            (1, 1, MAX_BYTES_PER_PIXEL + 1),
         ] {
             let refused = MerkleError::Shape { width, height, bytes_per_pixel };
             assert_eq!(TileShape::new(width, height, bytes_per_pixel), Err(refused));
         }
-        assert_eq!(TileShape::new(1, 1, MAX_TILE_BYTES).unwrap().bytes(), MAX_TILE_BYTES as usize);
+        assert_eq!(TileShape::new(8, 8, MAX_BYTES_PER_PIXEL).unwrap().bytes(), CHUNK_LEN);
     }
 
     #[test]

@@ -6,6 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream, SelectAll},
+};
 use p2c2r_protocol::{
     id::{SceneHash, TaskId},
     limit::{MAX_SCENE_BYTES, MAX_TEXT_BYTES},
@@ -44,6 +48,8 @@ pub struct Actor {
     mrays_per_s: f32,
     load: watch::Sender<Load>,
     sessions: BTreeMap<SessionId, Session>,
+    /// What the coordinators say, each stream with its end.
+    inboxes: SelectAll<BoxStream<'static, Input>>,
     next_session: u64,
     queue: AdmissionQueue,
     /// Tiles inside the render thread.
@@ -67,6 +73,7 @@ impl Actor {
             mrays_per_s,
             load,
             sessions: BTreeMap::new(),
+            inboxes: SelectAll::new(),
             next_session: SessionId::OWNER.0 + 1,
             queue: AdmissionQueue::default(),
             running: 0,
@@ -84,6 +91,7 @@ impl Actor {
                     Some(input) => self.apply(input, Instant::now()),
                     None => return,
                 },
+                Some(input) = self.inboxes.next() => self.apply(input, Instant::now()),
                 _ = tick.tick() => self.tick(Instant::now()),
             }
             self.dispatch();
@@ -110,19 +118,14 @@ impl Actor {
             debug!(peer = %link.peer.short(), "a work session was turned away");
             return;
         }
-        let Some(inputs) = self.inputs.upgrade() else { return };
         let session = if owner { SessionId::OWNER } else { SessionId(self.next_session) };
         self.next_session += 1;
         let ContributorLink { peer, outbox, mut inbox, .. } = link;
-        let forwarder = tokio::spawn(async move {
-            while let Some(message) = inbox.recv().await {
-                if inputs.send(Input::Message { session, message }).await.is_err() {
-                    return;
-                }
-            }
-            let _ = inputs.send(Input::Detached { session }).await;
-        });
-        self.sessions.insert(session, Session::new(peer, owner, outbox, forwarder.abort_handle(), now));
+        let said = stream::poll_fn(move |context| inbox.poll_recv(context))
+            .map(move |message| Input::Message { session, message })
+            .chain(stream::iter([Input::Detached { session }]));
+        self.inboxes.push(said.boxed());
+        self.sessions.insert(session, Session::new(peer, owner, outbox, now));
     }
 
     fn message(&mut self, id: SessionId, message: CoordinatorMessage, now: Instant) {

@@ -54,18 +54,11 @@ pub struct Session {
     outbox: mpsc::Sender<ContributorEvent>,
     scenes: VecDeque<(SceneHash, Arc<PreparedScene>)>,
     preparing: Vec<(SceneHash, AbortHandle)>,
-    forwarder: AbortHandle,
 }
 
 impl Session {
     /// A session that has said nothing yet.
-    pub fn new(
-        peer: NodeId,
-        owner: bool,
-        outbox: mpsc::Sender<ContributorEvent>,
-        forwarder: AbortHandle,
-        now: Instant,
-    ) -> Self {
+    pub fn new(peer: NodeId, owner: bool, outbox: mpsc::Sender<ContributorEvent>, now: Instant) -> Self {
         Self {
             peer,
             owner,
@@ -75,7 +68,6 @@ impl Session {
             outbox,
             scenes: VecDeque::new(),
             preparing: Vec::new(),
-            forwarder,
         }
     }
 
@@ -130,6 +122,5 @@ impl Drop for Session {
         for (_, handle) in &self.preparing {
             handle.abort();
         }
-        self.forwarder.abort();
     }
 }

@@ -1,0 +1,147 @@
+//! The line of jobs: from the asking to the report.
+
+use std::{sync::Arc, time::Instant};
+
+use p2c2r_protocol::id::WorkKind;
+use p2c2r_scheduler::{PeerView, frame::Event};
+use p2c2r_swarm::local_pair;
+use tokio::sync::{oneshot, watch};
+use tracing::info;
+
+use super::{
+    super::{
+        JobError, JobOutcome, JobSpec,
+        gather::{Decision, Gathering},
+        job::Job,
+    },
+    Actor,
+};
+use crate::progress::Progress;
+
+/// Jobs in line.
+const MAX_JOBS: usize = 64;
+
+impl Actor {
+    pub(super) fn submit(
+        &mut self,
+        spec: JobSpec,
+        progress: Arc<watch::Sender<Progress>>,
+        reply: oneshot::Sender<Result<JobOutcome, JobError>>,
+        now: Instant,
+    ) {
+        if self.jobs.len() >= MAX_JOBS {
+            let _ = reply.send(Err(JobError::TooManyJobs));
+            return;
+        }
+        let gathering = Gathering::new(now, spec.wait_peers, self.swarm.is_some());
+        self.jobs.push_back(Job::new(spec, progress, reply, gathering));
+        if self.jobs.len() == 1 {
+            self.begin(now);
+        }
+    }
+
+    /// Starts gathering for the job at the head of the line.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.idle_since = now;
+        self.reopened.clear();
+        let Some(job) = self.jobs.front_mut() else { return };
+        job.gathering = Gathering::new(now, job.spec.wait_peers, self.swarm.is_some());
+        if job.spec.uses_own_device() {
+            self.open_own(now);
+        }
+        self.looked_at = None;
+        self.look_for_peers(now);
+        self.ask_for_scene(self.node);
+        self.try_start(now);
+    }
+
+    /// The node's own device is a contributor like the others, over an in-memory link.
+    pub(super) fn open_own(&mut self, now: Instant) {
+        if self.sessions.contains_key(&self.node) {
+            return;
+        }
+        let (link, device) = local_pair(self.node);
+        let contributor = self.contributor.clone();
+        tokio::spawn(async move { contributor.attach(device, true).await });
+        self.add_session(self.node, link, true, now);
+    }
+
+    pub(super) fn try_start(&mut self, now: Instant) {
+        let Some(job) = self.jobs.front() else { return };
+        if job.run.is_some() {
+            return;
+        }
+        let scene = job.spec.scene.hash;
+        let own_ready = !job.spec.uses_own_device()
+            || self.sessions.get(&self.node).is_some_and(|own| own.is_settled(&scene));
+        match job.gathering.decide(now, own_ready) {
+            Decision::Wait => {}
+            Decision::Start => self.start_run(now),
+            Decision::GiveUp { wanted, ready, waited_s } => {
+                self.finish(Err(JobError::TooFewPeers { wanted, ready, waited_s }), now);
+            }
+        }
+    }
+
+    pub(super) fn start_run(&mut self, now: Instant) {
+        let Some(job) = self.jobs.front_mut() else { return };
+        let views: Vec<PeerView> = self
+            .sessions
+            .iter()
+            .filter(|(peer, session)| job.takes_part(**peer, session))
+            .map(|(peer, session)| session.view(*peer, &job.spec.scene.hash))
+            .collect();
+        if !views.iter().any(|view| view.ready) {
+            return self.finish(Err(JobError::NobodyLeft), now);
+        }
+        job.start(&self.scheduler, &views, self.next_task, self.started, now);
+        self.frame_event(Event::Start, now);
+    }
+
+    /// If the frame has ended: the report, and the next job.
+    pub(super) fn end_run(&mut self, now: Instant) {
+        if self.jobs.front().and_then(|job| job.run.as_ref()).is_none_or(|run| run.end.is_none()) {
+            return;
+        }
+        let Some(job) = self.jobs.pop_front() else { return };
+        self.wake = None;
+        self.idle_since = now;
+        self.tell_learned();
+        let (reply, outcome) = job.into_outcome(self.node, &self.sessions, now);
+        let _ = reply.send(outcome);
+        self.begin(now);
+    }
+
+    pub(super) fn finish(&mut self, outcome: Result<JobOutcome, JobError>, now: Instant) {
+        if let Some(job) = self.jobs.pop_front() {
+            let _ = job.reply.send(outcome);
+        }
+        self.wake = None;
+        self.begin(now);
+    }
+
+    /// Whoever asked for a job and went away does not want it any more.
+    pub(super) fn drop_abandoned_jobs(&mut self, now: Instant) {
+        let abandoned = self.jobs.front().is_some_and(|job| job.reply.is_closed());
+        if abandoned {
+            info!("a job was cancelled");
+            if self.jobs.front().is_some_and(|job| job.run.is_some()) {
+                self.frame_event(Event::Abort, now);
+            } else {
+                self.finish(Err(JobError::Stopping), now);
+            }
+        }
+        let mut index = 0;
+        self.jobs.retain(|job| {
+            index += 1;
+            index == 1 || !job.reply.is_closed()
+        });
+    }
+
+    pub(super) fn tell_learned(&self) {
+        let learned = self.sessions.keys().filter_map(|peer| {
+            self.scheduler.speed(peer, WorkKind::RayTracing).map(|speed| (*peer, speed.outcomes))
+        });
+        self.learned_out.send_replace(learned.collect());
+    }
+}

@@ -1,0 +1,221 @@
+//! Owns scheduler, sessions and jobs. The loop only picks the next input; every reaction is a synchronous function:
+//! the line of jobs ([`jobs`]), the peers and their sessions ([`peers`]), the tiles that are out ([`tiles`]).
+
+mod jobs;
+mod peers;
+mod tiles;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{
+    StreamExt,
+    stream::{BoxStream, SelectAll},
+};
+use p2c2r_protocol::id::{Epoch, NodeId, TaskId};
+use p2c2r_scheduler::{Scheduler, frame::Event};
+use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus, SwarmHandle};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    JobError, JobOutcome, JobSpec,
+    job::Job,
+    sessions::{Generation, Session},
+    verify::{Forgery, ProbeSecret, VerifiedTile},
+};
+use crate::{contributor::Contributor, progress::Progress};
+
+/// How often peers are looked for, signs of life asked for, and progress told.
+const TICK: Duration = Duration::from_millis(100);
+/// Sessions are closed after this long without a job.
+const IDLE_SESSION: Duration = Duration::from_secs(30);
+
+/// What the actor reacts to.
+pub enum Input {
+    /// A new job.
+    Submit {
+        /// What to render.
+        spec: Box<JobSpec>,
+        /// Where progress goes.
+        progress: Arc<watch::Sender<Progress>>,
+        /// Where the outcome goes.
+        reply: oneshot::Sender<Result<JobOutcome, JobError>>,
+    },
+    /// The peers that the swarm knows.
+    Peers(Vec<PeerStatus>),
+    /// A session was opened, or not.
+    Opened { peer: NodeId, link: Option<CoordinatorLink> },
+    /// A contributor said something.
+    Said { peer: NodeId, generation: Generation, event: ContributorEvent },
+    /// Its stream ended.
+    Closed { peer: NodeId, generation: Generation },
+    /// A result was judged.
+    Judged { peer: NodeId, task: TaskId, verdict: Result<VerifiedTile, Forgery> },
+    /// End everything.
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// The coordinator's state.
+pub struct Actor {
+    node: NodeId,
+    epoch: Epoch,
+    secret: ProbeSecret,
+    scheduler: Scheduler,
+    contributor: Contributor,
+    swarm: Option<SwarmHandle>,
+    inputs: mpsc::WeakSender<Input>,
+    jobs_out: watch::Sender<usize>,
+    learned_out: watch::Sender<Vec<(NodeId, u64)>>,
+    started: Instant,
+    sessions: BTreeMap<NodeId, Session>,
+    /// What the contributors say, each stream with its end.
+    inboxes: SelectAll<BoxStream<'static, Input>>,
+    /// Peers to which a session is being opened.
+    opening: BTreeSet<NodeId>,
+    /// Peers whose session was opened a second time for the job in hand.
+    reopened: BTreeSet<NodeId>,
+    /// Peers that delivered a forgery to this run of the coordinator.
+    distrusted: BTreeSet<NodeId>,
+    next_generation: u64,
+    next_task: TaskId,
+    jobs: VecDeque<Job>,
+    wake: Option<Instant>,
+    looked_at: Option<Instant>,
+    idle_since: Instant,
+    stopped: Option<oneshot::Sender<()>>,
+}
+
+impl Actor {
+    /// An actor without jobs.
+    pub fn new(
+        node: NodeId,
+        scheduler: Scheduler,
+        contributor: Contributor,
+        swarm: Option<SwarmHandle>,
+        inputs: mpsc::WeakSender<Input>,
+        jobs_out: watch::Sender<usize>,
+        learned_out: watch::Sender<Vec<(NodeId, u64)>>,
+    ) -> Result<Self, getrandom::Error> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        let now = Instant::now();
+        Ok(Self {
+            node,
+            epoch: Epoch(getrandom::u64()?),
+            secret: ProbeSecret::new(secret),
+            scheduler,
+            contributor,
+            swarm,
+            inputs,
+            jobs_out,
+            learned_out,
+            started: now,
+            sessions: BTreeMap::new(),
+            inboxes: SelectAll::new(),
+            opening: BTreeSet::new(),
+            reopened: BTreeSet::new(),
+            distrusted: BTreeSet::new(),
+            next_generation: 0,
+            next_task: TaskId(1),
+            jobs: VecDeque::new(),
+            wake: None,
+            looked_at: None,
+            idle_since: now,
+            stopped: None,
+        })
+    }
+
+    /// Runs until every handle is gone or it is stopped.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Input>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake = self.wake.map(tokio::time::Instant::from_std);
+            tokio::select! {
+                input = queue.recv() => match input {
+                    Some(input) => self.apply(input, Instant::now()),
+                    None => return,
+                },
+                Some(input) = self.inboxes.next() => self.apply(input, Instant::now()),
+                () = sleep_until(wake) => {
+                    self.wake = None;
+                    self.frame_event(Event::Wake, Instant::now());
+                }
+                _ = tick.tick() => self.tick(Instant::now()),
+            }
+            self.jobs_out
+                .send_if_modified(|told| std::mem::replace(told, self.jobs.len()) != self.jobs.len());
+            if let Some(done) = self.stopped.take() {
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Submit { spec, progress, reply } => self.submit(*spec, progress, reply, now),
+            Input::Peers(peers) => self.peers_known(&peers, now),
+            Input::Opened { peer, link } => self.opened(peer, link, now),
+            Input::Said { peer, generation, event } => {
+                if self.sessions.get(&peer).is_some_and(|session| session.generation == generation) {
+                    self.said(peer, event, now);
+                }
+            }
+            Input::Closed { peer, generation } => {
+                if self.sessions.get(&peer).is_some_and(|session| session.generation == generation) {
+                    self.close(peer, "the stream ended", now);
+                }
+            }
+            Input::Judged { peer, task, verdict } => self.judged(peer, task, verdict, now),
+            Input::Stop { done } => self.stop(done, now),
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.drop_abandoned_jobs(now);
+        self.close_silent_sessions(now);
+        if self.jobs.is_empty() {
+            if now.saturating_duration_since(self.idle_since) > IDLE_SESSION {
+                self.goodbye();
+            }
+            return;
+        }
+        self.look_for_peers(now);
+        self.try_start(now);
+        self.check_deadline(now);
+        let ready = |job: &Job| {
+            self.sessions
+                .iter()
+                .filter(|(peer, session)| {
+                    job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.hash)
+                })
+                .count()
+        };
+        if let Some(job) = self.jobs.front() {
+            job.tell_progress(now, ready(job) as u32);
+        }
+    }
+
+    fn stop(&mut self, done: oneshot::Sender<()>, now: Instant) {
+        if self.jobs.front().is_some_and(|job| job.run.is_some()) {
+            self.frame_event(Event::Abort, now);
+        }
+        for job in self.jobs.drain(..) {
+            let _ = job.reply.send(Err(JobError::Stopping));
+        }
+        self.goodbye();
+        self.stopped = Some(done);
+    }
+}
+
+/// Never ends without a time.
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

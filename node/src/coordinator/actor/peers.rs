@@ -1,0 +1,204 @@
+//! The peers: who is asked to help, what they say, how their sessions end.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use p2c2r_protocol::{
+    heartbeat::{ExactnessClass, Heartbeat},
+    id::{NodeId, WorkKind},
+    task::{ContributorMessage, CoordinatorMessage},
+};
+use p2c2r_scheduler::frame::Event;
+use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus};
+use tracing::{debug, info, warn};
+
+use super::{
+    super::{
+        gather::Candidate,
+        sessions::{Generation, Session},
+    },
+    Actor, Input,
+};
+
+/// How often the swarm is asked for new peers while a job is under way.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Contributors that one coordinator works with at once.
+const MAX_CONTRIBUTORS: usize = 64;
+
+impl Actor {
+    pub(super) fn look_for_peers(&mut self, now: Instant) {
+        let due = self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_INTERVAL);
+        let (Some(swarm), Some(inputs), true) = (self.swarm.clone(), self.inputs.upgrade(), due) else {
+            return;
+        };
+        self.looked_at = Some(now);
+        tokio::spawn(async move {
+            let peers = swarm.peers().await;
+            let _ = inputs.send(Input::Peers(peers)).await;
+        });
+    }
+
+    pub(super) fn peers_known(&mut self, peers: &[PeerStatus], now: Instant) {
+        let Some(job) = self.jobs.front_mut() else { return };
+        job.gathering.note_looked();
+        let able = peers.iter().filter(|status| status.heartbeat.as_ref().is_some_and(can_help));
+        let helpers: Vec<NodeId> = able
+            .map(|status| status.node)
+            .filter(|peer| *peer != self.node && !self.distrusted.contains(peer))
+            .take(MAX_CONTRIBUTORS)
+            .collect();
+        for peer in helpers {
+            if self.jobs.front_mut().is_some_and(|job| job.gathering.ask(peer)) {
+                self.ask_to_help(peer);
+            }
+        }
+        self.try_start(now);
+    }
+
+    /// Opens a session, or uses the one from the last job.
+    pub(super) fn ask_to_help(&mut self, peer: NodeId) {
+        if self.sessions.contains_key(&peer) {
+            return self.ask_for_scene(peer);
+        }
+        let (Some(swarm), Some(inputs)) = (self.swarm.clone(), self.inputs.upgrade()) else { return };
+        if self.opening.insert(peer) {
+            tokio::spawn(async move {
+                let link = swarm.open_session(peer).await;
+                if let Err(error) = &link {
+                    debug!(peer = %peer.short(), %error, "no work session");
+                }
+                let _ = inputs.send(Input::Opened { peer, link: link.ok() }).await;
+            });
+        }
+    }
+
+    pub(super) fn opened(&mut self, peer: NodeId, link: Option<CoordinatorLink>, now: Instant) {
+        self.opening.remove(&peer);
+        match link {
+            Some(link) => self.add_session(peer, link, false, now),
+            None => self.settle(peer, Candidate::Failed, now),
+        }
+    }
+
+    pub(super) fn add_session(&mut self, peer: NodeId, link: CoordinatorLink, own: bool, now: Instant) {
+        self.next_generation += 1;
+        let generation = Generation(self.next_generation);
+        let CoordinatorLink { outbox, mut inbox, traffic, .. } = link;
+        let said = stream::poll_fn(move |context| inbox.poll_recv(context))
+            .map(move |event| Input::Said { peer, generation, event })
+            .chain(stream::iter([Input::Closed { peer, generation }]));
+        self.inboxes.push(said.boxed());
+        self.sessions.insert(peer, Session::open(generation, own, outbox, traffic, self.epoch, now));
+    }
+
+    /// Asks a greeted contributor for the scene of the job at the head of the line.
+    pub(super) fn ask_for_scene(&mut self, peer: NodeId) {
+        let (Some(job), Some(session)) = (self.jobs.front_mut(), self.sessions.get_mut(&peer)) else {
+            return;
+        };
+        job.traffic_before.entry(peer).or_insert_with(|| session.traffic_now());
+        session.prepare(job.spec.scene.hash, job.spec.scene.blob.bytes.len() as u64);
+    }
+
+    pub(super) fn settle(&mut self, peer: NodeId, outcome: Candidate, now: Instant) {
+        if let Some(job) = self.jobs.front_mut() {
+            job.gathering.settle(peer, outcome);
+        }
+        self.try_start(now);
+    }
+
+    pub(super) fn said(&mut self, peer: NodeId, event: ContributorEvent, now: Instant) {
+        match event {
+            ContributorEvent::Message(message) => self.message(peer, message, now),
+            ContributorEvent::Result(result) => self.result(peer, result, now),
+            ContributorEvent::Violation(reason) => {
+                warn!(peer = %peer.short(), reason, "a peer broke the protocol");
+                self.distrusted.insert(peer);
+                self.close(peer, "it broke the protocol", now);
+            }
+        }
+    }
+
+    pub(super) fn message(&mut self, peer: NodeId, message: ContributorMessage, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let (greeted, goodbye) = (session.welcome.is_some(), matches!(message, ContributorMessage::Goodbye));
+        let about_task = session.note(message, now);
+        if goodbye {
+            return self.close(peer, "it said goodbye", now);
+        }
+        if let Some(message) = about_task {
+            return self.task_message(peer, &message, now);
+        }
+        if !greeted && self.sessions.get(&peer).is_some_and(|session| session.welcome.is_some()) {
+            return self.ask_for_scene(peer);
+        }
+        self.scene_news(peer, now);
+    }
+
+    /// A contributor may have become ready: for the start, or in the middle of the frame.
+    pub(super) fn scene_news(&mut self, peer: NodeId, now: Instant) {
+        let (Some(job), Some(session)) = (self.jobs.front(), self.sessions.get(&peer)) else { return };
+        let scene = job.spec.scene.hash;
+        if !session.is_settled(&scene) {
+            return;
+        }
+        let ready = session.is_ready(&scene);
+        let joins = ready
+            && job.takes_part(peer, session)
+            && job.run.as_ref().is_some_and(|run| !run.joined.contains(&peer));
+        if joins {
+            let view = session.view(peer, &scene);
+            if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
+                run.joined.insert(peer);
+            }
+            info!(peer = %peer.short(), "a peer joined in mid-frame");
+            self.frame_event(Event::PeerReady(view), now);
+        }
+        self.settle(peer, if ready { Candidate::Ready } else { Candidate::Failed }, now);
+    }
+
+    pub(super) fn close(&mut self, peer: NodeId, reason: &str, now: Instant) {
+        let Some(session) = self.sessions.remove(&peer) else { return };
+        debug!(peer = %peer.short(), reason, "a work session ended");
+        // A stream that is lost before anybody picks it up closes without a word: once is no refusal.
+        if session.welcome.is_none() && !self.distrusted.contains(&peer) && self.reopened.insert(peer) {
+            return self.ask_to_help(peer);
+        }
+        if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
+            run.joined.remove(&peer);
+            if run.out.values().any(|out| out.peer == peer) {
+                info!(peer = %peer.short(), reason, "lost a peer with tiles in hand; they are placed anew");
+                run.peers_lost += 1;
+            }
+            run.out.retain(|_, out| out.peer != peer);
+            self.frame_event(Event::PeerLost(peer), now);
+        }
+        self.settle(peer, Candidate::Failed, now);
+    }
+
+    pub(super) fn close_silent_sessions(&mut self, now: Instant) {
+        let silent: Vec<NodeId> = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| !session.own)
+            .filter_map(|(peer, session)| (!session.keep_alive(now)).then_some(*peer))
+            .collect();
+        for peer in silent {
+            self.close(peer, "it fell silent", now);
+        }
+    }
+
+    /// Ends all sessions in peace.
+    pub(super) fn goodbye(&mut self) {
+        for (_, session) in std::mem::take(&mut self.sessions) {
+            session.send(CoordinatorMessage::Goodbye);
+        }
+    }
+}
+
+/// Whether a heartbeat's sender would take tiles of ours. Only the exact class: its pixels are the same bits as ours.
+fn can_help(heartbeat: &Heartbeat) -> bool {
+    heartbeat.contributing
+        && heartbeat.exactness == ExactnessClass::Exact
+        && heartbeat.kinds.contains(&WorkKind::RayTracing)
+}

@@ -1,0 +1,191 @@
+//! The tiles that are out: events into the frame machine, its commands to the contributors, results to their judges.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use p2c2r_protocol::{
+    id::{NodeId, TaskId},
+    task::{CancelledState, ContributorMessage, CoordinatorMessage, RejectReason},
+};
+use p2c2r_scheduler::{
+    frame::{Command, Event, Outbox},
+    time::TimeMs,
+};
+use p2c2r_swarm::TileResult;
+use tracing::{debug, warn};
+
+use super::{
+    super::{
+        job::OutTask,
+        verify::{Forgery, Judgement, VerifiedTile},
+    },
+    Actor, Input,
+};
+
+impl Actor {
+    /// Gives an event to the frame machine and carries its commands out, with the events that these cause in turn.
+    pub(super) fn frame_event(&mut self, event: Event, now: Instant) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) else { return };
+            let mut outbox = Outbox::default();
+            run.frame.handle(time_ms(self.started, now), event, &mut self.scheduler, &mut outbox);
+            self.next_task = run.frame.next_task();
+            while let Some(command) = outbox.pop() {
+                self.carry_out(command, &mut events);
+            }
+        }
+        self.end_run(now);
+    }
+
+    pub(super) fn carry_out(&mut self, command: Command, events: &mut VecDeque<Event>) {
+        let Some(job) = self.jobs.front_mut() else { return };
+        match command {
+            Command::Offer { task, peer, rect, .. } => {
+                let request = job.request(rect);
+                let Some(run) = job.run.as_mut() else { return };
+                run.out.insert(task, OutTask { peer, rect });
+                run.rects.insert(task, rect);
+                let offer = CoordinatorMessage::Offer { task, request };
+                if self.sessions.get(&peer).is_none_or(|session| !session.send(offer)) {
+                    debug!(peer = %peer.short(), "a peer takes no more messages");
+                    self.sessions.remove(&peer);
+                    events.push_back(Event::PeerLost(peer));
+                }
+            }
+            Command::Cancel { task, peer } => {
+                if let Some(run) = job.run.as_mut() {
+                    run.out.remove(&task);
+                }
+                if let Some(session) = self.sessions.get(&peer) {
+                    session.send(CoordinatorMessage::Cancel { task });
+                }
+            }
+            Command::Accept { task, tile } => job.accept(task, tile),
+            Command::Distrust { peer, reason } => {
+                warn!(peer = %peer.short(), %reason, "a peer is not believed any more");
+                self.distrusted.insert(peer);
+                self.sessions.remove(&peer);
+            }
+            Command::WakeAt(at) => {
+                let at = self.started + Duration::from_secs_f64((at.0 / 1000.0).max(0.0));
+                self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+            }
+            Command::Done(end) => {
+                if let Some(run) = job.run.as_mut() {
+                    run.end = Some(end);
+                }
+            }
+        }
+    }
+
+    pub(super) fn task_message(&mut self, peer: NodeId, message: &ContributorMessage, now: Instant) {
+        let event = match message {
+            ContributorMessage::Accepted { task, .. } => Event::Accepted { task: *task },
+            ContributorMessage::Progress { task, fraction } => {
+                Event::Progress { task: *task, fraction: *fraction }
+            }
+            ContributorMessage::Cancelled { task, state } => {
+                Event::Cancelled { task: *task, finished: *state == CancelledState::Finished }
+            }
+            ContributorMessage::Rejected { task, reason, retry_after_ms, .. } => {
+                debug!(peer = %peer.short(), ?task, ?reason, "a peer turned a tile down");
+                Event::Rejected { task: *task, retry_after_ms: *retry_after_ms, fault: is_fault(*reason) }
+            }
+            _ => return,
+        };
+        let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) else { return };
+        let (task, ends) = match event {
+            Event::Accepted { task } | Event::Progress { task, .. } => (task, false),
+            Event::Rejected { task, .. } => (task, true),
+            // The answer to our own withdrawal: the task is not out any more.
+            _ => return self.frame_event(event, now),
+        };
+        // Nobody may speak for another peer's task.
+        if run.out.get(&task).is_none_or(|out| out.peer != peer) {
+            return;
+        }
+        if ends {
+            run.out.remove(&task);
+        }
+        self.frame_event(event, now);
+    }
+
+    pub(super) fn result(&mut self, peer: NodeId, result: TileResult, now: Instant) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.heard(result.load, now);
+        }
+        let (Some(job), Some(inputs)) = (self.jobs.front(), self.inputs.upgrade()) else { return };
+        let task = result.task;
+        let Some(out) = job.run.as_ref().and_then(|run| run.out.get(&task)).filter(|out| out.peer == peer)
+        else {
+            debug!(peer = %peer.short(), ?task, "a late result is ignored");
+            return;
+        };
+        let (request, spec) = (job.request(out.rect), Arc::clone(&job.spec));
+        let secret = (peer != self.node).then(|| self.secret.clone());
+        tokio::task::spawn_blocking(move || {
+            let scene = &spec.scene.prepared;
+            let judgement = Judgement { peer, request: &request, scene, secret: secret.as_ref() };
+            // A panic while judging is as good as a tile that cannot be read.
+            let verdict = catch_unwind(AssertUnwindSafe(|| judgement.verify(&result)))
+                .unwrap_or_else(|_| Err(Forgery::Pixels("judging it failed".into())));
+            let _ = inputs.blocking_send(Input::Judged { peer, task, verdict });
+        });
+    }
+
+    pub(super) fn judged(
+        &mut self,
+        peer: NodeId,
+        task: TaskId,
+        verdict: Result<VerifiedTile, Forgery>,
+        now: Instant,
+    ) {
+        let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) else { return };
+        if run.out.get(&task).is_none_or(|out| out.peer != peer) {
+            return;
+        }
+        run.out.remove(&task);
+        match verdict {
+            Ok(tile) => {
+                let queue_ms = f64::from(tile.counters.queue_ms);
+                let execution_ms = f64::from(tile.counters.execution_ms);
+                run.verified.insert(task, tile);
+                self.frame_event(Event::Delivered { task, queue_ms, execution_ms }, now);
+                // A loser of a hedge is not asked for by the machine: its pixels go.
+                if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
+                    run.verified.remove(&task);
+                }
+            }
+            Err(forgery) => {
+                warn!(peer = %peer.short(), ?task, %forgery, "a tile is refused");
+                self.frame_event(Event::Invalid { task }, now);
+            }
+        }
+    }
+
+    pub(super) fn check_deadline(&mut self, now: Instant) {
+        let reached = self.jobs.front().is_some_and(|job| {
+            let (Some(deadline_ms), Some(run)) = (job.spec.deadline_ms, job.run.as_ref()) else {
+                return false;
+            };
+            now.saturating_duration_since(run.started) >= Duration::from_millis(deadline_ms)
+        });
+        if reached {
+            self.frame_event(Event::Deadline, now);
+        }
+    }
+}
+
+/// Whether a refusal says that something is wrong with the peer or the request, not that the peer is busy.
+fn is_fault(reason: RejectReason) -> bool {
+    !matches!(reason, RejectReason::Busy | RejectReason::NotContributing)
+}
+
+fn time_ms(start: Instant, now: Instant) -> TimeMs {
+    TimeMs(now.saturating_duration_since(start).as_secs_f64() * 1e3)
+}
