@@ -65,7 +65,6 @@ stop_all() {
         sleep 0.1
     done
     for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
     if [ "$status" -eq 0 ]; then
         rm -rf "$work"
     else
@@ -102,12 +101,16 @@ start_node() { # index, run arguments...
         --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 "$@" \
         >"$work/node-$index.log" 2>&1 </dev/null &
     pids+=($!)
+    # Not a job of the shell's any more: it would report a killed node in the middle of the output.
+    disown
 }
 
 alive() { kill -0 "${pids[$1]}" 2>/dev/null || { echo "error: node $1 ended:" >&2; tail -n 5 "$work/node-$1.log" >&2; exit 1; }; }
 has_ticket() { alive 0; ticket=$("$node" ticket --data-dir "$work/node-0" 2>/dev/null); }
 contributors_known() { "$node" peers --json --data-dir "$work/node-$1" 2>/dev/null | grep -o '"contributing":true' | wc -l; }
 knows_all() { alive "$1"; [ "$(contributors_known "$1")" -ge $((nodes - 1)) ]; }
+# Of the scene fields in a report, the only number is that of the traffic.
+scene_bytes() { grep -o '"scene": *[0-9][0-9]*' "$1" | head -n 1 | grep -o '[0-9]*$'; }
 field() { grep -o "\"$2\": *[^,}]*" "$1" | head -n 1 | sed 's/^[^:]*: *//; s/"//g'; }
 
 echo "starting $nodes nodes (backend: ${backends[*]})"
@@ -149,7 +152,7 @@ for ((frame = 1; frame <= frames; frame++)); do
         [ "$(field "$work/swarm.json" peers_lost)" -ge 1 ] ||
             { echo "error: the frame was over before a contributor could be killed; ask for more samples" >&2; exit 1; }
     fi
-    [ "$frames" -eq 1 ] || echo "frame $frame: $(field "$work/swarm.json" scene) scene bytes moved"
+    [ "$frames" -eq 1 ] || echo "frame $frame: $(scene_bytes "$work/swarm.json") scene bytes moved"
 done
 
 echo "rendering the same frame on one machine alone"

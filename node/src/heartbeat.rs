@@ -10,6 +10,7 @@ use p2c2r_protocol::{
     id::WorkKind,
     limit::MAX_HEARTBEAT_SCENES,
     sign::SecretKey,
+    text::presentable,
 };
 use p2c2r_render::backend::BackendKind;
 use p2c2r_swarm::SwarmHandle;
@@ -77,7 +78,7 @@ impl HeartbeatSource {
                 BackendKind::Cpu => "cpu".to_owned(),
                 BackendKind::Gpu => "gpu".to_owned(),
             },
-            adapter: info.adapter.clone(),
+            adapter: presentable(&info.adapter),
             exactness: if info.exact { ExactnessClass::Exact } else { ExactnessClass::Tolerant },
             mrays_per_s: self.device.mrays_per_s,
             threads: info.threads,

@@ -29,7 +29,8 @@ pub struct FrameReport {
     pub frame_ms: f64,
     /// Finding peers and giving them the scene, ms.
     pub gather_ms: f64,
-    /// The bound that the hardware sets, from the learned speeds (DESIGN.md section 7), ms.
+    /// The bound: what the peers whose tiles are in the film would have needed at the speeds that they had in this
+    /// frame, if the work could be divided at will and nothing ever waited (DESIGN.md section 7), ms.
     pub bound_ms: f64,
     /// `frame_ms / bound_ms`.
     pub bound_ratio: f64,
@@ -164,7 +165,7 @@ impl FrameReport {
         let failures = &self.failures;
         format!(
             "{width}x{height}, {} spp, {} triangles: {:.0} ms (bound {:.0} ms, ratio {:.2}), {:.2} Mrays/s\n\
-             {} tiles, {} hedged, {} rejected, {} invalid, {} peers lost; {} scene bytes, {:.0} bytes a request, {} result bytes",
+             {} tiles, {} hedged, {} rejected, {} invalid, {}; {} scene bytes, {:.0} bytes a request, {} result bytes",
             self.samples_per_pixel,
             self.scene.triangles,
             self.frame_ms,
@@ -175,12 +176,16 @@ impl FrameReport {
             failures.hedges,
             failures.rejected,
             failures.invalid,
-            failures.peers_lost,
+            counted(failures.peers_lost, "peer lost", "peers lost"),
             self.bytes.scene,
             self.bytes.per_request,
             self.bytes.results,
         )
     }
+}
+
+fn counted(count: u32, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// BLAKE3 of a frame's pixels as little-endian binary32.

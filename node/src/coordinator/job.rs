@@ -77,8 +77,6 @@ pub struct Run {
     pub started: Instant,
     /// What finding peers took.
     pub gathered: Duration,
-    /// What the hardware allows, ms.
-    pub bound_ms: f64,
     /// Peers that the frame machine knows of.
     pub joined: BTreeSet<NodeId>,
     /// Attempts that are out.
@@ -142,7 +140,6 @@ impl Job {
             ),
         };
         self.run = Some(Run {
-            bound_ms: plan.bound_ms,
             joined: peers.iter().filter(|view| view.ready).map(|view| view.peer).collect(),
             frame: Frame::new(work, plan, peers, first_task, config),
             film: Film::new(spec.size),

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use p2c2r_protocol::{id::NodeId, tile::TileRect};
-use p2c2r_scheduler::frame::{FrameEnd, FrameSummary, TileSummary};
+use p2c2r_scheduler::{
+    bound::{Capacity, smallest_time_ms},
+    frame::{FrameEnd, FrameSummary, TileSummary},
+};
 
 use super::{
     JobSpec,
@@ -25,6 +28,8 @@ pub fn report(
 ) -> FrameReport {
     let summary = run.frame.summary();
     let frame_ms = now.saturating_duration_since(run.started).as_secs_f64() * 1e3;
+    let parts = parts(&summary, run);
+    let bound_ms = bound_ms(&parts, run, sessions);
     let missing = match &run.end {
         Some(FrameEnd::Partial { missing }) => missing.iter().map(|rect| corners(*rect)).collect(),
         _ => Vec::new(),
@@ -45,12 +50,12 @@ pub fn report(
         film_blake3: film_hash(run.film.pixels()),
         frame_ms,
         gather_ms: run.gathered.as_secs_f64() * 1e3,
-        bound_ms: run.bound_ms,
-        bound_ratio: if run.bound_ms > 0.0 { frame_ms / run.bound_ms } else { 0.0 },
+        bound_ms,
+        bound_ratio: if bound_ms > 0.0 { frame_ms / bound_ms } else { 0.0 },
         rays: run.rays,
         mrays_per_s: run.rays as f64 / frame_ms.max(1e-3) / 1e3,
         tiles: summary.tiles.iter().enumerate().map(|(index, tile)| tile_report(run, index, tile)).collect(),
-        peers: peer_reports(spec, &summary, run, own, sessions, frame_ms),
+        peers: peer_reports(spec, &summary, &parts, own, sessions, frame_ms),
         bytes: bytes_report(spec, sessions, traffic_before),
         failures: FailureReport {
             rejected: summary.rejected,
@@ -78,27 +83,56 @@ fn tile_report(run: &Run, index: usize, tile: &TileSummary) -> TileReport {
     }
 }
 
+/// What a peer did for the tiles in the film.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    rays: u64,
+    busy_ms: f64,
+}
+
+fn parts(summary: &FrameSummary, run: &Run) -> BTreeMap<NodeId, Part> {
+    let mut parts = BTreeMap::<NodeId, Part>::new();
+    for (index, tile) in summary.tiles.iter().enumerate() {
+        if let (Some(peer), Some(accepted)) = (tile.peer, run.accepted.get(&index)) {
+            let part = parts.entry(peer).or_default();
+            part.rays += accepted.counters.rays;
+            part.busy_ms += f64::from(accepted.counters.execution_ms);
+        }
+    }
+    parts
+}
+
+/// The bound for the peers whose tiles are in the film, at the speeds that they had in this very frame.
+fn bound_ms(parts: &BTreeMap<NodeId, Part>, run: &Run, sessions: &BTreeMap<NodeId, Session>) -> f64 {
+    let capacities: Vec<Capacity> = parts
+        .iter()
+        .filter(|(_, part)| part.busy_ms > 0.0)
+        .map(|(peer, part)| {
+            let round_trip_ms =
+                sessions.get(peer).filter(|session| !session.own).map(|far| far.round_trip_ms);
+            Capacity {
+                speed: part.rays as f64 / part.busy_ms,
+                overhead_ms: f64::from(round_trip_ms.unwrap_or_default()),
+            }
+        })
+        .collect();
+    smallest_time_ms(&capacities, run.rays as f64).unwrap_or(0.0)
+}
+
 fn peer_reports(
     spec: &JobSpec,
     summary: &FrameSummary,
-    run: &Run,
+    parts: &BTreeMap<NodeId, Part>,
     own: NodeId,
     sessions: &BTreeMap<NodeId, Session>,
     frame_ms: f64,
 ) -> Vec<PeerReport> {
-    let busy_ms = |peer: NodeId| -> f64 {
-        let tiles = summary.tiles.iter().enumerate().filter(|(_, tile)| tile.peer == Some(peer));
-        tiles
-            .filter_map(|(index, _)| run.accepted.get(&index))
-            .map(|tile| f64::from(tile.counters.execution_ms))
-            .sum()
-    };
     let mut peers: Vec<PeerReport> = summary
         .peers
         .iter()
         .map(|peer| {
             let session = sessions.get(&peer.peer);
-            let busy_ms = busy_ms(peer.peer);
+            let busy_ms = parts.get(&peer.peer).map_or(0.0, |part| part.busy_ms);
             PeerReport {
                 node: peer.peer.to_string(),
                 own_device: peer.peer == own,
