@@ -190,7 +190,8 @@ impl DiskCache {
     /// A full disk costs the cache, never the frame.
     fn write(&self, scene: &SceneHash, package: &[u8]) {
         let path = self.path(scene);
-        if path.exists() {
+        // What would not fit would only drive everything else out.
+        if path.exists() || package.len() as u64 > self.quota_bytes {
             return;
         }
         let written = fs::create_dir_all(&self.folder)

@@ -192,7 +192,17 @@ pub trait Backend: Send {
 pub fn open(choice: BackendChoice, threads: Option<usize>) -> Result<Box<dyn Backend>, RenderError> {
     match choice {
         BackendChoice::Cpu => Ok(Box::new(CpuBackend::open(threads)?)),
-        BackendChoice::Gpu => Ok(Box::new(tested(GpuBackend::open(false)?))),
+        BackendChoice::Gpu => {
+            let gpu = tested(GpuBackend::open(false)?);
+            if !gpu.info().exact {
+                let adapter = &gpu.info().adapter;
+                warn!(
+                    adapter,
+                    "this GPU's pixels are not exact: pictures differ in a few last bits from others'"
+                );
+            }
+            Ok(Box::new(gpu))
+        }
         BackendChoice::Auto => match GpuBackend::open(true) {
             Ok(gpu) => {
                 let gpu = tested(gpu);

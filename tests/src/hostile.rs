@@ -214,7 +214,8 @@ fn forge(lie: Behaviour, request: &TileRequest, key: &SecretKey) -> (Vec<u8>, Ve
             let grey: Vec<u8> = 0.25_f32.to_le_bytes().repeat(bytes / 4);
             let rect = request.rect;
             let root = tile_root(&grey, rect.width, rect.height, request.encoding.bytes_per_pixel()).unwrap();
-            let counters = TaskCounters { queue_ms: 0.0, execution_ms: 5.0, rays: 1000, samples: 1000 };
+            let samples = rect.pixels() * u64::from(request.sampling.samples);
+            let counters = TaskCounters { queue_ms: 0.0, execution_ms: 5.0, rays: samples, samples };
             let statement =
                 to_canonical(&ResultStatement { request: request.hash().unwrap(), root, counters }).unwrap();
             let signature = key.sign(Domain::Result, &statement).0.to_vec();

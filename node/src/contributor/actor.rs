@@ -31,6 +31,12 @@ use super::{
 const TICK: Duration = Duration::from_millis(200);
 /// A coordinator that has work here and says nothing for this long is taken for dead; it pings every second.
 const LEASE: Duration = Duration::from_secs(6);
+/// One that has none and says nothing for this long leaves its place to others.
+const IDLE_LIMIT: Duration = Duration::from_secs(45);
+/// Results of one session that wait to be read, bytes: more, and its coordinator does not read them.
+const MAX_UNREAD_BYTES: u64 = 256 << 20;
+/// Results of all sessions that wait to be read, bytes: above it nothing more is taken on from others.
+const MAX_ALL_UNREAD_BYTES: u64 = 512 << 20;
 /// What runs when the node stops gets this long.
 const DRAIN_GRACE: Duration = Duration::from_secs(8);
 /// How long a coordinator that finds the queue full is asked to wait, ms.
@@ -74,7 +80,7 @@ impl Actor {
             load,
             sessions: BTreeMap::new(),
             inboxes: SelectAll::new(),
-            next_session: SessionId::OWNER.0 + 1,
+            next_session: 0,
             queue: AdmissionQueue::default(),
             running: 0,
             draining: None,
@@ -118,7 +124,7 @@ impl Actor {
             debug!(peer = %link.peer.short(), "a work session was turned away");
             return;
         }
-        let session = if owner { SessionId::OWNER } else { SessionId(self.next_session) };
+        let session = SessionId::new(owner, self.next_session);
         self.next_session += 1;
         let ContributorLink { peer, outbox, mut inbox, .. } = link;
         let said = stream::poll_fn(move |context| inbox.poll_recv(context))
@@ -216,11 +222,12 @@ impl Actor {
         }
         request.check().map_err(|_| RejectReason::Invalid)?;
         admissible(&request)?;
+        let all_unread: u64 = self.sessions.values_mut().map(Session::unread_bytes).sum();
         let session = self.sessions.get_mut(&id).ok_or(RejectReason::Invalid)?;
         if session.tasks.contains_key(&task) {
             return Err(RejectReason::Invalid);
         }
-        if session.tasks.len() >= CREDIT as usize {
+        if session.tasks.len() >= CREDIT as usize || (!session.owner && all_unread > MAX_ALL_UNREAD_BYTES) {
             return Err(RejectReason::Busy);
         }
         let scene = session.scene(&request.scene).ok_or(RejectReason::SceneUnknown)?;
@@ -274,7 +281,8 @@ impl Actor {
         match outcome {
             Ok(RenderedTile { statement, signature, payload }) => {
                 let result = TileResult { task, statement, signature, payload, load };
-                if !session.send(ContributorEvent::Result(result)) {
+                let sent = session.send(ContributorEvent::Result(result));
+                if !sent || (!session.owner && session.unread_bytes() > MAX_UNREAD_BYTES) {
                     self.close(id, "the coordinator does not read its results");
                 }
             }
@@ -304,8 +312,11 @@ impl Actor {
         let expired: Vec<SessionId> = self
             .sessions
             .iter()
-            .filter(|(_, session)| !session.owner && !session.tasks.is_empty())
-            .filter(|(_, session)| now.saturating_duration_since(session.last_heard) > LEASE)
+            .filter(|(_, session)| !session.owner)
+            .filter(|(_, session)| {
+                let limit = if session.tasks.is_empty() { IDLE_LIMIT } else { LEASE };
+                now.saturating_duration_since(session.last_heard) > limit
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in expired {
@@ -329,7 +340,7 @@ impl Actor {
     }
 
     fn say(&mut self, id: SessionId, message: ContributorMessage) {
-        if self.sessions.get(&id).is_some_and(|session| !session.say(message)) {
+        if self.sessions.get_mut(&id).is_some_and(|session| !session.say(message)) {
             self.close(id, "the coordinator does not read its messages");
         }
     }
@@ -360,7 +371,7 @@ impl Actor {
                 "stopped before the last tiles were done; their coordinators place them anew"
             );
         }
-        for session in self.sessions.values() {
+        for session in self.sessions.values_mut() {
             let _ = session.say(ContributorMessage::Goodbye);
         }
         self.sessions.clear();

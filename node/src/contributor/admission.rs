@@ -15,8 +15,8 @@ use super::{SessionId, render_thread::RenderJob};
 pub const CREDIT: u32 = 64;
 /// Tiles waiting in all.
 pub const MAX_QUEUED: usize = 1024;
-/// Most path segments (pixels x samples x depth) of one tile: about an hour of a fast CPU.
-pub const MAX_TASK_SEGMENTS: u64 = 1 << 36;
+/// Most path segments (pixels x samples x depth) of one tile: about ten minutes of a CPU core.
+pub const MAX_TASK_SEGMENTS: u64 = 1 << 31;
 
 /// Whether a request is of a size that this node takes on at all.
 pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
@@ -57,7 +57,8 @@ impl AdmissionQueue {
 
     /// Puts a tile at the end of its session's line.
     pub fn push(&mut self, job: RenderJob) -> Result<(), RejectReason> {
-        if self.queued >= MAX_QUEUED {
+        // The owner's tiles are limited by their credit alone: strangers cannot lock the owner out.
+        if self.queued >= MAX_QUEUED && !job.session.is_owner() {
             return Err(RejectReason::Busy);
         }
         self.waiting.entry(job.session).or_default().push_back(job);
@@ -87,8 +88,8 @@ impl AdmissionQueue {
     }
 
     fn next_session(&self) -> Option<SessionId> {
-        if self.waiting.contains_key(&SessionId::OWNER) {
-            return Some(SessionId::OWNER);
+        if let Some(owner) = self.waiting.keys().next().filter(|session| session.is_owner()) {
+            return Some(*owner);
         }
         let after = self.last_served.and_then(|last| {
             self.waiting.range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded)).next()

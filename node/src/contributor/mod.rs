@@ -27,13 +27,23 @@ use crate::{config::DeviceConfig, scene_library::SceneLibrary};
 /// Inputs waiting for the actor; senders wait when it is full.
 const MAX_INPUTS: usize = 1024;
 
-/// A work session at this contributor.
+/// A work session at this contributor. The owner's come first in every order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(u64);
+pub struct SessionId {
+    is_stranger: bool,
+    number: u64,
+}
 
 impl SessionId {
-    /// The session of the node's own coordinator.
-    pub const OWNER: Self = Self(0);
+    /// The session of that number; numbers are never used twice.
+    pub const fn new(is_owner: bool, number: u64) -> Self {
+        Self { is_stranger: !is_owner, number }
+    }
+
+    /// Whether it is one of the node's own coordinator.
+    pub const fn is_owner(self) -> bool {
+        !self.is_stranger
+    }
 }
 
 /// What the actor reacts to.

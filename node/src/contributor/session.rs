@@ -52,6 +52,8 @@ pub struct Session {
     /// When it was last heard.
     pub last_heard: Instant,
     outbox: mpsc::Sender<ContributorEvent>,
+    /// Payload bytes of the events in the outbox.
+    unread: VecDeque<u64>,
     scenes: VecDeque<(SceneHash, Arc<PreparedScene>)>,
     preparing: Vec<(SceneHash, AbortHandle)>,
 }
@@ -66,6 +68,7 @@ impl Session {
             tasks: BTreeMap::new(),
             last_heard: now,
             outbox,
+            unread: VecDeque::new(),
             scenes: VecDeque::new(),
             preparing: Vec::new(),
         }
@@ -73,12 +76,29 @@ impl Session {
 
     /// Sends, unless the coordinator does not read: then `false`, and the session is to be closed. The outbox holds
     /// more than the credit allows tasks, so an honest coordinator never fills it.
-    pub fn send(&self, event: ContributorEvent) -> bool {
+    pub fn send(&mut self, event: ContributorEvent) -> bool {
+        self.forget_read();
+        self.unread.push_back(match &event {
+            ContributorEvent::Result(result) => result.payload.len() as u64,
+            _ => 0,
+        });
         self.outbox.try_send(event).is_ok()
     }
 
+    /// Bytes of results that wait in the outbox.
+    pub fn unread_bytes(&mut self) -> u64 {
+        self.forget_read();
+        self.unread.iter().sum()
+    }
+
+    /// The outbox is first in, first out: what is still in it are the last ones.
+    fn forget_read(&mut self) {
+        let waiting = self.outbox.max_capacity() - self.outbox.capacity();
+        self.unread.drain(..self.unread.len().saturating_sub(waiting));
+    }
+
     /// [`Session::send`] for a message without payload.
-    pub fn say(&self, message: ContributorMessage) -> bool {
+    pub fn say(&mut self, message: ContributorMessage) -> bool {
         self.send(ContributorEvent::Message(message))
     }
 

@@ -93,11 +93,17 @@ impl Gathering {
     /// Notes what came of asking.
     pub fn settle(&mut self, peer: NodeId, outcome: Candidate, now: Instant) {
         let Some(candidate) = self.candidates.get_mut(&peer) else { return };
-        *candidate = outcome;
-        if outcome == Candidate::Failed {
+        let before = std::mem::replace(candidate, outcome);
+        // Hearing of the same failure again is no further failure.
+        if outcome == Candidate::Failed && before != Candidate::Failed {
             let (failures, last) = self.failures.entry(peer).or_insert((0, now));
             (*failures, *last) = (failures.saturating_add(1), now);
         }
+    }
+
+    /// Peers that help or may yet.
+    pub fn engaged(&self) -> usize {
+        self.candidates.values().filter(|candidate| **candidate != Candidate::Failed).count()
     }
 
     /// Peers that have the scene.
@@ -164,10 +170,10 @@ mod tests {
         gathering.settle(peer(1), Candidate::Failed, start + ASK_AGAIN);
         assert!(!gathering.ask(peer(1), start + ASK_AGAIN * 2));
         assert!(gathering.ask(peer(1), start + ASK_AGAIN * 3));
-        for _ in 0..100 {
-            gathering.settle(peer(1), Candidate::Failed, start);
+        for later in 1..100 {
+            gathering.settle(peer(1), Candidate::Failed, start + ASK_AGAIN * 3 + GRACE * later);
         }
-        assert!(gathering.ask(peer(1), start + ASK_AGAIN * 64), "the pause has an end");
+        assert!(gathering.ask(peer(1), start + ASK_AGAIN * 64), "a failure that is only told again is one");
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Job {
             error!(?task, %refused, "the film refused a tile");
             return;
         }
-        run.rays += verified.counters.rays;
+        run.rays = run.rays.saturating_add(verified.counters.rays);
         run.accepted.insert(tile, AcceptedTile { counters: verified.counters, probes: verified.probes });
     }
 

@@ -217,12 +217,14 @@ impl Session {
     }
 
     /// As the scheduler sees it.
-    pub fn view(&self, peer: NodeId, scene: &SceneHash) -> PeerView {
+    /// `fastest` is the most that a peer may claim of its speed.
+    pub fn view(&self, peer: NodeId, scene: &SceneHash, fastest: f32) -> PeerView {
         let welcome = self.welcome.unwrap_or(Welcome { credit: 1, mrays_per_s: 0.0 });
+        let mrays_per_s = welcome.mrays_per_s.min(fastest);
         PeerView {
             peer,
             is_self: self.own,
-            mrays_per_s: welcome.mrays_per_s,
+            mrays_per_s,
             round_trip_ms: if self.own { 0.0 } else { self.round_trip_ms },
             credit: welcome.credit,
             queued: self.load.queued,

@@ -17,6 +17,8 @@ use p2c2r_swarm::TileResult;
 
 /// Pixels of a stranger's tile that are rendered anew: together far below 2 % of any tile's cost.
 const PROBES_PER_TILE: u64 = 4;
+/// A segment of a path is one ray and at most two towards lights.
+const MAX_RAYS_PER_SEGMENT: u64 = 3;
 /// Largest statement accepted, bytes.
 const MAX_STATEMENT_BYTES: usize = 512;
 
@@ -43,6 +45,9 @@ pub enum Forgery {
     /// It answers another request.
     #[error("it answers another request")]
     Request,
+    /// Nobody can have done what it claims.
+    #[error("its counters are impossible")]
+    Counters,
     /// The pixels do not have the root that was signed.
     #[error("its pixels are not those that were signed")]
     Root,
@@ -113,7 +118,19 @@ impl Judgement<'_> {
         let statement: ResultStatement =
             from_canonical(&result.statement, MAX_STATEMENT_BYTES).map_err(|_| Forgery::Statement)?;
         let asked = self.request.hash().map_err(|_| Forgery::Request)?;
-        if statement.request == asked { Ok(statement) } else { Err(Forgery::Request) }
+        if statement.request != asked {
+            return Err(Forgery::Request);
+        }
+        if self.are_possible(&statement.counters) { Ok(statement) } else { Err(Forgery::Counters) }
+    }
+
+    /// Whether that much work can have been done: all samples, and of each path no more rays than it may have.
+    fn are_possible(&self, counters: &TaskCounters) -> bool {
+        let sampling = self.request.sampling;
+        let samples = self.request.rect.pixels().saturating_mul(u64::from(sampling.samples));
+        let most_rays =
+            samples.saturating_mul(u64::from(sampling.max_depth)).saturating_mul(MAX_RAYS_PER_SEGMENT);
+        counters.check().is_ok() && counters.samples == samples && counters.rays <= most_rays
     }
 
     fn pixels(&self, payload: &Bytes, statement: &ResultStatement) -> Result<Vec<[f32; 3]>, Forgery> {

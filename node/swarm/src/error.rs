@@ -85,6 +85,6 @@ pub enum BlobError {
 impl BlobError {
     /// Whether another stream to the same peer may help.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Stalled | Self::Swarm(_))
+        matches!(self, Self::Io(_) | Self::Stalled | Self::Swarm(_) | Self::Busy)
     }
 }

@@ -66,6 +66,8 @@ pub const MAX_INCOMING_SESSIONS: usize = 64;
 pub const MAX_UNANSWERED_CANCELS: usize = MAX_CREDIT as usize;
 /// Results that are cut into pieces side by side; further ones wait in the queue before.
 pub const MAX_INTERLEAVED_RESULTS: usize = 64;
+/// Bytes of these results; the one that goes beyond is the last.
+pub const MAX_INTERLEAVED_BYTES: usize = 32 << 20;
 /// Bytes that are written to a stream at once: a cancellation cannot take these back.
 pub const WRITE_BATCH_BYTES: usize = 128 << 10;
 /// Room made for each read from a stream, bytes.

@@ -161,6 +161,7 @@ impl Frame {
                 in_flight,
                 accepted: false,
                 fraction: 0.0,
+                patient_at: 0.0,
                 late: false,
             },
         );

@@ -7,6 +7,8 @@ use crate::{Scheduler, predict::OutcomeResult, time::TimeMs};
 
 /// When nothing else is due, the frame looks again after this, ms.
 const IDLE_LOOK_MS: f64 = 500.0;
+/// Copies of one tile that are out at once, at most.
+const MAX_COPIES: usize = 4;
 /// No two looks are closer together than this, ms.
 const MIN_LOOK_MS: f64 = 5.0;
 
@@ -57,6 +59,8 @@ impl Frame {
             attempt.late = true;
             if let Some(peer) = self.peers.get_mut(&attempt.peer) {
                 peer.misses += 1;
+                // What was planned for it waits for nobody in particular now.
+                self.orphans.extend(peer.planned.drain(..));
             }
         }
     }
@@ -88,13 +92,15 @@ impl Frame {
         best.map(|(_, tile, peer)| (tile, peer))
     }
 
-    /// One copy at a time, within the budget; the first late tile may always be copied.
+    /// One copy at a time, within the budget; a late tile may always be copied, and again when its copies are late.
     fn may_copy(&self, attempt: &Attempt) -> bool {
-        let copies = self.attempts.values().filter(|other| other.tile == attempt.tile).count();
+        let copies = self.attempts.values().filter(|other| other.tile == attempt.tile);
+        let (copies, all_late) =
+            copies.fold((0, true), |(copies, all_late), other| (copies + 1, all_late && other.late));
         let budget = self.total_cost * self.config.max_extra_share;
         let affordable = self.extra_cost + self.tiles[attempt.tile].plan.cost <= budget;
         // A peer that hangs must not hold up the frame, however small the budget.
-        copies == 1 && (affordable || attempt.late)
+        (copies == 1 && (affordable || attempt.late)) || (all_late && copies < MAX_COPIES)
     }
 
     /// When something may become due.

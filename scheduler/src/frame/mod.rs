@@ -27,6 +27,9 @@ use crate::{
     Scheduler, peer::PeerView, place::FramePlan, predict::OutcomeResult, time::TimeMs, work::FrameWork,
 };
 
+/// A peer that is slow is waited for while its tile gets on by this share.
+const PATIENCE_STEP: f64 = 0.05;
+
 /// A frame under way.
 #[derive(Debug)]
 pub struct Frame {
@@ -213,8 +216,13 @@ impl Frame {
         if let Some(attempt) = self.attempts.get_mut(&task) {
             attempt.accepted = true;
             attempt.fraction = f64::from(fraction).clamp(attempt.fraction, 1.0);
-            let left_ms = attempt.left_ms(self.now) * self.config.give_up_factor;
-            attempt.wait_until(self.now + left_ms.max(self.config.min_patience_ms));
+            // Patience is bought with progress, a step at a time: a peer that only says so runs out of it.
+            let step = if attempt.patient_at > 0.0 { PATIENCE_STEP } else { f64::MIN_POSITIVE };
+            if attempt.fraction >= attempt.patient_at + step {
+                attempt.patient_at = attempt.fraction;
+                let left_ms = attempt.left_ms(self.now) * self.config.give_up_factor;
+                attempt.wait_until(self.now + left_ms.max(self.config.min_patience_ms));
+            }
         }
     }
 

@@ -116,6 +116,8 @@ pub struct Attempt {
     pub accepted: bool,
     /// Share done, as the peer says.
     pub fraction: f64,
+    /// The share at which its time was last extended.
+    pub patient_at: f64,
     /// Whether it was found to be late.
     pub late: bool,
 }

@@ -265,6 +265,27 @@ fn a_slow_peer_that_gets_on_is_not_given_up() {
 }
 
 #[test]
+fn b24_a_peer_that_only_claims_to_be_nearly_done_cannot_hold_a_frame_up() {
+    let mut stage = Stage::started(&[view(0), view(1), view(2)]);
+    for _ in 0..400 {
+        for task in stage.held_by(2) {
+            stage.event(Event::Accepted { task });
+            stage.event(Event::Progress { task, fraction: 1.0 });
+        }
+        for honest in [0, 1] {
+            for task in stage.held_by(honest) {
+                stage.deliver(task);
+            }
+        }
+        stage.wait(1000.0);
+        if stage.end.is_some() {
+            return stage.assert_complete();
+        }
+    }
+    panic!("the frame waits for ever: {:?}", stage.frame);
+}
+
+#[test]
 fn a_peer_at_fault_is_given_up_after_three_refusals() {
     let mut stage = Stage::started(&[view(0), view(1)]);
     let mut refusals = 0;

@@ -84,12 +84,13 @@ impl Actor {
     }
 
     pub(super) fn start_run(&mut self, now: Instant) {
+        let fastest = self.fastest_claim();
         let Some(job) = self.jobs.front_mut() else { return };
         let views: Vec<PeerView> = self
             .sessions
             .iter()
             .filter(|(peer, session)| job.takes_part(**peer, session))
-            .map(|(peer, session)| session.view(*peer, &job.spec.scene.hash))
+            .map(|(peer, session)| session.view(*peer, &job.spec.scene.hash, fastest))
             .collect();
         if !views.iter().any(|view| view.ready) {
             return self.finish(Err(JobError::NobodyLeft), now);

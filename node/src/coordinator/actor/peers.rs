@@ -22,6 +22,8 @@ use super::{
 
 /// How often the swarm is asked for new peers while a job is under way.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A peer that nothing is known of may say that it is this much faster than this node.
+const MAX_CLAIM: f32 = 16.0;
 /// Contributors that one coordinator works with at once.
 const MAX_CONTRIBUTORS: usize = 64;
 
@@ -41,14 +43,20 @@ impl Actor {
     pub(super) fn peers_known(&mut self, peers: &[PeerStatus], now: Instant) {
         let Some(job) = self.jobs.front_mut() else { return };
         job.gathering.note_looked();
-        let able = peers.iter().filter(|status| status.heartbeat.as_ref().is_some_and(can_help));
-        let helpers: Vec<NodeId> = able
-            .map(|status| status.node)
-            .filter(|peer| *peer != self.node && !self.distrusted.contains(peer))
-            .take(MAX_CONTRIBUTORS)
+        let mut able: Vec<(bool, NodeId)> = peers
+            .iter()
+            .filter(|status| status.heartbeat.as_ref().is_some_and(can_help))
+            .map(|status| (!status.connected, status.node))
+            .filter(|(_, peer)| *peer != self.node && !self.distrusted.contains(peer))
             .collect();
-        for peer in helpers {
-            if self.jobs.front_mut().is_some_and(|job| job.gathering.ask(peer, now)) {
+        // Those that are connected first; those that cannot help leave their place to others.
+        able.sort_unstable();
+        for (_, peer) in able {
+            let Some(job) = self.jobs.front_mut() else { return };
+            if job.gathering.engaged() >= MAX_CONTRIBUTORS {
+                break;
+            }
+            if job.gathering.ask(peer, now) {
                 self.ask_to_help(peer);
             }
         }
@@ -100,6 +108,12 @@ impl Actor {
         session.prepare(job.spec.scene.hash, job.spec.scene.blob.bytes.len() as u64);
     }
 
+    /// The most that a peer's word counts before it has shown its speed: many times this node's own.
+    pub(super) fn fastest_claim(&self) -> f32 {
+        let own = self.sessions.get(&self.node).and_then(|own| own.welcome);
+        own.map_or(f32::INFINITY, |welcome| welcome.mrays_per_s.max(1.0) * MAX_CLAIM)
+    }
+
     pub(super) fn settle(&mut self, peer: NodeId, outcome: Candidate, now: Instant) {
         if let Some(job) = self.jobs.front_mut() {
             job.gathering.settle(peer, outcome, now);
@@ -147,7 +161,7 @@ impl Actor {
             && job.takes_part(peer, session)
             && job.run.as_ref().is_some_and(|run| !run.joined.contains(&peer));
         if joins {
-            let view = session.view(peer, &scene);
+            let view = session.view(peer, &scene, self.fastest_claim());
             if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
                 run.joined.insert(peer);
             }
@@ -160,6 +174,10 @@ impl Actor {
     pub(super) fn close(&mut self, peer: NodeId, reason: &str, now: Instant) {
         let Some(session) = self.sessions.remove(&peer) else { return };
         debug!(peer = %peer.short(), reason, "a work session ended");
+        if session.own && self.jobs.front().is_some_and(|job| job.run.is_none() && job.spec.uses_own_device())
+        {
+            return self.open_own(now);
+        }
         // A stream that is lost before anybody picks it up closes without a word: once is no refusal.
         if session.welcome.is_none() && !self.distrusted.contains(&peer) && self.reopened.insert(peer) {
             return self.ask_to_help(peer);

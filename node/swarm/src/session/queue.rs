@@ -14,7 +14,7 @@ use p2c2r_protocol::{
 use tracing::warn;
 
 use super::{ContributorEvent, TileResult};
-use crate::limit::{MAX_INTERLEAVED_RESULTS, MAX_UNANSWERED_CANCELS};
+use crate::limit::{MAX_INTERLEAVED_BYTES, MAX_INTERLEAVED_RESULTS, MAX_UNANSWERED_CANCELS};
 
 /// The coordinator has withdrawn more tasks than anybody may hold.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,8 @@ impl SendQueue {
 
     /// Whether more results are to wait outside.
     pub(super) fn is_full(&self) -> bool {
-        self.results.len() >= MAX_INTERLEAVED_RESULTS
+        let bytes: usize = self.results.iter().map(|outgoing| outgoing.rest.len()).sum();
+        self.results.len() >= MAX_INTERLEAVED_RESULTS || bytes >= MAX_INTERLEAVED_BYTES
     }
 
     /// Adds what the node says.
