@@ -5,9 +5,9 @@ use p2c2r_protocol::limit::MAX_SCENE_BYTES;
 
 /// Most bytes of a GLB's JSON chunk. Parsed JSON takes several times its size in memory.
 pub const MAX_JSON_BYTES: u64 = 64 << 20;
-/// Most triangles of a scene, instances counted each.
+/// Most triangles of a scene; those of an instanced mesh count once.
 pub const MAX_TRIANGLES: u64 = 1 << 25;
-/// Most vertices of a scene, instances counted each.
+/// Most vertices of a scene; those of an instanced mesh count once.
 pub const MAX_VERTICES: u64 = 1 << 26;
 /// Most nodes of a file.
 pub const MAX_NODES: u64 = 1 << 20;
@@ -15,7 +15,7 @@ pub const MAX_NODES: u64 = 1 << 20;
 pub const MAX_NODE_DEPTH: u32 = 1024;
 /// Most materials of a file.
 pub const MAX_MATERIALS: u64 = 1 << 16;
-/// Most pictures that a scene's materials use, counted once for each way of wrapping.
+/// Most textures that a scene's materials use, counted once for each way of sampling a picture.
 pub const MAX_TEXTURES: u64 = 4096;
 /// Longest edge of a texture, pixels.
 pub const MAX_TEXTURE_EDGE_PX: u32 = 16_384;
@@ -23,6 +23,8 @@ pub const MAX_TEXTURE_EDGE_PX: u32 = 16_384;
 pub const MAX_TEXTURE_PIXELS: u64 = 1 << 27;
 /// Most cameras of a scene.
 pub const MAX_CAMERAS: u64 = 1024;
+/// Most lights without extent.
+pub const MAX_LIGHTS: u64 = 65_536;
 
 /// Farthest that a vertex or camera may be from the origin on an axis, world units: squares of areas stay in `f32`.
 pub const MAX_COORDINATE: f32 = 1e9;
@@ -51,9 +53,9 @@ pub struct SceneLimits {
     pub package_bytes: u64,
     /// Most bytes of its JSON.
     pub json_bytes: u64,
-    /// Most triangles, instances counted each.
+    /// Most triangles; those of an instanced mesh count once.
     pub triangles: u64,
-    /// Most vertices, instances counted each.
+    /// Most vertices; those of an instanced mesh count once.
     pub vertices: u64,
     /// Most nodes.
     pub nodes: u64,
