@@ -39,6 +39,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#backends[@]} -gt 0 ] || backends=(cpu)
 case "$nodes$frames" in *[!0-9]*) echo "error: NODES and --frames are numbers" >&2; exit 2 ;; esac
+if $kill_one && [ "$nodes" -lt 2 ]; then echo "error: --kill-one needs at least two nodes" >&2; exit 2; fi
 [ "$nodes" -ge 1 ] && [ "$frames" -ge 1 ] || { echo "error: at least one node and one frame" >&2; exit 2; }
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -138,6 +139,7 @@ kill_a_contributor() {
     done
 }
 
+hashes=()
 for ((frame = 1; frame <= frames; frame++)); do
     killer=""
     if $kill_one && [ "$frame" -eq 1 ] && [ "$nodes" -gt 1 ]; then
@@ -152,12 +154,20 @@ for ((frame = 1; frame <= frames; frame++)); do
         [ "$(field "$work/swarm.json" peers_lost)" -ge 1 ] ||
             { echo "error: the frame was over before a contributor could be killed; ask for more samples" >&2; exit 1; }
     fi
+    if [ "$nodes" -gt 1 ] && ! grep -q '"probes": *[1-9]' "$work/swarm.json"; then
+        echo "error: no other node rendered a tile that is in the picture" >&2
+        exit 1
+    fi
+    hashes+=("$(field "$work/swarm.json" film_blake3)")
     [ "$frames" -eq 1 ] || echo "frame $frame: $(scene_bytes "$work/swarm.json") scene bytes moved"
 done
 
 echo "rendering the same frame on one machine alone"
 "$node" render "$scene" -o "$work/local.png" --report "$work/local.json" --local --backend cpu --quiet "$@"
-if [ "$(field "$work/swarm.json" film_blake3)" = "$(field "$work/local.json" film_blake3)" ] &&
+local_hash=$(field "$work/local.json" film_blake3)
+different=0
+for hash in "${hashes[@]}"; do [ "$hash" = "$local_hash" ] || different=$((different + 1)); done
+if [ "$different" -eq 0 ] &&
     cmp -s "$out/swarm.png" "$work/local.png"; then
     echo "identical to local: yes"
 else

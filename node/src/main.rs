@@ -20,7 +20,7 @@ mod sentence;
 mod signals;
 mod store;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -29,6 +29,9 @@ use crate::{
     exit::Exit,
     sentence::sentence,
 };
+
+/// What still runs on a blocking thread at the end gets this long.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     headless::prepare();
@@ -48,19 +51,21 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let global = cli.global;
     match cli.command {
-        Command::Run(args) => runtime()?.block_on(command::run::run(&global, args)),
-        Command::Render(args) => runtime()?.block_on(command::render::render(&global, args)),
-        Command::Ticket(args) => runtime()?.block_on(command::query::ticket(&global, args)),
-        Command::Status(args) => runtime()?.block_on(command::query::status(&global, args)),
-        Command::Peers(args) => runtime()?.block_on(command::query::peers(&global, args)),
+        Command::Run(args) => run(command::run::run(&global, args)),
+        Command::Render(args) => run(command::render::render(&global, args)),
+        Command::Ticket(args) => run(command::query::ticket(&global, args)),
+        Command::Status(args) => run(command::query::status(&global, args)),
+        Command::Peers(args) => run(command::query::peers(&global, args)),
         Command::Scene(args) => command::scene::scene(&args),
-        Command::Bench(BenchCommand::Schedule(args)) => {
-            runtime()?.block_on(bench::schedule::run(&global, args))
-        }
+        Command::Bench(BenchCommand::Schedule(args)) => run(bench::schedule::run(&global, args)),
     }
 }
 
 /// Two workers carry the network on any machine; rendering has threads of its own.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+fn run<F: Future<Output = anyhow::Result<Exit>>>(work: F) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    // A scene that is still being built for somebody is not waited for.
+    runtime.shutdown_timeout(SHUTDOWN_GRACE);
+    outcome
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -52,6 +53,7 @@ pub struct ProgressView {
     bar: Option<ProgressBar>,
     quiet: bool,
     last_line: Option<(Instant, Phase)>,
+    phase: Arc<Mutex<Phase>>,
 }
 
 impl ProgressView {
@@ -65,11 +67,18 @@ impl ProgressView {
             }
             bar
         });
-        Self { bar, quiet, last_line: None }
+        Self { bar, quiet, last_line: None, phase: Arc::default() }
+    }
+
+    /// What the job was doing when it was last shown; goes on telling while the view is lent out.
+    pub fn phase(&self) -> impl Fn() -> Phase + use<> {
+        let phase = Arc::clone(&self.phase);
+        move || *phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows the newest state.
     pub fn show(&mut self, progress: &Progress) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = progress.phase;
         if let Some(bar) = &self.bar {
             bar.set_position((progress.done_share.clamp(0.0, 1.0) * 1000.0) as u64);
             bar.set_message(describe(progress));

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::SystemTime,
 };
 
@@ -48,7 +48,31 @@ pub struct SceneLibrary {
 #[derive(Default)]
 struct Resident {
     scenes: HashMap<SceneHash, (ResidentScene, u64)>,
+    /// Scenes that somebody may still hold: a job that waits must find its scene, however many came after it.
+    held: HashMap<SceneHash, HeldScene>,
     uses: u64,
+}
+
+/// A scene for as long as somebody else keeps it.
+struct HeldScene {
+    blob: Weak<Blob>,
+    prepared: Weak<PreparedScene>,
+    warnings: Arc<[String]>,
+}
+
+impl HeldScene {
+    fn of(scene: &ResidentScene) -> Self {
+        Self {
+            blob: Arc::downgrade(&scene.blob),
+            prepared: Arc::downgrade(&scene.prepared),
+            warnings: Arc::clone(&scene.warnings),
+        }
+    }
+
+    fn take(&self, hash: SceneHash) -> Option<ResidentScene> {
+        let (blob, prepared) = (self.blob.upgrade()?, self.prepared.upgrade()?);
+        Some(ResidentScene { hash, blob, prepared, warnings: Arc::clone(&self.warnings) })
+    }
 }
 
 impl SceneLibrary {
@@ -67,9 +91,11 @@ impl SceneLibrary {
         let mut resident = self.resident.lock().unwrap_or_else(PoisonError::into_inner);
         resident.uses += 1;
         let now = resident.uses;
-        let (found, last_use) = resident.scenes.get_mut(scene)?;
-        *last_use = now;
-        Some(found.clone())
+        if let Some((found, last_use)) = resident.scenes.get_mut(scene) {
+            *last_use = now;
+            return Some(found.clone());
+        }
+        resident.held.get(scene)?.take(*scene)
     }
 
     /// The hashes of all scenes that are ready to render.
@@ -112,6 +138,8 @@ impl SceneLibrary {
         let mut resident = self.resident.lock().unwrap_or_else(PoisonError::into_inner);
         resident.uses += 1;
         let now = resident.uses;
+        resident.held.retain(|_, held| held.prepared.strong_count() > 0);
+        resident.held.insert(scene, HeldScene::of(&found));
         resident.scenes.insert(scene, (found, now));
         while resident.scenes.len() > MAX_RESIDENT_SCENES {
             let oldest =

@@ -97,6 +97,20 @@ impl Film {
         Ok(())
     }
 
+    /// Takes the tile's pixels out again; those outside the frame are none.
+    pub fn remove(&mut self, rect: TileRect) {
+        if rect.check(self.size).is_err() {
+            return;
+        }
+        for y in rect.y..rect.y + rect.height {
+            let row = self.row(rect, y);
+            self.covered_pixels -=
+                self.covered[row.clone()].iter().filter(|covered| **covered).count() as u64;
+            self.covered[row.clone()].fill(false);
+            self.pixels[row].fill([0.0; 3]);
+        }
+    }
+
     /// Where the tile's part of row `y` lies in the arrays. The tile has been checked against the frame.
     fn row(&self, rect: TileRect, y: u32) -> std::ops::Range<usize> {
         let start = y as usize * self.size.width_px() as usize + rect.x as usize;
@@ -213,6 +227,19 @@ mod tests {
         (0..rect.height)
             .flat_map(|y| (0..rect.width).map(move |x| [(rect.x + x) as f32, (rect.y + y) as f32, 1.0]))
             .collect()
+    }
+
+    #[test]
+    fn a_tile_taken_out_can_be_put_in_again() {
+        let size = FrameSize::new(8, 4).unwrap();
+        let mut film = Film::new(size);
+        let rect = TileRect { x: 2, y: 1, width: 3, height: 2 };
+        film.insert(rect, &[[1.0; 3]; 6]).unwrap();
+        film.remove(rect);
+        assert_eq!((film.covered(), film.pixels()[10]), (0, [0.0; 3]));
+        film.insert(rect, &[[2.0; 3]; 6]).unwrap();
+        film.remove(TileRect { x: 7, y: 0, width: 9, height: 1 });
+        assert_eq!(film.covered(), 6);
     }
 
     #[test]

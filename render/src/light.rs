@@ -7,6 +7,8 @@ use crate::{
     scene::Scene,
 };
 
+/// Densities end here: products of two of them stay finite.
+const MAX_DENSITY: f32 = 1e18;
 /// The light index of a triangle that does not shine.
 pub const NO_LIGHT: u32 = u32::MAX;
 
@@ -100,7 +102,7 @@ pub fn triangle_point(corners: &Corners, r0: f32, r1: f32) -> Vec3 {
 /// angle.
 #[inline(always)]
 pub fn solid_angle_density(area_density: f32, distance_squared: f32, cosine: f32) -> f32 {
-    area_density * distance_squared * reciprocal(cosine.max(1e-6))
+    (area_density * distance_squared * reciprocal(cosine.max(1e-6))).min(MAX_DENSITY)
 }
 
 /// How much a sample counts when another strategy could have drawn it too (Veach 1997, power heuristic).
@@ -110,4 +112,18 @@ pub fn mis_weight(own: f32, other: f32) -> f32 {
     let scale = reciprocal(own.max(other).max(1e-20));
     let (own, other) = (own * scale, other * scale);
     own * own * reciprocal((own * own + other * other).max(1e-20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn densities_and_weights_of_absurd_lights_stay_finite() {
+        let density = solid_angle_density(1e19, 3e18, 0.1);
+        assert!(density.is_finite());
+        for (own, other) in [(density, density), (density, 0.0), (0.0, 0.0), (1e-30, density)] {
+            assert!(mis_weight(own, other).is_finite(), "{own} {other}");
+        }
+    }
 }

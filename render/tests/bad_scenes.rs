@@ -120,7 +120,7 @@ fn b28_an_accessor_without_bytes_cannot_ask_for_memory() {
             document["accessors"][accessor].as_object_mut().unwrap().remove("bufferView");
             document["accessors"][accessor]["count"] = json!(1_u64 << 50);
         });
-        assert_says(&sentence, &["at most"]);
+        assert_says(&sentence, &[&format!("accessor {accessor}"), "no buffer view"]);
     }
 }
 

@@ -53,6 +53,10 @@ fn gpu() -> Option<Box<dyn Backend>> {
     match open(BackendChoice::Gpu, None) {
         Ok(gpu) => Some(gpu),
         Err(error) => {
+            assert!(
+                !std::env::var("P2C2R_REQUIRE_GPU").is_ok_and(|wanted| wanted == "1"),
+                "P2C2R_REQUIRE_GPU is set, and there is no GPU: {error}"
+            );
             eprintln!("SKIPPED: no GPU, not even a software one: {error}");
             None
         }

@@ -74,9 +74,13 @@ pub fn plan(
     let tiles = splitter
         .split(work, &shares, cost)
         .into_iter()
-        .map(|subtask| {
-            let owner = owners.get(subtask.share).and_then(|index| runners.get(*index));
-            planned(&runners, owner, subtask.rect, subtask.cost * samples)
+        .flat_map(|subtask| {
+            let parts = parts_within(subtask.rect, work.max_tile_pixels);
+            parts.into_iter().map(move |rect| (subtask.share, rect))
+        })
+        .map(|(share, rect)| {
+            let owner = owners.get(share).and_then(|index| runners.get(*index));
+            planned(&runners, owner, rect, cost.cost(rect) * samples)
         })
         .collect();
     FramePlan { tiles, bound_ms }
@@ -131,6 +135,25 @@ fn shares(
     (shares, owners)
 }
 
+/// A rectangle in halves of halves, until none has more pixels than allowed.
+fn parts_within(rect: TileRect, max_pixels: u64) -> Vec<TileRect> {
+    let (mut waiting, mut parts) = (vec![rect], Vec::new());
+    while let Some(rect) = waiting.pop() {
+        if rect.pixels() <= max_pixels.max(1) {
+            parts.push(rect);
+        } else if rect.width >= rect.height {
+            let width = rect.width / 2;
+            waiting.push(TileRect { x: rect.x + width, width: rect.width - width, ..rect });
+            waiting.push(TileRect { width, ..rect });
+        } else {
+            let height = rect.height / 2;
+            waiting.push(TileRect { y: rect.y + height, height: rect.height - height, ..rect });
+            waiting.push(TileRect { height, ..rect });
+        }
+    }
+    parts
+}
+
 fn planned(runners: &[Runner<'_>], owner: Option<&Runner<'_>>, rect: TileRect, cost: f64) -> PlannedTile {
     let time_ms = |runner: &Runner<'_>| runner.overhead_ms + cost / runner.speed;
     let mut others: Vec<&Runner<'_>> = runners
@@ -168,11 +191,28 @@ mod tests {
 
     fn plan_for(peers: &[PeerView], width: u32, height: u32) -> FramePlan {
         let size = FrameSize::new(width, height).unwrap();
-        let work =
-            FrameWork { kind: WorkKind::RayTracing, size, samples: 16, bytes_per_pixel: 12, deadline: None };
+        let work = FrameWork {
+            kind: WorkKind::RayTracing,
+            size,
+            samples: 16,
+            bytes_per_pixel: 12,
+            max_tile_pixels: MAX_TILE_PIXELS,
+            deadline: None,
+        };
         let predictor = EmaPredictor::new(Box::new(MemoryStore::default()));
         let map = CostMap::uniform(size, 4.0);
         plan(&predictor, &SchedulerConfig::default(), &work, peers, &map, &SpatialSplitter)
+    }
+
+    const MAX_TILE_PIXELS: u64 = 1 << 22;
+
+    #[test]
+    fn no_tile_is_larger_than_peers_take_however_large_the_frame() {
+        let plan = plan_for(&[view(0, 1.0, 0.0)], 7680, 4320);
+        assert!(plan.tiles.iter().all(|tile| tile.rect.pixels() <= MAX_TILE_PIXELS));
+        let pixels: u64 = plan.tiles.iter().map(|tile| tile.rect.pixels()).sum();
+        assert_eq!(pixels, 7680 * 4320);
+        assert_eq!(parts_within(TileRect { x: 3, y: 4, width: 5, height: 3 }, 1).len(), 15);
     }
 
     fn cost_of(plan: &FramePlan, peer: u8) -> f64 {

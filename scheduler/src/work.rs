@@ -15,6 +15,8 @@ pub struct FrameWork {
     pub samples: u32,
     /// Bytes of a pixel on its way back.
     pub bytes_per_pixel: u32,
+    /// Most pixels of a tile: what every peer takes; at least 1.
+    pub max_tile_pixels: u64,
     /// When it must be over.
     pub deadline: Option<TimeMs>,
 }

@@ -15,6 +15,6 @@ for round in 1 2 3; do
     echo "round $round"
     "${CARGO_TARGET_DIR:-$root/target}/release/p2c2r-node" bench schedule --contributors 4 --tiles 1024
     for system in ray dask; do
-        "$work/venv/bin/python" "$here/workers.py" "$system" 2>/dev/null
+        "$work/venv/bin/python" "$here/workers.py" "$system"
     done
 done

@@ -74,10 +74,25 @@ pub struct Output {
 }
 
 /// How a node is started.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NodeOptions {
+    /// What renders: `cpu`, `gpu` or `auto`.
+    pub backend: String,
     /// Further arguments of `run`.
     pub arguments: Vec<String>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { backend: "cpu".into(), arguments: Vec::new() }
+    }
+}
+
+impl NodeOptions {
+    /// Joins the swarm of a ticket.
+    pub fn joining(ticket: &str) -> Self {
+        Self { arguments: vec!["--join".into(), ticket.into()], ..Self::default() }
+    }
 }
 
 /// A swarm of processes on loopback, in a folder of its own.
@@ -116,7 +131,7 @@ impl Testnet {
         testnet.start(&NodeOptions::default())?;
         let ticket = testnet.nodes[0].ticket()?;
         for _ in 1..count {
-            testnet.start(&NodeOptions { arguments: vec!["--join".into(), ticket.clone()] })?;
+            testnet.start(&NodeOptions::joining(&ticket))?;
         }
         testnet.wait_until_formed(count)?;
         Ok(testnet)
@@ -202,7 +217,7 @@ impl Node {
         let log = data_dir.with_extension("log");
         let file = File::create(&log).map_err(io_error("log file"))?;
         let child = command(data_dir)
-            .args(["run", "-v", "--no-mdns", "--backend", "cpu", "--threads", "1"])
+            .args(["run", "-v", "--no-mdns", "--threads", "1", "--backend", &options.backend])
             .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
             .args(&options.arguments)
             .stdin(Stdio::null())

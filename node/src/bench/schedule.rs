@@ -1,5 +1,5 @@
 //! What dispatching costs: tiles of almost no work on contributor processes over loopback, through the very path that
-//! frames take (plan, offer, render, sign, send, verify, film).
+//! frames take (plan, offer, render, sign, send, verify, film), but cut into a grid and with many tiles in flight.
 
 use std::{
     path::Path,

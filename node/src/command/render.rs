@@ -18,7 +18,7 @@ use crate::{
     data_dir::{self, DataDir},
     exit::Exit,
     node::Node,
-    progress::{Progress, ProgressView},
+    progress::{Phase, Progress, ProgressView},
     report::FrameReport,
     signals::StopSignals,
 };
@@ -40,14 +40,27 @@ pub async fn render(global: &GlobalArgs, args: RenderArgs) -> anyhow::Result<Exi
     }
     let mut stop = StopSignals::listen()?;
     let mut view = ProgressView::new(global.quiet);
-    let outcome = tokio::select! {
-        outcome = render_somewhere(global, &args, &request, &mut view) => Some(outcome),
-        () = stop.recv() => None,
+    let phase = view.phase();
+    let outcome = {
+        let work = render_somewhere(global, &args, &request, &mut view);
+        tokio::pin!(work);
+        tokio::select! {
+            outcome = &mut work => Some(outcome),
+            // A picture that is being written is nearly there: it takes a second interruption to leave it.
+            () = stop.recv() => match phase() {
+                Phase::Writing => tokio::select! {
+                    outcome = &mut work => Some(outcome),
+                    () = stop.recv() => None,
+                },
+                _ => None,
+            },
+        }
     };
     view.finish();
     match outcome {
         None => {
-            eprintln!("interrupted; nothing was written");
+            let written = if phase() == Phase::Writing { "" } else { "; nothing was written" };
+            eprintln!("interrupted{written}");
             Ok(Exit::Interrupted)
         }
         Some(report) => finish(global, &args, &report?),

@@ -6,6 +6,7 @@ use p2c2r_protocol::{
     id::TaskId,
     limit::MAX_TILE_BYTES,
     task::{RejectReason, TileRequest},
+    tile::{PixelEncoding, Sampling},
 };
 
 use super::{SessionId, render_thread::RenderJob};
@@ -30,6 +31,13 @@ pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
         return Err(RejectReason::TooLarge);
     }
     Ok(())
+}
+
+/// Most pixels of a tile that every contributor takes, for so many samples of paths of such a length.
+pub fn max_tile_pixels(encoding: PixelEncoding, sampling: Sampling) -> u64 {
+    let segments = u64::from(sampling.samples.max(1)).saturating_mul(u64::from(sampling.max_depth.max(1)));
+    let by_bytes = u64::from(MAX_TILE_BYTES) / u64::from(encoding.bytes_per_pixel());
+    by_bytes.min(MAX_TASK_SEGMENTS / segments).max(1)
 }
 
 /// The waiting tiles, by session.

@@ -55,7 +55,8 @@ impl SceneSource {
         if size_bytes > self.max_scene_bytes {
             return Err(RejectReason::TooLarge);
         }
-        let _turn = self.preparing.acquire().await.map_err(|_| RejectReason::NotContributing)?;
+        let turn = Arc::clone(&self.preparing).acquire_owned();
+        let turn = turn.await.map_err(|_| RejectReason::NotContributing)?;
         if let Some(found) = self.library.resident(&scene) {
             return Ok(ready(found.prepared, 0));
         }
@@ -66,7 +67,12 @@ impl SceneSource {
             None => (self.fetch(peer, scene, size_bytes).await?, size_bytes),
         };
         let library = Arc::clone(&self.library);
-        match spawn_blocking(move || library.admit(package)).await {
+        // The turn ends with the work, not with whoever waits for it: a session that is gone does not stop a build.
+        let building = spawn_blocking(move || {
+            let _turn = turn;
+            library.admit(package)
+        });
+        match building.await {
             Ok(Ok(found)) => Ok(ready(found.prepared, fetched_bytes)),
             Ok(Err(error)) => {
                 warn!(scene = %scene.short(), %error, "a coordinator's scene did not load");

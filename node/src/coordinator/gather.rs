@@ -9,6 +9,8 @@ use p2c2r_protocol::id::NodeId;
 
 /// A frame starts this long after its job at the latest, with whoever has the scene; the others join as they are ready.
 const GRACE: Duration = Duration::from_millis(2500);
+/// A peer that could not help is asked again after this, and after twice as long each time it still cannot.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// With a number of peers asked for, they get this long.
 const WAIT_LIMIT: Duration = Duration::from_mins(2);
 
@@ -28,6 +30,8 @@ pub struct Gathering {
     since: Instant,
     wanted: Option<usize>,
     candidates: BTreeMap<NodeId, Candidate>,
+    /// How often each peer could not help, and when last.
+    failures: BTreeMap<NodeId, (u32, Instant)>,
     /// Whether the list of known peers has been looked at since the job began.
     looked: bool,
 }
@@ -53,7 +57,7 @@ pub enum Decision {
 impl Gathering {
     /// Nobody asked yet.
     pub fn new(since: Instant, wanted: Option<usize>, has_swarm: bool) -> Self {
-        Self { since, wanted, candidates: BTreeMap::new(), looked: !has_swarm }
+        Self { since, wanted, candidates: BTreeMap::new(), failures: BTreeMap::new(), looked: !has_swarm }
     }
 
     /// When the job began.
@@ -66,13 +70,19 @@ impl Gathering {
         self.looked = true;
     }
 
-    /// Adds a peer; `false` if it was asked already.
-    pub fn ask(&mut self, peer: NodeId) -> bool {
-        let new = !self.candidates.contains_key(&peer);
-        if new {
+    /// Adds a peer, or one that could not help and may be asked again; `false` if there is nothing to ask.
+    pub fn ask(&mut self, peer: NodeId, now: Instant) -> bool {
+        let asked = match self.candidates.get(&peer) {
+            None => true,
+            Some(Candidate::Failed) => self.failures.get(&peer).is_none_or(|(failures, last)| {
+                now.saturating_duration_since(*last) >= ASK_AGAIN * 2_u32.pow(failures.min(&6) - 1)
+            }),
+            Some(_) => false,
+        };
+        if asked {
             self.candidates.insert(peer, Candidate::Pending);
         }
-        new
+        asked
     }
 
     /// Whether the peer was asked for this job.
@@ -81,9 +91,12 @@ impl Gathering {
     }
 
     /// Notes what came of asking.
-    pub fn settle(&mut self, peer: NodeId, outcome: Candidate) {
-        if let Some(candidate) = self.candidates.get_mut(&peer) {
-            *candidate = outcome;
+    pub fn settle(&mut self, peer: NodeId, outcome: Candidate, now: Instant) {
+        let Some(candidate) = self.candidates.get_mut(&peer) else { return };
+        *candidate = outcome;
+        if outcome == Candidate::Failed {
+            let (failures, last) = self.failures.entry(peer).or_insert((0, now));
+            (*failures, *last) = (failures.saturating_add(1), now);
         }
     }
 
@@ -133,11 +146,28 @@ mod tests {
         let mut gathering = Gathering::new(start, None, true);
         assert_eq!(gathering.decide(start, true), Decision::Wait, "nobody has looked yet");
         gathering.note_looked();
-        assert!(gathering.ask(peer(1)) && !gathering.ask(peer(1)));
+        assert!(gathering.ask(peer(1), start) && !gathering.ask(peer(1), start + GRACE));
         assert_eq!(gathering.decide(start, true), Decision::Wait);
         assert_eq!(gathering.decide(start + GRACE, true), Decision::Start);
-        gathering.settle(peer(1), Candidate::Failed);
+        gathering.settle(peer(1), Candidate::Failed, start);
         assert_eq!(gathering.decide(start, true), Decision::Start);
+    }
+
+    #[test]
+    fn a_peer_that_failed_is_asked_again_ever_more_seldom() {
+        let start = Instant::now();
+        let mut gathering = Gathering::new(start, None, true);
+        gathering.ask(peer(1), start);
+        gathering.settle(peer(1), Candidate::Failed, start);
+        assert!(!gathering.ask(peer(1), start + ASK_AGAIN / 2));
+        assert!(gathering.ask(peer(1), start + ASK_AGAIN));
+        gathering.settle(peer(1), Candidate::Failed, start + ASK_AGAIN);
+        assert!(!gathering.ask(peer(1), start + ASK_AGAIN * 2));
+        assert!(gathering.ask(peer(1), start + ASK_AGAIN * 3));
+        for _ in 0..100 {
+            gathering.settle(peer(1), Candidate::Failed, start);
+        }
+        assert!(gathering.ask(peer(1), start + ASK_AGAIN * 64), "the pause has an end");
     }
 
     #[test]
@@ -145,13 +175,13 @@ mod tests {
         let start = Instant::now();
         let mut gathering = Gathering::new(start, Some(1), true);
         gathering.note_looked();
-        gathering.ask(peer(1));
+        gathering.ask(peer(1), start);
         assert_eq!(gathering.decide(start + GRACE, true), Decision::Wait);
         assert_eq!(
             gathering.decide(start + WAIT_LIMIT, true),
             Decision::GiveUp { wanted: 1, ready: 0, waited_s: WAIT_LIMIT.as_secs() }
         );
-        gathering.settle(peer(1), Candidate::Ready);
+        gathering.settle(peer(1), Candidate::Ready, start);
         assert_eq!(gathering.decide(start, true), Decision::Start);
     }
 }

@@ -29,6 +29,7 @@ use super::{
     summary,
     verify::VerifiedTile,
 };
+use crate::contributor::admission::max_tile_pixels;
 use crate::progress::{Phase, Progress};
 
 /// Where a job's outcome goes.
@@ -91,6 +92,8 @@ pub struct Run {
     pub rays: u64,
     /// Peers that were lost with work in hand.
     pub peers_lost: u32,
+    /// It ended because its time was over.
+    pub deadline_reached: bool,
     /// Set when the machine says so.
     pub end: Option<FrameEnd>,
 }
@@ -128,6 +131,7 @@ impl Job {
             size: spec.size,
             samples: spec.sampling.samples,
             bytes_per_pixel: PixelEncoding::RgbF32.bytes_per_pixel(),
+            max_tile_pixels: max_tile_pixels(PixelEncoding::RgbF32, spec.sampling),
             deadline: spec.deadline_ms.map(|deadline_ms| TimeMs(now_ms + deadline_ms as f64)),
         };
         let (plan, config) = match spec.cut {
@@ -151,6 +155,7 @@ impl Job {
             accepted: BTreeMap::new(),
             rays: 0,
             peers_lost: 0,
+            deadline_reached: false,
             end: None,
         });
     }
@@ -186,6 +191,15 @@ impl Job {
         run.accepted.insert(tile, AcceptedTile { counters: verified.counters, probes: verified.probes });
     }
 
+    /// Takes the pixels of a tile out of the film again.
+    pub fn retract(&mut self, tile: usize, rect: TileRect) {
+        let Some(run) = self.run.as_mut() else { return };
+        run.film.remove(rect);
+        if let Some(accepted) = run.accepted.remove(&tile) {
+            run.rays = run.rays.saturating_sub(accepted.counters.rays);
+        }
+    }
+
     /// Tells how far it is.
     pub fn tell_progress(&self, now: Instant, peers: u32) {
         let progress = match &self.run {
@@ -206,7 +220,7 @@ impl Job {
         let outcome = match run {
             None => Err(JobError::NobodyLeft),
             Some(run) if matches!(run.end, Some(FrameEnd::Aborted)) => Err(JobError::Stopping),
-            Some(run) if run.accepted.is_empty() => Err(JobError::NobodyLeft),
+            Some(run) if run.accepted.is_empty() && !run.deadline_reached => Err(JobError::NobodyLeft),
             Some(run) => {
                 let report = summary::report(&spec, &run, own, sessions, &traffic_before, now);
                 Ok(JobOutcome { film: run.film, report })

@@ -30,12 +30,19 @@ pub enum Command {
         /// Where it is.
         peer: NodeId,
     },
-    /// Put the delivered pixels into the film. Comes once per tile.
+    /// Put the delivered pixels into the film. Comes once per tile, and again only after [`Command::Retract`].
     Accept {
         /// The attempt that delivered them.
         task: TaskId,
         /// Index of the tile in the plan.
         tile: usize,
+    },
+    /// Take the pixels of a tile out of the film again: its renderer is not believed any more.
+    Retract {
+        /// Index of the tile in the plan.
+        tile: usize,
+        /// Its pixels.
+        rect: TileRect,
     },
     /// Have nothing more to do with a peer.
     Distrust {

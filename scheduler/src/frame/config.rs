@@ -14,6 +14,9 @@ pub struct FrameConfig {
     pub answer_limit_ms: f64,
     /// A late tile is given up, and its peer's failure, after this many times the time that makes it late.
     pub give_up_factor: f64,
+    /// A peer that has taken a tile and is there is not given up before this, ms: it may be busy with others' tiles,
+    /// and a copy elsewhere keeps the frame going meanwhile.
+    pub min_patience_ms: f64,
     /// Cost of all copies together, as a share of the frame's.
     pub max_extra_share: f64,
     /// A peer that was late this often in a row gets no copies of others' tiles.
@@ -38,6 +41,7 @@ impl Default for FrameConfig {
             min_late_ms: 250.0,
             answer_limit_ms: 3000.0,
             give_up_factor: 4.0,
+            min_patience_ms: 20_000.0,
             max_extra_share: 0.3,
             max_misses: 2,
             max_faults: 3,

@@ -3,7 +3,7 @@
 use p2c2r_protocol::id::{NodeId, TaskId};
 
 use super::{Command, Frame, Outbox, state::Attempt};
-use crate::{Scheduler, time::TimeMs};
+use crate::{Scheduler, predict::OutcomeResult, time::TimeMs};
 
 /// When nothing else is due, the frame looks again after this, ms.
 const IDLE_LOOK_MS: f64 = 500.0;
@@ -29,7 +29,7 @@ impl Frame {
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.misses += 1;
             }
-            self.fail(task, scheduler);
+            self.end_attempt(task, OutcomeResult::GivenUp, scheduler);
             out.push(Command::Cancel { task, peer });
         }
     }

@@ -1,6 +1,6 @@
 //! The life of a frame, without a clock, a socket or a channel: events in, commands out.
 //!
-//! Every tile is accepted at most once. A tile that fails is offered again at once; one that is late gets a second
+//! Every tile is accepted once, unless its renderer turns out to be a forger: then it is taken back. A tile that fails is offered again at once; one that is late gets a second
 //! copy elsewhere, and the first valid result wins. The frame ends when every tile is accepted, when its deadline is
 //! reached, or when nobody is left to render it; then it says which pixels are missing.
 
@@ -23,7 +23,9 @@ pub use self::{
     event::Event,
     summary::{FrameProgress, FrameSummary, PeerSummary, TileSummary},
 };
-use crate::{Scheduler, peer::PeerView, place::FramePlan, time::TimeMs, work::FrameWork};
+use crate::{
+    Scheduler, peer::PeerView, place::FramePlan, predict::OutcomeResult, time::TimeMs, work::FrameWork,
+};
 
 /// A frame under way.
 #[derive(Debug)]
@@ -200,8 +202,10 @@ impl Frame {
     // ---- tasks
 
     fn accepted(&mut self, task: TaskId) {
+        let patience = self.config.min_patience_ms;
         if let Some(attempt) = self.attempts.get_mut(&task) {
             attempt.accepted = true;
+            attempt.wait_until(attempt.offered_at + patience);
         }
     }
 
@@ -209,6 +213,8 @@ impl Frame {
         if let Some(attempt) = self.attempts.get_mut(&task) {
             attempt.accepted = true;
             attempt.fraction = f64::from(fraction).clamp(attempt.fraction, 1.0);
+            let left_ms = attempt.left_ms(self.now) * self.config.give_up_factor;
+            attempt.wait_until(self.now + left_ms.max(self.config.min_patience_ms));
         }
     }
 
@@ -287,14 +293,34 @@ impl Frame {
         for task in self.held_by(peer) {
             self.fail(task, scheduler);
         }
+        self.retract(peer, out);
         out.push(Command::Distrust { peer, reason: DistrustReason::InvalidResult });
+    }
+
+    /// Whoever forges one tile may have forged those before it: all of the peer's tiles are rendered again.
+    fn retract(&mut self, peer: NodeId, out: &mut Outbox) {
+        for (index, tile) in self.tiles.iter_mut().enumerate() {
+            if !matches!(tile.state, TileState::Done { peer: by, .. } if by == peer) {
+                continue;
+            }
+            tile.state = TileState::Open;
+            tile.failed_at.insert(peer);
+            self.tiles_done -= 1;
+            self.done_cost -= tile.plan.cost;
+            self.orphans.push_back(index);
+            out.push(Command::Retract { tile: index, rect: tile.plan.rect });
+        }
     }
 
     /// The attempt is over without a result, and that is the peer's failure.
     fn fail(&mut self, task: TaskId, scheduler: &mut Scheduler) {
+        self.end_attempt(task, OutcomeResult::Failed, scheduler);
+    }
+
+    fn end_attempt(&mut self, task: TaskId, result: OutcomeResult, scheduler: &mut Scheduler) {
         let Some(attempt) = self.attempts.get(&task) else { return };
         let (tile, peer) = (attempt.tile, attempt.peer);
-        scheduler.observe(&attempt.failure(&self.work, self.tiles[tile].plan.cost, self.now));
+        scheduler.observe(&attempt.outcome(&self.work, self.tiles[tile].plan.cost, self.now, result));
         self.tiles[tile].failed_at.insert(peer);
         self.withdraw(task);
     }

@@ -137,7 +137,15 @@ impl Attempt {
         (now - self.expected_at).max(0.0)
     }
 
-    fn outcome(&self, work: &FrameWork, cost: f64, now: TimeMs, result: OutcomeResult) -> Outcome {
+    /// Is not given up before that.
+    pub fn wait_until(&mut self, until: TimeMs) {
+        if let Some(at) = self.give_up_at.as_mut().filter(|at| **at < until) {
+            *at = until;
+        }
+    }
+
+    /// What came of it.
+    pub fn outcome(&self, work: &FrameWork, cost: f64, now: TimeMs, result: OutcomeResult) -> Outcome {
         Outcome {
             peer: self.peer,
             kind: work.kind,
@@ -159,10 +167,5 @@ impl Attempt {
         execution_ms: f64,
     ) -> Outcome {
         self.outcome(work, cost, now, OutcomeResult::Success { queue_ms, execution_ms })
-    }
-
-    /// It failed.
-    pub fn failure(&self, work: &FrameWork, cost: f64, now: TimeMs) -> Outcome {
-        self.outcome(work, cost, now, OutcomeResult::Failed)
     }
 }

@@ -48,8 +48,14 @@ struct Stage {
 impl Stage {
     fn new(peers: &[PeerView]) -> Self {
         let size = FrameSize::new(256, 128).unwrap();
-        let work =
-            FrameWork { kind: WorkKind::RayTracing, size, samples: 1, bytes_per_pixel: 12, deadline: None };
+        let work = FrameWork {
+            kind: WorkKind::RayTracing,
+            size,
+            samples: 1,
+            bytes_per_pixel: 12,
+            max_tile_pixels: 1 << 22,
+            deadline: None,
+        };
         let scheduler = Scheduler::new(Box::new(MemoryStore::default()), SchedulerConfig::default());
         let cost = CostMap::uniform(size, 4.0);
         let plan = scheduler.plan(&work, peers, &cost, &SpatialSplitter);
@@ -92,6 +98,10 @@ impl Stage {
                 Command::Accept { tile, .. } => {
                     assert!(!self.accepted.contains(&tile), "tile {tile} accepted twice");
                     self.accepted.push(tile);
+                }
+                Command::Retract { tile, .. } => {
+                    assert!(self.accepted.contains(&tile), "tile {tile} was not there");
+                    self.accepted.retain(|accepted| *accepted != tile);
                 }
                 Command::Distrust { peer, .. } => self.distrusted.push(peer),
                 Command::WakeAt(at) => assert!(at > self.now),
@@ -220,6 +230,38 @@ fn b11_a_peer_that_delivers_rubbish_gets_nothing_more() {
     assert!(stage.held_by(2).is_empty(), "not even when it comes back");
     stage.finish();
     stage.assert_complete();
+}
+
+#[test]
+fn b12_what_a_peer_delivered_before_it_was_caught_is_rendered_again() {
+    let mut stage = Stage::started(&[view(0), view(1), view(2)]);
+    let early = stage.held_by(2)[0];
+    let (_, tile) = stage.out[&early];
+    stage.deliver(early);
+    assert!(stage.accepted.contains(&tile));
+    let task = stage.held_by(2)[0];
+    for task in stage.held_by(2) {
+        stage.out.remove(&task);
+    }
+    stage.event(Event::Invalid { task });
+    assert!(!stage.accepted.contains(&tile), "its pixels are out of the film");
+    stage.finish();
+    stage.assert_complete();
+    assert!(stage.accepted.contains(&tile));
+}
+
+#[test]
+fn a_slow_peer_that_gets_on_is_not_given_up() {
+    let mut stage = Stage::started(&[view(1)]);
+    let task = stage.held_by(1)[0];
+    stage.event(Event::Accepted { task });
+    for step in 1..=20 {
+        stage.wait(10_000.0);
+        stage.event(Event::Progress { task, fraction: step as f32 * 0.04 });
+    }
+    assert!(stage.out.contains_key(&task), "two hundred seconds, and it is nearly there");
+    stage.wait(6_000_000.0);
+    assert!(!stage.out.contains_key(&task), "patience has an end");
 }
 
 #[test]

@@ -155,6 +155,15 @@ impl Predictor for EmaPredictor {
         let record = self.records.entry(entry).or_insert_with(Record::new);
         match outcome.result {
             OutcomeResult::Failed => record.count(true),
+            OutcomeResult::GivenUp => {
+                record.count(true);
+                let overhead_ms = record.overhead_ms;
+                let slower = (outcome.total_ms / outcome.cost).ln() > record.log_rate;
+                let sane = SANE.contains(&outcome.total_ms) && outcome.cost.is_finite() && outcome.cost > 0.0;
+                if sane && (record.outcomes == 0 || slower) {
+                    record.learn_time(outcome.cost, outcome.total_ms, overhead_ms);
+                }
+            }
             OutcomeResult::Success { queue_ms, execution_ms } => {
                 record.count(false);
                 let sane = SANE.contains(&execution_ms) && outcome.cost.is_finite() && outcome.cost > 0.0;

@@ -59,8 +59,10 @@ pub enum OutcomeResult {
         /// Rendering, as it says, ms.
         execution_ms: f64,
     },
-    /// Lost, refused with a fault, stalled, or not believed.
+    /// Lost, refused with a fault, or not believed.
     Failed,
+    /// Not there after all the patience there was: a failure, and it takes at least that long.
+    GivenUp,
 }
 
 /// What is known of a peer.

@@ -203,7 +203,14 @@ mod tests {
 
     fn work(width: u32, height: u32) -> FrameWork {
         let size = FrameSize::new(width, height).unwrap();
-        FrameWork { kind: WorkKind::RayTracing, size, samples: 1, bytes_per_pixel: 12, deadline: None }
+        FrameWork {
+            kind: WorkKind::RayTracing,
+            size,
+            samples: 1,
+            bytes_per_pixel: 12,
+            max_tile_pixels: 1 << 22,
+            deadline: None,
+        }
     }
 
     fn shares(weights: &[f64]) -> Vec<Share> {

@@ -48,7 +48,7 @@ impl Actor {
             .take(MAX_CONTRIBUTORS)
             .collect();
         for peer in helpers {
-            if self.jobs.front_mut().is_some_and(|job| job.gathering.ask(peer)) {
+            if self.jobs.front_mut().is_some_and(|job| job.gathering.ask(peer, now)) {
                 self.ask_to_help(peer);
             }
         }
@@ -102,7 +102,7 @@ impl Actor {
 
     pub(super) fn settle(&mut self, peer: NodeId, outcome: Candidate, now: Instant) {
         if let Some(job) = self.jobs.front_mut() {
-            job.gathering.settle(peer, outcome);
+            job.gathering.settle(peer, outcome, now);
         }
         self.try_start(now);
     }

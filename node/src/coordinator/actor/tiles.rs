@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use super::{
     super::{
+        gather::Candidate,
         job::OutTask,
         verify::{Forgery, Judgement, VerifiedTile},
     },
@@ -36,13 +37,13 @@ impl Actor {
             run.frame.handle(time_ms(self.started, now), event, &mut self.scheduler, &mut outbox);
             self.next_task = run.frame.next_task();
             while let Some(command) = outbox.pop() {
-                self.carry_out(command, &mut events);
+                self.carry_out(command, &mut events, now);
             }
         }
         self.end_run(now);
     }
 
-    pub(super) fn carry_out(&mut self, command: Command, events: &mut VecDeque<Event>) {
+    pub(super) fn carry_out(&mut self, command: Command, events: &mut VecDeque<Event>, now: Instant) {
         let Some(job) = self.jobs.front_mut() else { return };
         match command {
             Command::Offer { task, peer, rect, .. } => {
@@ -53,6 +54,10 @@ impl Actor {
                 let offer = CoordinatorMessage::Offer { task, request };
                 if self.sessions.get(&peer).is_none_or(|session| !session.send(offer)) {
                     debug!(peer = %peer.short(), "a peer takes no more messages");
+                    run.joined.remove(&peer);
+                    run.peers_lost += 1;
+                    run.out.retain(|_, out| out.peer != peer);
+                    job.gathering.settle(peer, Candidate::Failed, now);
                     self.sessions.remove(&peer);
                     events.push_back(Event::PeerLost(peer));
                 }
@@ -66,6 +71,10 @@ impl Actor {
                 }
             }
             Command::Accept { task, tile } => job.accept(task, tile),
+            Command::Retract { tile, rect } => {
+                debug!(tile, "a tile of a forger is rendered again");
+                job.retract(tile, rect);
+            }
             Command::Distrust { peer, reason } => {
                 warn!(peer = %peer.short(), %reason, "a peer is not believed any more");
                 self.distrusted.insert(peer);
@@ -176,6 +185,9 @@ impl Actor {
             now.saturating_duration_since(run.started) >= Duration::from_millis(deadline_ms)
         });
         if reached {
+            if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
+                run.deadline_reached = true;
+            }
             self.frame_event(Event::Deadline, now);
         }
     }

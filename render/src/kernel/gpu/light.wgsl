@@ -1,5 +1,6 @@
 // The twin of light.rs.
 
+const MAX_DENSITY = 1e18;
 const NO_LIGHT = 0xffffffffu;
 
 fn choose_light(chance: f32) -> u32 {
@@ -27,7 +28,7 @@ fn triangle_point(place: u32, r0: f32, r1: f32) -> vec3<f32> {
 }
 
 fn solid_angle_density(area_density: f32, distance_squared: f32, cosine: f32) -> f32 {
-    return area_density * distance_squared * reciprocal(max(cosine, 1e-6));
+    return min(area_density * distance_squared * reciprocal(max(cosine, 1e-6)), MAX_DENSITY);
 }
 
 fn mis_weight(own: f32, other: f32) -> f32 {

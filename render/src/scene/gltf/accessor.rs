@@ -39,7 +39,7 @@ impl Component {
 /// An accessor whose bounds are proved: every element lies in `data`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Elements<'a> {
-    /// From the first element on; empty for an accessor without a view, whose elements are zero.
+    /// From the first element on.
     data: &'a [u8],
     stride: usize,
     component: Component,
@@ -82,7 +82,11 @@ impl<'a> Source<'a> {
         place: &str,
         refuse: &impl Fn(String) -> SceneError,
     ) -> Result<(&'a [u8], usize), SceneError> {
-        let Some(view_index) = accessor.buffer_view else { return Ok((&[], element_bytes)) };
+        let Some(view_index) = accessor.buffer_view else {
+            // The standard lets it stand for zeros. Nothing real does without sparse values, and a count of any size
+            // would cost nothing to write down.
+            return Err(refuse("has no buffer view".into()));
+        };
         let view = element(&self.document.buffer_views, view_index, "buffer view", || place.to_owned())?;
         let stride = view.byte_stride.unwrap_or(element_bytes as u64);
         if stride < element_bytes as u64 || stride > 252 {
@@ -191,7 +195,7 @@ impl Elements<'_> {
         }
     }
 
-    /// Zeros for an accessor without a view.
+    /// Zeros beyond the end, where no element is.
     fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
         self.data.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().unwrap_or([0; N])
     }

@@ -3,9 +3,17 @@
 //! Nothing is checked here but types: every index, count and number is judged where it is used, next to the place
 //! that an error can name.
 
-use serde::Deserialize;
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 
 use crate::scene::error::{SceneError, printable};
+
+/// Most elements of any list of the document: parsed, they take many times their size in the file.
+const MAX_ELEMENTS: usize = 1 << 20;
 
 /// Extensions that a file may require: what they add is understood.
 const SUPPORTED_EXTENSIONS: [&str; 8] = [
@@ -24,21 +32,36 @@ const SUPPORTED_EXTENSIONS: [&str; 8] = [
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Document {
     pub(super) asset: Asset,
+    #[serde(deserialize_with = "bounded")]
     pub(super) extensions_used: Vec<String>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) extensions_required: Vec<String>,
     pub(super) scene: Option<u32>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) scenes: Vec<SceneRoots>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) nodes: Vec<Node>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) meshes: Vec<Mesh>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) accessors: Vec<Accessor>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) buffer_views: Vec<BufferView>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) buffers: Vec<Buffer>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) materials: Vec<Material>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) textures: Vec<Texture>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) images: Vec<Image>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) samplers: Vec<Sampler>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) cameras: Vec<Camera>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) animations: Vec<serde::de::IgnoredAny>,
+    #[serde(deserialize_with = "bounded")]
     pub(super) skins: Vec<serde::de::IgnoredAny>,
     pub(super) extensions: DocumentExtensions,
 }
@@ -388,6 +411,30 @@ pub(super) struct Camera {
 #[derive(Debug, Deserialize)]
 pub(super) struct Perspective {
     pub(super) yfov: f32,
+}
+
+/// A list that is refused as soon as it is too long, before the rest of it is read.
+fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Bounded<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(out, "a list of at most {MAX_ELEMENTS} elements")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = list.next_element()? {
+                if elements.len() == MAX_ELEMENTS {
+                    return Err(serde::de::Error::invalid_length(MAX_ELEMENTS + 1, &self));
+                }
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+    deserializer.deserialize_seq(Bounded(PhantomData))
 }
 
 /// Parses the JSON and refuses documents that this renderer cannot show.

@@ -102,6 +102,9 @@ fn read_primitive(
     let corners = read_corners(source, primitive, mode, &place, positions.count, budget)?;
     let triangles = assemble(&corners, mode);
     budget.check(positions.count as u64, triangles.len() as u64)?;
+    if triangles.is_empty() {
+        return Ok(None);
+    }
     let mut read = read_vertices(source, primitive, positions, &place)?;
     read.triangles = triangles;
     if read.normals.is_empty() {
