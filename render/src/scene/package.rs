@@ -2,6 +2,8 @@
 
 #[path = "environment/mod.rs"]
 pub mod environment;
+#[path = "obj/mod.rs"]
+mod obj;
 
 use std::{
     fs::{self, File},
@@ -30,7 +32,7 @@ pub struct ScenePackage {
     pub warnings: Vec<String>,
 }
 
-/// Reads a `.glb` or `.gltf` from disk and takes in every buffer, picture and material that it refers to.
+/// Reads a `.glb`, `.gltf` or `.obj` from disk and takes in every buffer, picture and material that it refers to.
 ///
 /// A GLB that refers to nothing outside is taken as it is, byte for byte. What a scene refers to must have a relative
 /// path and stay inside the scene's folder, symbolic links followed.
@@ -38,6 +40,10 @@ pub fn pack(path: &Path, limits: &SceneLimits) -> Result<ScenePackage, SceneErro
     let bytes = read_file(path, limits.package_bytes)?;
     let name = path.file_stem().map(|stem| printable(&stem.to_string_lossy())).unwrap_or_default();
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj")) {
+        let (bytes, warnings) = obj::to_glb(&bytes, folder, limits)?;
+        return Ok(ScenePackage { bytes, name, warnings });
+    }
     let (json, binary) = if glb::is_glb(&bytes) {
         let glb = glb::split(&bytes)?;
         (glb.json, glb.binary)
