@@ -33,6 +33,26 @@ pub const MAX_TEXTURE_COORDINATE: f32 = 1e6;
 /// Largest radiance that a material or the sky may emit.
 pub const MAX_RADIANCE: f32 = 1e6;
 
+/// Widest and highest picture that is read as an environment map, pixels.
+pub const MAX_ENVIRONMENT_FILE_EDGE_PX: u32 = 16_384;
+/// Most pixels of a picture that is read as an environment map.
+pub const MAX_ENVIRONMENT_FILE_PIXELS: u64 = 1 << 26;
+/// Most bytes of such a picture.
+pub const MAX_ENVIRONMENT_FILE_BYTES: u64 = 1 << 30;
+/// Most channels of such a picture, and most layers.
+pub const MAX_ENVIRONMENT_FILE_CHANNELS: u64 = 64;
+/// Widest environment map of a package, texels: larger ones are averaged down.
+pub const MAX_ENVIRONMENT_WIDTH: u32 = 4096;
+/// Highest environment map of a package, texels.
+pub const MAX_ENVIRONMENT_HEIGHT: u32 = 2048;
+
+/// Most material libraries that an OBJ file may name.
+pub const MAX_MATERIAL_LIBRARIES: u64 = 256;
+/// Most bytes of all material libraries of an OBJ file.
+pub const MAX_MATERIAL_LIBRARY_BYTES: u64 = 64 << 20;
+/// Longest line of a material library, bytes, and longest name of a material in an OBJ file.
+pub const MAX_MATERIAL_LINE_BYTES: usize = 8192;
+
 /// Longest name or extension that is kept from a file, bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 /// Most warnings that are kept for one scene.
