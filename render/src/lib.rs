@@ -6,14 +6,15 @@
 )]
 #![allow(clippy::float_cmp, reason = "this crate promises equal bits, not close numbers")]
 
+pub mod albedo;
 pub mod backend;
+pub mod bsdf;
 pub mod bvh;
 pub mod cost;
 pub mod film;
 pub mod kernel;
 pub mod light;
 pub mod limit;
-pub mod material;
 pub mod math;
 pub mod picture;
 pub mod prepared;

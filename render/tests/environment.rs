@@ -261,7 +261,7 @@ fn a_package_carries_its_environment() {
     let map = EnvironmentMap::decode(bytes, WIDTH as u32, HEIGHT as u32).unwrap();
     assert_eq!(map, read(&hdr()));
     let plain = parse_package(&pack(&scene, &limits).unwrap().bytes, &limits).unwrap().scene;
-    assert_eq!(parse_package(&package.bytes, &limits).unwrap().scene.triangles, plain.triangles);
+    assert_eq!(parse_package(&package.bytes, &limits).unwrap().scene.meshes, plain.meshes);
     assert_eq!(pack_with_environment(&scene, None, &limits).unwrap(), pack(&scene, &limits).unwrap());
 }
 

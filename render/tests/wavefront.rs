@@ -125,22 +125,30 @@ f -4/-3/-1 -3/-2/-1 -2/-1/-1
     assert_eq!(package.warnings, Vec::<String>::new());
     assert_eq!(package, Files::new(&files).pack().unwrap(), "the same files give the same bytes");
     let scene = parse_package(&package.bytes, &SceneLimits::default()).unwrap().scene;
-    let of = |material: u32| scene.triangles.iter().filter(|triangle| triangle.material == material).count();
-    assert_eq!((scene.triangles.len(), of(0), of(1)), (6, 4, 2));
-    let (wood, lamp) = (scene.materials[0], scene.materials[1]);
-    assert_eq!((wood.base_color, wood.metallic), ([0.5, 0.25, 1.0], 0.0));
+    let of = |material: u32| {
+        scene.meshes[0].triangles.iter().filter(|triangle| triangle.material == material).count()
+    };
+    assert_eq!((scene.placed_triangles(), of(0), of(1)), (6, 4, 2));
+    let [wood, lamp, _] = &scene.materials[..] else { panic!("two materials and the default one") };
+    assert_eq!((wood.base_color, wood.metallic), ([0.5, 0.25, 1.0, 1.0], 0.0));
     assert!((wood.roughness - 0.5).abs() < 1e-6, "(2 / 32)^(1/4) is a half, not {}", wood.roughness);
-    assert_eq!((lamp.base_color, lamp.emission, lamp.roughness), ([0.0; 3], [4.0, 2.0, 0.0], 1.0));
-    assert_eq!(scene.textures[0].texels[0], [200, 100, 50, 255]);
+    assert_eq!(
+        (lamp.base_color, lamp.emission, lamp.roughness),
+        ([0.0, 0.0, 0.0, 1.0], [4.0, 2.0, 0.0], 1.0)
+    );
+    assert_eq!(scene.images[0].texels[0], [200, 100, 50, 255]);
     // The fan of the pentagon starts at its first corner; v is turned over.
-    let corner =
-        |triangle: usize, corner: usize| scene.vertices[scene.triangles[triangle].vertices[corner] as usize];
-    assert_eq!(corner(0, 1).position, [2.0, 0.0, 0.0]);
-    assert_eq!((corner(0, 1).uv, corner(0, 1).normal), ([1.0, 0.75], [0.0, 0.0, 1.0]));
-    assert_eq!([corner(2, 0).position, corner(2, 2).position], [[0.0; 3], [-1.0, 2.0, 0.0]]);
+    let mesh = &scene.meshes[0];
+    let corner = |triangle: usize, corner: usize| {
+        let vertex = mesh.triangles[triangle].vertices[corner] as usize;
+        (mesh.positions[vertex], mesh.uvs[0][vertex], mesh.normals[vertex])
+    };
+    assert_eq!(corner(0, 1).0, [2.0, 0.0, 0.0]);
+    assert_eq!((corner(0, 1).1, corner(0, 1).2), ([1.0, 0.75], [0.0, 0.0, 1.0]));
+    assert_eq!([corner(2, 0).0, corner(2, 2).0], [[0.0; 3], [-1.0, 2.0, 0.0]]);
     // The last triangle, of the second object's vertices.
-    assert_eq!(corner(3, 2).position, [1.0, 1.0, 1.0]);
-    assert_eq!(corner(3, 0).uv, [0.0, 1.0]);
+    assert_eq!(corner(3, 2).0, [1.0, 1.0, 1.0]);
+    assert_eq!(corner(3, 0).1, [0.0, 1.0]);
     let document = document(&package);
     assert_eq!(document["nodes"].as_array().unwrap().len(), 2, "one node a material");
     assert!(document["meshes"][1]["primitives"][0]["attributes"].get("NORMAL").is_none());
@@ -241,8 +249,8 @@ fn missing_and_unreadable_companions_are_warned_about() {
         assert_says(&package.warnings, part);
     }
     let scene = parse_package(&package.bytes, &SceneLimits::default()).unwrap().scene;
-    assert_eq!(scene.triangles.len(), 2, "a polyline of three points is no triangle");
-    assert_eq!(scene.materials[1].base_color, [0.8; 3]);
+    assert_eq!(scene.placed_triangles(), 2, "a polyline of three points is no triangle");
+    assert_eq!(scene.materials[1].base_color, [0.8, 0.8, 0.8, 1.0]);
 }
 
 #[test]
@@ -252,10 +260,10 @@ fn corners_with_different_attributes_keep_their_own() {
     let package = pack_text(&obj).unwrap();
     assert_says(&package.warnings, "only some corners");
     let scene = parse_package(&package.bytes, &SceneLimits::default()).unwrap().scene;
-    let uvs: Vec<[[f32; 2]; 3]> = scene
+    let uvs: Vec<[[f32; 2]; 3]> = scene.meshes[0]
         .triangles
         .iter()
-        .map(|triangle| triangle.vertices.map(|index| scene.vertices[index as usize].uv))
+        .map(|triangle| triangle.vertices.map(|index| scene.meshes[0].uvs[0][index as usize]))
         .collect();
     assert_eq!(uvs.len(), 5);
     let (first, second) = ([0.25, 0.5], [1.0, 0.0]);
@@ -383,7 +391,7 @@ fn b31_long_lines_and_strange_bytes_are_survived() {
     let long = format!("{TRIANGLE}f{}\n", " 1 2 3".repeat(1 << 18));
     let package = pack_text(&long).unwrap();
     let scene = parse_package(&package.bytes, &SceneLimits::default()).unwrap().scene;
-    assert_eq!(scene.triangles.len(), 1 + 3 * (1 << 18) - 2);
+    assert_eq!(scene.placed_triangles(), 1 + 3 * (1 << 18) - 2);
     let name = "n".repeat(1 << 20);
     for line in [format!("usemtl {name}"), format!("mtllib {name}"), format!("v {name}"), format!("f {name}")]
     {

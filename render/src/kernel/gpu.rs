@@ -18,14 +18,17 @@ use crate::{
 };
 
 /// The kernel's source, piece by piece: the twins of the Rust files of the same names.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 11] = [
     include_str!("gpu/scene.wgsl"),
     include_str!("gpu/math.wgsl"),
     include_str!("gpu/sample.wgsl"),
     include_str!("gpu/bvh.wgsl"),
-    include_str!("gpu/material.wgsl"),
+    include_str!("gpu/instance.wgsl"),
     include_str!("gpu/texture.wgsl"),
+    include_str!("gpu/albedo.wgsl"),
+    include_str!("gpu/bsdf.wgsl"),
     include_str!("gpu/light.wgsl"),
+    include_str!("gpu/surface.wgsl"),
     include_str!("gpu/path.wgsl"),
 ];
 /// Edge of a workgroup, as in path.wgsl.
@@ -177,7 +180,7 @@ fn pixels(words: &[[u32; 4]], rect: TileRect, samples: u32) -> TilePixels {
     }
 }
 
-const _: () = assert!(BINDINGS == 8, "as many as scene.wgsl declares");
+const _: () = assert!(BINDINGS == 12, "as many as scene.wgsl declares");
 
 #[cfg(test)]
 mod tests {

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::{backend::RenderError, kernel::spirv};
 
 /// Bindings of the kernel.
-pub const BINDINGS: u32 = 8;
+pub const BINDINGS: u32 = 12;
+/// Of these, the scene's.
+pub const SCENE_BINDINGS: usize = 10;
 /// The uniform's binding, and the film's, which is written.
 const UNIFORM: u32 = 0;
-const FILM: u32 = 7;
+const FILM: u32 = 11;
 /// Smallest buffer that every driver takes.
 const MIN_BUFFER_BYTES: u64 = 64;
 
@@ -129,7 +131,7 @@ impl Gpu {
     pub fn bind(
         &self,
         uniform: &wgpu::Buffer,
-        scene: &[wgpu::Buffer; 6],
+        scene: &[wgpu::Buffer; SCENE_BINDINGS],
         film: &wgpu::Buffer,
     ) -> wgpu::BindGroup {
         let buffers = std::iter::once(uniform).chain(scene).chain(std::iter::once(film));

@@ -69,7 +69,8 @@ fn look_along(forward: [f64; 3], up: [f64; 3]) -> Option<[[f32; 3]; 3]> {
 pub(super) fn framing(scene: &Scene) -> NamedCamera {
     let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
     for instance in &scene.instances {
-        for position in scene.meshes.get(instance.mesh as usize).into_iter().flat_map(|mesh| &mesh.positions) {
+        for position in scene.meshes.get(instance.mesh as usize).into_iter().flat_map(|mesh| &mesh.positions)
+        {
             let placed = instance.to_world.point((*position).into()).to_array().map(f64::from);
             for axis in 0..3 {
                 low[axis] = low[axis].min(placed[axis]);

@@ -27,6 +27,8 @@ pub(super) struct LocalPrimitive {
     pub(super) tangents: Vec<[f32; 4]>,
     pub(super) colors: Vec<[f32; 4]>,
     pub(super) triangles: Vec<[u32; 3]>,
+    /// Smallest and largest coordinates.
+    bounds: [[f32; 3]; 2],
     /// Index into the document's materials; `None` stands for glTF's default material.
     pub(super) material: Option<u32>,
     /// For errors.
@@ -111,6 +113,7 @@ fn read_primitive(
         budget.check(3 * read.triangles.len() as u64, read.triangles.len() as u64)?;
         read.shade_flat();
     }
+    read.measure();
     read.material = primitive.material;
     read.place = place;
     Ok(Some(read))
@@ -249,6 +252,22 @@ pub(super) fn within(values: &[f32], limit: f32) -> bool {
 }
 
 impl LocalPrimitive {
+    /// Smallest and largest coordinates.
+    pub(super) fn bounds(&self) -> [[f32; 3]; 2] {
+        self.bounds
+    }
+
+    fn measure(&mut self) {
+        let [mut low, mut high] = [[f32::INFINITY; 3], [f32::NEG_INFINITY; 3]];
+        for position in &self.positions {
+            for axis in 0..3 {
+                low[axis] = low[axis].min(position[axis]);
+                high[axis] = high[axis].max(position[axis]);
+            }
+        }
+        self.bounds = [low, high];
+    }
+
     /// Gives each triangle corners of its own, with the triangle's normal: what glTF asks for when a file has none.
     fn shade_flat(&mut self) {
         let corners: Vec<usize> = self.triangles.as_flattened().iter().map(|index| *index as usize).collect();

@@ -37,7 +37,8 @@ pub(super) fn read(
     let [_, _, z] = transform.axes();
     // Lights shine along their -z.
     let axis = unit(z.map(|value| -value)).map(|axis| axis.map(|value| value as f32));
-    let axis = axis.ok_or_else(|| SceneError::at(&*place, "its node's transform leaves it without a direction"))?;
+    let axis =
+        axis.ok_or_else(|| SceneError::at(&*place, "its node's transform leaves it without a direction"))?;
     let position = transform.origin();
     if !position.iter().all(|value| value.abs() <= MAX_COORDINATE) {
         return Err(SceneError::at(place, "it is too far from the origin"));

@@ -98,10 +98,8 @@ fn matrix(moved: &document::TextureTransform, place: &str) -> Result<[[f32; 3]; 
     let (sin, cos) = sin_cos(f64::from(moved.rotation));
     let [across, down] = moved.scale.map(f64::from);
     let [x, y] = moved.offset;
-    let matrix = [
-        [(cos * across) as f32, (sin * down) as f32, x],
-        [(-sin * across) as f32, (cos * down) as f32, y],
-    ];
+    let matrix =
+        [[(cos * across) as f32, (sin * down) as f32, x], [(-sin * across) as f32, (cos * down) as f32, y]];
     if matrix.as_flattened().iter().all(|value| value.abs() <= MAX_TEXTURE_COORDINATE) {
         Ok(matrix)
     } else {

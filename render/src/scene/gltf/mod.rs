@@ -203,9 +203,11 @@ impl<'a> Loader<'a> {
 
 fn has_emitter(scene: &Scene) -> bool {
     let shines = |material: &Material| material.unlit || material.shines();
-    scene.meshes.iter().flat_map(|mesh| &mesh.triangles).any(|triangle| {
-        scene.materials.get(triangle.material as usize).is_some_and(shines)
-    })
+    scene
+        .meshes
+        .iter()
+        .flat_map(|mesh| &mesh.triangles)
+        .any(|triangle| scene.materials.get(triangle.material as usize).is_some_and(shines))
 }
 
 /// The sky that the scene's extras state.

@@ -64,7 +64,7 @@ impl Placements {
             match mesh.shared.and_then(|shared| Some((shared, transform.invertible()?))) {
                 Some((shared, (to_world, to_mesh))) => {
                     let instance = Instance { mesh: shared, to_world, to_mesh };
-                    builder.check_reach(&mesh.primitives, &instance)?;
+                    check_reach(&mesh.primitives, &instance)?;
                     instances.push(instance);
                 }
                 None => {
@@ -139,7 +139,8 @@ impl<'a> Builder<'a> {
             mesh.positions.push(placed);
         }
         let normals = transform.normals();
-        let turned = primitive.normals.iter().map(|normal| normals.normal(*normal).unwrap_or(FALLBACK_NORMAL));
+        let turned =
+            primitive.normals.iter().map(|normal| normals.normal(*normal).unwrap_or(FALLBACK_NORMAL));
         mesh.normals.extend(turned);
         let hand = if normals.mirrors { -1.0 } else { 1.0 };
         let tangents = primitive.tangents.iter().map(|[x, y, z, side]| {
@@ -158,19 +159,6 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Whether an instance stays within reach.
-    fn check_reach(&self, primitives: &[LocalPrimitive], instance: &Instance) -> Result<(), SceneError> {
-        for primitive in primitives {
-            let far = |position: &[f32; 3]| {
-                !within(&instance.to_world.point((*position).into()).to_array(), MAX_COORDINATE)
-            };
-            if let Some(number) = primitive.positions.iter().position(far) {
-                return Err(too_far(&primitive.place, number));
-            }
-        }
-        Ok(())
-    }
-
     /// What is seen once stands first, at the origin.
     fn finish(self, world: Mesh, instances: Vec<Instance>) {
         self.scene.instances = instances;
@@ -184,6 +172,25 @@ impl<'a> Builder<'a> {
             self.scene.meshes.get(instance.mesh as usize).is_some_and(|mesh| !mesh.triangles.is_empty())
         });
     }
+}
+
+/// Whether an instance stays within reach: its farthest points are corners of its box.
+fn check_reach(primitives: &[LocalPrimitive], instance: &Instance) -> Result<(), SceneError> {
+    for primitive in primitives {
+        let [low, high] = primitive.bounds();
+        let far = (0..8).any(|corner| {
+            let pick = |axis: usize| if corner >> axis & 1 == 0 { low[axis] } else { high[axis] };
+            let placed = instance.to_world.point([pick(0), pick(1), pick(2)].into());
+            !within(&placed.to_array(), MAX_COORDINATE)
+        });
+        if far {
+            return Err(SceneError::at(
+                &*primitive.place,
+                format!("it is moved farther than {MAX_COORDINATE:e} from the origin by a node"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn too_far(place: &str, number: usize) -> SceneError {

@@ -16,7 +16,7 @@ const DECODER_OVERHEAD_BYTES: u64 = 16 << 20;
 /// The textures read so far.
 #[derive(Debug, Default)]
 pub(super) struct Textures {
-    textures: Vec<Texture>,
+    read: Vec<Texture>,
     images: Vec<Image>,
     by_texture: HashMap<Texture, u32>,
     /// The scene's index of each picture of the document.
@@ -54,16 +54,16 @@ impl Textures {
         if let Some(known) = self.by_texture.get(&texture) {
             return Ok(Some(*known));
         }
-        SceneError::check_limit("textures", self.textures.len() as u64 + 1, MAX_TEXTURES)?;
-        let known = self.textures.len() as u32;
-        self.textures.push(texture);
+        SceneError::check_limit("textures", self.read.len() as u64 + 1, MAX_TEXTURES)?;
+        let known = self.read.len() as u32;
+        self.read.push(texture);
         self.by_texture.insert(texture, known);
         Ok(Some(known))
     }
 
     /// All textures and their pictures, in the order of their indices.
     pub(super) fn into_parts(self) -> (Vec<Texture>, Vec<Image>) {
-        (self.textures, self.images)
+        (self.read, self.images)
     }
 
     fn image(&mut self, source: Source<'_>, index: u32, limits: &SceneLimits) -> Result<u32, SceneError> {
@@ -77,12 +77,7 @@ impl Textures {
         Ok(known)
     }
 
-    fn decode(
-        &mut self,
-        source: Source<'_>,
-        index: u32,
-        limits: &SceneLimits,
-    ) -> Result<Image, SceneError> {
+    fn decode(&mut self, source: Source<'_>, index: u32, limits: &SceneLimits) -> Result<Image, SceneError> {
         let place = format!("image {index}");
         let image = element(&source.document.images, index, "image", || place.clone())?;
         let view = image.buffer_view.filter(|_| image.uri.is_none()).ok_or_else(|| {
