@@ -56,6 +56,7 @@ fn gpu() -> Option<Box<dyn Backend>> {
     match open(BackendChoice::Gpu, None) {
         Ok(gpu) => Some(gpu),
         Err(error) => {
+            assert!(matches!(error, RenderError::NoGpu(_)), "{error}");
             assert!(
                 !std::env::var("P2C2R_REQUIRE_GPU").is_ok_and(|wanted| wanted == "1"),
                 "P2C2R_REQUIRE_GPU is set, and there is no GPU: {error}"

@@ -203,6 +203,7 @@ mod tests {
         let gpu = match Gpu::open(false, &imprecise_source()) {
             Ok(gpu) => gpu,
             Err(error) => {
+                assert!(matches!(error, RenderError::NoGpu(_)), "{error}");
                 assert!(
                     !std::env::var("P2C2R_REQUIRE_GPU").is_ok_and(|wanted| wanted == "1"),
                     "P2C2R_REQUIRE_GPU is set, and there is no GPU: {error}"

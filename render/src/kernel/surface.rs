@@ -50,13 +50,13 @@ impl SurfacePoint {
 }
 
 /// Texture coordinates and colour between a triangle's corners.
-struct Varying {
+struct Between {
     uvs: [[f32; 2]; 2],
     color: [f32; 4],
 }
 
 #[inline(always)]
-fn varying(mesh: &PreparedMesh, triangle: &ShadedTriangle, w: f32, u: f32, v: f32) -> Varying {
+fn between(mesh: &PreparedMesh, triangle: &ShadedTriangle, w: f32, u: f32, v: f32) -> Between {
     let corners = triangle.vertices.map(|vertex| mesh.uvs(vertex));
     let colors = &mesh.attributes().colors;
     let color = if colors.is_empty() {
@@ -65,28 +65,28 @@ fn varying(mesh: &PreparedMesh, triangle: &ShadedTriangle, w: f32, u: f32, v: f3
         let [a, b, c] = triangle.vertices.map(|vertex| colors[vertex as usize]);
         std::array::from_fn(|channel| a[channel] * w + b[channel] * u + c[channel] * v)
     };
-    Varying { uvs: blended(&corners, w, u, v), color }
+    Between { uvs: blended(&corners, w, u, v), color }
 }
 
 /// Linear colour and opacity.
 #[inline(always)]
-fn base_color(scene: &Scene, material: &Material, varying: &Varying) -> [f32; 4] {
+fn base_color(scene: &Scene, material: &Material, between: &Between) -> [f32; 4] {
     let factor = material.base_color;
-    let mut color = std::array::from_fn(|channel| factor[channel] * varying.color[channel]);
+    let mut color = std::array::from_fn(|channel| factor[channel] * between.color[channel]);
     if let Some(texture) = &material.base_color_texture {
-        let seen = lookup(scene, texture, Content::Color, &varying.uvs);
+        let seen = lookup(scene, texture, Content::Color, &between.uvs);
         color = std::array::from_fn(|channel| color[channel] * seen[channel]);
     }
     color
 }
 
 #[inline(always)]
-fn channel(scene: &Scene, texture: Option<&TextureUse>, varying: &Varying, channel: usize) -> f32 {
-    texture.map_or(1.0, |texture| lookup(scene, texture, Content::Data, &varying.uvs)[channel])
+fn channel(scene: &Scene, texture: Option<&TextureUse>, between: &Between, channel: usize) -> f32 {
+    texture.map_or(1.0, |texture| lookup(scene, texture, Content::Data, &between.uvs)[channel])
 }
 
 #[inline(always)]
-fn surface(scene: &Scene, material: &Material, color: [f32; 4], varying: &Varying) -> Surface {
+fn surface(scene: &Scene, material: &Material, color: [f32; 4], between: &Between) -> Surface {
     let mut surface = Surface {
         base_color: vec3(color[0], color[1], color[2]),
         metallic: material.metallic,
@@ -97,16 +97,16 @@ fn surface(scene: &Scene, material: &Material, color: [f32; 4], varying: &Varyin
         coat_roughness: material.clearcoat_roughness,
     };
     if let Some(texture) = &material.metallic_roughness_texture {
-        let seen = lookup(scene, texture, Content::Data, &varying.uvs);
+        let seen = lookup(scene, texture, Content::Data, &between.uvs);
         surface.roughness *= seen[1];
         surface.metallic *= seen[2];
     }
     if material.transmission > 0.0 {
-        surface.transmission *= channel(scene, material.transmission_texture.as_ref(), varying, 0);
+        surface.transmission *= channel(scene, material.transmission_texture.as_ref(), between, 0);
     }
     if material.clearcoat > 0.0 {
-        surface.coat *= channel(scene, material.clearcoat_texture.as_ref(), varying, 0);
-        surface.coat_roughness *= channel(scene, material.clearcoat_roughness_texture.as_ref(), varying, 1);
+        surface.coat *= channel(scene, material.clearcoat_texture.as_ref(), between, 0);
+        surface.coat_roughness *= channel(scene, material.clearcoat_roughness_texture.as_ref(), between, 1);
     }
     surface
 }
@@ -136,7 +136,7 @@ pub fn surface_point(prepared: &PreparedScene, ray: &Ray, hit: &Hit) -> SurfaceP
     let inward = instance.inward(ray);
     let (u, v) = corners.intersect(&inward, true).map_or((0.0, 0.0), |found| (found.u, found.v));
     let w = 1.0 - u - v;
-    let varying = varying(mesh, triangle, w, u, v);
+    let between = between(mesh, triangle, w, u, v);
     let face = cross(corners.edge1, corners.edge2);
     let from_behind = dot(face, inward.direction) > 0.0;
     let outward = |normal: Vec3| {
@@ -149,7 +149,7 @@ pub fn surface_point(prepared: &PreparedScene, ray: &Ray, hit: &Hit) -> SurfaceP
     let [n0, n1, n2] = triangle.vertices.map(|vertex| Vec3::from(normals[vertex as usize]));
     let mut normal = outward(n0 * w + n1 * u + n2 * v);
     if let Some(texture) = &material.normal_texture {
-        let seen = lookup(scene, texture, Content::Data, &varying.uvs);
+        let seen = lookup(scene, texture, Content::Data, &between.uvs);
         let edge = TangentEdge { instance, mesh, triangle, corners: &corners, uv_set: texture.uv_set };
         normal = mapped(normal, seen, material.normal_scale, &edge, (w, u, v), from_behind);
     }
@@ -161,12 +161,12 @@ pub fn surface_point(prepared: &PreparedScene, ray: &Ray, hit: &Hit) -> SurfaceP
     }
     let inner = corners.corner + corners.edge1 * u + corners.edge2 * v;
     let position = if instance.at_origin { inner } else { instance.to_world.point(inner) };
-    let color = base_color(scene, material, &varying);
+    let color = base_color(scene, material, &between);
     let shines = triangle.emitter != crate::prepared::NO_EMITTER && (material.double_sided || !from_behind);
     let emission = if material.unlit {
         vec3(color[0], color[1], color[2])
     } else if shines {
-        emission_at(scene, material, &varying.uvs)
+        emission_at(scene, material, &between.uvs)
     } else {
         Vec3::ZERO
     };
@@ -175,7 +175,7 @@ pub fn surface_point(prepared: &PreparedScene, ray: &Ray, hit: &Hit) -> SurfaceP
         position,
         geometric,
         normal,
-        surface: surface(scene, material, color, &varying),
+        surface: surface(scene, material, color, &between),
         emission,
         light: if shines { instance.first_light + triangle.emitter } else { NO_LIGHT },
         unlit: material.unlit,
@@ -276,8 +276,8 @@ impl Filter for Opacity<'_> {
     fn counts(&self, primitive: u32, u: f32, v: f32) -> bool {
         let triangle = &self.mesh.triangles()[primitive as usize];
         let material = &self.scene.materials[triangle.material as usize];
-        let varying = varying(self.mesh, triangle, 1.0 - u - v, u, v);
-        let opacity = base_color(self.scene, material, &varying)[3];
+        let between = between(self.mesh, triangle, 1.0 - u - v, u, v);
+        let opacity = base_color(self.scene, material, &between)[3];
         match material.alpha {
             AlphaMode::Opaque => true,
             AlphaMode::Mask { cutoff } => opacity >= cutoff,

@@ -17,7 +17,7 @@ fn choose_light(chance: f32) -> u32 {
     if (scaled - f32(entry) <= lights[entry].threshold) {
         return entry;
     }
-    return lights[entry].alias;
+    return lights[entry].other;
 }
 
 // Weights of the second and the third corner.

@@ -131,7 +131,7 @@ struct Light {
     b: vec3<f32>,
     threshold: f32,
     c: vec3<f32>,
-    alias: u32,
+    other: u32,
     // 0 triangle, 1 point, 2 directional.
     kind: u32,
     instance: u32,

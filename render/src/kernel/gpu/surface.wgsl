@@ -15,7 +15,7 @@ struct SurfacePoint {
     offset: f32,
 }
 
-struct Varying {
+struct Between {
     // Both coordinate sets.
     uvs: vec4<f32>,
     color: vec4<f32>,
@@ -61,7 +61,7 @@ fn vertex_uvs(mesh: u32, vertex: u32) -> vec4<f32> {
     return uvs;
 }
 
-fn varying_at(mesh: u32, triangle: u32, w: f32, u: f32, v: f32) -> Varying {
+fn between_at(mesh: u32, triangle: u32, w: f32, u: f32, v: f32) -> Between {
     let vertex0 = shaded[triangle].vertex0;
     let vertex1 = shaded[triangle].vertex1;
     let vertex2 = shaded[triangle].vertex2;
@@ -71,26 +71,26 @@ fn varying_at(mesh: u32, triangle: u32, w: f32, u: f32, v: f32) -> Varying {
         color = read4(colors, vertex0) * w + read4(colors, vertex1) * u + read4(colors, vertex2) * v;
     }
     let uvs = vertex_uvs(mesh, vertex0) * w + vertex_uvs(mesh, vertex1) * u + vertex_uvs(mesh, vertex2) * v;
-    return Varying(uvs, color);
+    return Between(uvs, color);
 }
 
-fn base_color_at(material: u32, varying: Varying) -> vec4<f32> {
-    var color = materials[material].base_color * varying.color;
+fn base_color_at(material: u32, between: Between) -> vec4<f32> {
+    var color = materials[material].base_color * between.color;
     let texture = materials[material].base_color_texture;
     if (texture != ABSENT) {
-        color = color * lookup(texture, true, varying.uvs);
+        color = color * lookup(texture, true, between.uvs);
     }
     return color;
 }
 
-fn data_at(texture: u32, varying: Varying) -> vec4<f32> {
+fn data_at(texture: u32, between: Between) -> vec4<f32> {
     if (texture == ABSENT) {
         return vec4<f32>(1.0, 1.0, 1.0, 1.0);
     }
-    return lookup(texture, false, varying.uvs);
+    return lookup(texture, false, between.uvs);
 }
 
-fn surface_at(material: u32, color: vec4<f32>, varying: Varying) -> Surface {
+fn surface_at(material: u32, color: vec4<f32>, between: Between) -> Surface {
     var surface = Surface(
         color.xyz,
         materials[material].metallic,
@@ -101,16 +101,16 @@ fn surface_at(material: u32, color: vec4<f32>, varying: Varying) -> Surface {
         materials[material].clearcoat_roughness,
     );
     if (materials[material].metallic_roughness_texture != ABSENT) {
-        let seen = lookup(materials[material].metallic_roughness_texture, false, varying.uvs);
+        let seen = lookup(materials[material].metallic_roughness_texture, false, between.uvs);
         surface.roughness = surface.roughness * seen.y;
         surface.metallic = surface.metallic * seen.z;
     }
     if (materials[material].transmission > 0.0) {
-        surface.transmission = surface.transmission * data_at(materials[material].transmission_texture, varying).x;
+        surface.transmission = surface.transmission * data_at(materials[material].transmission_texture, between).x;
     }
     if (materials[material].clearcoat > 0.0) {
-        surface.coat = surface.coat * data_at(materials[material].clearcoat_texture, varying).x;
-        surface.coat_roughness = surface.coat_roughness * data_at(materials[material].clearcoat_roughness_texture, varying).y;
+        surface.coat = surface.coat * data_at(materials[material].clearcoat_texture, between).x;
+        surface.coat_roughness = surface.coat_roughness * data_at(materials[material].clearcoat_roughness_texture, between).y;
     }
     return surface;
 }
@@ -201,7 +201,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     let u = found.u;
     let v = found.v;
     let w = 1.0 - u - v;
-    let varying = varying_at(mesh, triangle, w, u, v);
+    let between = between_at(mesh, triangle, w, u, v);
     let edge1 = triangles[place].edge1;
     let edge2 = triangles[place].edge2;
     let face = cross3(edge1, edge2);
@@ -214,7 +214,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     var normal = outward(instance, n0 * w + n1 * u + n2 * v, from_behind);
     let normal_texture = materials[material].normal_texture;
     if (normal_texture != ABSENT) {
-        let seen = lookup(normal_texture, false, varying.uvs);
+        let seen = lookup(normal_texture, false, between.uvs);
         let tangent = tangent_at(mesh, triangle, place, normal_texture, w, u, v);
         normal = mapped(normal, seen, materials[material].normal_scale, instance, tangent, from_behind);
     }
@@ -229,7 +229,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     if (instances[instance].at_origin == 0u) {
         position = point_to_world(instance, inner);
     }
-    let color = base_color_at(material, varying);
+    let color = base_color_at(material, between);
     let flags = materials[material].flags;
     let emitter = shaded[triangle].emitter;
     let unlit = (flags & 2u) != 0u;
@@ -238,7 +238,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     if (unlit) {
         emission = color.xyz;
     } else if (shines) {
-        emission = emission_at(material, varying.uvs);
+        emission = emission_at(material, between.uvs);
     }
     var light = NO_LIGHT;
     if (shines) {
@@ -248,7 +248,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
         position,
         geometric,
         normal,
-        surface_at(material, color, varying),
+        surface_at(material, color, between),
         emission,
         light,
         unlit,
@@ -260,8 +260,8 @@ fn counts(instance: u32, primitive: u32, u: f32, v: f32, key: u32) -> bool {
     let mesh = instances[instance].mesh;
     let triangle = meshes[mesh].first_triangle + primitive;
     let material = shaded[triangle].material;
-    let varying = varying_at(mesh, triangle, 1.0 - u - v, u, v);
-    let opacity = base_color_at(material, varying).w;
+    let between = between_at(mesh, triangle, 1.0 - u - v, u, v);
+    let opacity = base_color_at(material, between).w;
     if (materials[material].alpha_mode == 0u) {
         return true;
     }

@@ -31,7 +31,6 @@ const SUPPORTED_EXTENSIONS: [&str; 8] = [
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Document {
-    pub(super) asset: Asset,
     #[serde(deserialize_with = "bounded")]
     pub(super) extensions_used: Vec<String>,
     #[serde(deserialize_with = "bounded")]
@@ -119,10 +118,17 @@ impl Default for Spot {
     }
 }
 
+/// The part of a document that says of which version it is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Asset {
-    pub(super) version: String,
+struct Versioned {
+    asset: Asset,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asset {
+    version: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -439,15 +445,18 @@ fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 
 /// Parses the JSON and refuses documents that this renderer cannot show.
 pub(super) fn parse(json: &[u8]) -> Result<Document, SceneError> {
-    let document: Document = serde_json::from_slice(json).map_err(|error| {
+    let damaged = |error: serde_json::Error| {
         SceneError::NotGltf(format!("its JSON is damaged: {}", printable(&error.to_string())))
-    })?;
-    if !(document.asset.version == "2" || document.asset.version.starts_with("2.")) {
-        let version = printable(&document.asset.version);
+    };
+    // First of all: a document of another version has another form.
+    let asset = serde_json::from_slice::<Versioned>(json).map_err(damaged)?.asset;
+    if !(asset.version == "2" || asset.version.starts_with("2.")) {
+        let version = if asset.version.is_empty() { "missing".into() } else { printable(&asset.version) };
         return Err(SceneError::NotGltf(format!(
-            "asset.version is \"{version}\", and only 2.x is supported"
+            "its asset.version is {version}, and only 2.x is supported: convert it to glTF 2.0"
         )));
     }
+    let document: Document = serde_json::from_slice(json).map_err(damaged)?;
     let missing: Vec<String> = document
         .extensions_required
         .iter()
