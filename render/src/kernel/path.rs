@@ -11,11 +11,12 @@ use crate::{
     light::{FAR, Light, NO_LIGHT, Source, arrival, mis_weight, solid_angle_density, triangle_point},
     math::{Vec3, cross, dot, flush_tiny, normalize, reciprocal, square_root},
     prepared::PreparedScene,
-    ray::{Corners, Ray},
+    ray::Ray,
     sample::{
         BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LIGHT_CHOICE, LIGHT_POINT, LOBE_CHOICE,
         ROULETTE, SEE_THROUGH, path_key, random,
     },
+    scene::PunctualLight,
 };
 
 /// Paths are ended by chance from this bounce on.
@@ -182,86 +183,73 @@ impl<'a> PathTracer<'a> {
             return Vec3::ZERO;
         }
         let light = &lights.lights()[lights.choose(random(vertex.key, vertex.first + LIGHT_CHOICE)) as usize];
-        match &light.source {
-            Source::Triangle { instance, primitive, corners, double_sided } => {
-                let (r0, r1) = (
-                    random(vertex.key, vertex.first + LIGHT_POINT),
-                    random(vertex.key, vertex.first + LIGHT_POINT + 1),
-                );
-                let (u, v) = triangle_point(r0, r1);
-                let from = LightPoint { light, corners, double_sided: *double_sided, u, v };
-                let weight = self.light_point(vertex, &from, rays, stack);
-                if weight == Vec3::ZERO {
-                    return weight;
-                }
-                weight * emission_of(self.scene, *instance, *primitive, u, v)
-            }
-            Source::Punctual(punctual) => {
-                let seen = arrival(punctual, vertex.point.position);
-                let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, seen.direction);
-                if scattering.density <= 0.0
-                    || seen.irradiance == Vec3::ZERO
-                    || !same_side(vertex.point, seen.direction)
-                {
-                    return Vec3::ZERO;
-                }
-                *rays += 1;
-                let origin = vertex.point.lifted(seen.direction);
-                let ray = Ray { origin, direction: seen.direction };
-                if self.is_hidden(&ray, seen.distance * SHADOW_REACH, shadow_key(vertex), stack) {
-                    return Vec3::ZERO;
-                }
-                scattering.value * seen.irradiance * reciprocal(light.density.max(1e-20))
-            }
-        }
+        let candidate = match &light.source {
+            Source::Triangle { .. } => self.from_triangle(vertex, light),
+            Source::Punctual(punctual) => from_punctual(vertex, light, punctual),
+        };
+        let Some(candidate) = candidate.filter(|candidate| candidate.value != Vec3::ZERO) else {
+            return Vec3::ZERO;
+        };
+        *rays += 1;
+        let hidden =
+            self.is_hidden(&candidate.ray, candidate.distance * SHADOW_REACH, shadow_key(vertex), stack);
+        if hidden { Vec3::ZERO } else { candidate.value }
     }
 
-    /// What a unit of radiance from a point of a light comes to.
     #[inline(always)]
-    fn light_point(
-        &self,
-        vertex: &Vertex<'_>,
-        from: &LightPoint<'_>,
-        rays: &mut u32,
-        stack: &mut Stack,
-    ) -> Vec3 {
-        let corners = from.corners;
-        let target = corners.corner + corners.edge1 * from.u + corners.edge2 * from.v;
+    #[expect(clippy::wrong_self_convention, reason = "the light comes from there")]
+    fn from_triangle(&self, vertex: &Vertex<'_>, light: &Light) -> Option<Candidate> {
+        let Source::Triangle { instance, primitive, corners, double_sided } = &light.source else {
+            return None;
+        };
+        let (u, v) = triangle_point(
+            random(vertex.key, vertex.first + LIGHT_POINT),
+            random(vertex.key, vertex.first + LIGHT_POINT + 1),
+        );
+        let target = corners.corner + corners.edge1 * u + corners.edge2 * v;
         let origin = vertex.point.lifted(target - vertex.point.position);
         let path = target - origin;
         let distance_squared = dot(path, path);
         if distance_squared < 1e-12 {
-            return Vec3::ZERO;
+            return None;
         }
         let distance = square_root(distance_squared);
         let direction = path * reciprocal(distance);
         let facing = -dot(normalize(cross(corners.edge1, corners.edge2)), direction);
-        let cosine_light = if facing < 0.0 && from.double_sided { -facing } else { facing };
+        let cosine_light = if facing < 0.0 && *double_sided { -facing } else { facing };
         if cosine_light < 1e-6 {
-            return Vec3::ZERO;
+            return None;
         }
         let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
         if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
-            return Vec3::ZERO;
+            return None;
         }
-        *rays += 1;
-        let ray = Ray { origin, direction };
-        if self.is_hidden(&ray, distance * SHADOW_REACH, shadow_key(vertex), stack) {
-            return Vec3::ZERO;
-        }
-        let density = solid_angle_density(from.light.density, distance_squared, cosine_light);
-        scattering.value * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)))
+        let density = solid_angle_density(light.density, distance_squared, cosine_light);
+        let weight =
+            scattering.value * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)));
+        let emission = emission_of(self.scene, *instance, *primitive, u, v);
+        Some(Candidate { ray: Ray { origin, direction }, distance, value: weight * emission })
     }
 }
 
-/// A point of a light.
-struct LightPoint<'a> {
-    light: &'a Light,
-    corners: &'a Corners,
-    double_sided: bool,
-    /// Weights of the second and the third corner.
-    u: f32,
-    v: f32,
+/// What comes from a light if nothing is in the way.
+struct Candidate {
+    ray: Ray,
+    distance: f32,
+    value: Vec3,
+}
+
+#[inline(always)]
+fn from_punctual(vertex: &Vertex<'_>, light: &Light, punctual: &PunctualLight) -> Option<Candidate> {
+    let seen = arrival(punctual, vertex.point.position);
+    let direction = seen.direction;
+    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
+    if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
+        return None;
+    }
+    let value = scattering.value * seen.irradiance * reciprocal(light.density.max(1e-20));
+    let ray = Ray { origin: vertex.point.lifted(direction), direction };
+    Some(Candidate { ray, distance: seen.distance, value })
 }
 
 /// Where the random numbers of a shadow ray's see-through surfaces come from.

@@ -165,6 +165,11 @@ impl PreparedScene {
         &self.instances
     }
 
+    /// Whether there is but one instance, and it stands at the origin.
+    pub fn is_alone(&self) -> bool {
+        self.top.is_none()
+    }
+
     /// What shines.
     pub fn lights(&self) -> &LightTable {
         &self.lights

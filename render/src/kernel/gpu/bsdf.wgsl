@@ -63,7 +63,7 @@ fn seen_from(surface: Surface, normal: vec3<f32>, view: vec3<f32>) -> Bsdf {
     let diffuse = inner * (1.0 - surface.transmission);
     var coat_albedo = 0.0;
     var coat_weight = 0.0;
-    if (surface.coat > 0.0) {
+    if (HAS_LAYERS && surface.coat > 0.0) {
         let above = albedo(cosine_view, surface.coat_roughness);
         let gain = compensation(COAT_F0, reciprocal(max(above.x + above.y, 1e-3)));
         coat_weight = surface.coat * gain;
@@ -129,7 +129,7 @@ fn reflected(bsdf: Bsdf, normal: vec3<f32>, view: vec3<f32>, light: vec3<f32>, c
     var value = (specular + bsdf.diffuse * cosine_light) * bsdf.below_coat;
     let chance_diffuse = 1.0 - bsdf.chance_coat - bsdf.chance_specular - bsdf.chance_transmitted;
     var density = lobe.density * bsdf.chance_specular + cosine_light * INVERSE_PI * max(chance_diffuse, 0.0);
-    if (bsdf.coat_weight > 0.0) {
+    if (HAS_LAYERS && bsdf.coat_weight > 0.0) {
         let coat = ggx_lobe(bsdf.coat_alpha, bsdf.cosine_view, cosine_light, cosine_half);
         let fresnel = COAT_F0 + (1.0 - COAT_F0) * m5;
         value = value + one * (coat.value * fresnel * bsdf.coat_weight);
@@ -143,7 +143,7 @@ fn evaluate(bsdf: Bsdf, normal: vec3<f32>, view: vec3<f32>, light: vec3<f32>) ->
     if (cosine_light > 0.0) {
         return reflected(bsdf, normal, view, light, cosine_light);
     }
-    if (cosine_light < 0.0 && bsdf.chance_transmitted > 0.0) {
+    if (HAS_LAYERS && cosine_light < 0.0 && bsdf.chance_transmitted > 0.0) {
         let mirrored = light - normal * (2.0 * cosine_light);
         let half = normalize3(view + mirrored);
         let lobe = ggx_lobe(bsdf.alpha, bsdf.cosine_view, -cosine_light, max(dot3(normal, half), 0.0));

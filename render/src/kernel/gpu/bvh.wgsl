@@ -24,9 +24,13 @@ struct Hit {
     primitive: u32,
 }
 
+// What waits to be visited: the lower half of the tree above the instances, the upper half of a mesh's.
+struct Stack {
+    code: array<u32, 128>,
+    near: array<f32, 128>,
+}
+
 var<private> best: Hit;
-var<private> stack: array<u32, 128>;
-var<private> stack_near: array<f32, 128>;
 
 fn intersect(place: u32, ray: Ray, double_sided: bool) -> Barycentric {
     let edge1 = triangles[place].edge1;
@@ -75,7 +79,7 @@ fn leaf(code: u32, ray: Ray, instance: u32, near: f32, key: u32) -> bool {
         let hit = intersect(place, ray, triangles[place].double_sided != 0u);
         let primitive = triangles[place].primitive;
         if (hit.t > 0.0 && hit.t * FAR_FACTOR >= near && yields_to(hit.t, instance, primitive)) {
-            if (triangles[place].filtered == 0u || counts(instance, primitive, hit.u, hit.v, key)) {
+            if (!HAS_ALPHA || triangles[place].filtered == 0u || counts(instance, primitive, hit.u, hit.v, key)) {
                 best = Hit(hit.t, instance, primitive);
                 found = true;
             }
@@ -85,7 +89,7 @@ fn leaf(code: u32, ray: Ray, instance: u32, near: f32, key: u32) -> bool {
 }
 
 // Looks for a hit in a mesh; true if there was one and any is enough.
-fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u32) -> bool {
+fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u32, stack: ptr<function, Stack>) -> bool {
     let inverse = safe_reciprocal3(ray.direction);
     let negative = ray.direction < vec3<f32>(0.0);
     var top = STACK;
@@ -103,8 +107,8 @@ fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u
             let code1 = nodes[code].code1;
             if (d0 >= 0.0 && d1 >= 0.0) {
                 let swap = d1 < d0;
-                stack[top] = select(code1, code0, swap);
-                stack_near[top] = max(d0, d1);
+                (*stack).code[top] = select(code1, code0, swap);
+                (*stack).near[top] = max(d0, d1);
                 top = top + 1u;
                 code = select(code0, code1, swap);
                 near = min(d0, d1);
@@ -126,8 +130,8 @@ fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u
                 return false;
             }
             top = top - 1u;
-            code = stack[top];
-            near = stack_near[top];
+            code = (*stack).code[top];
+            near = (*stack).near[top];
             if (near <= best.t * FAR_FACTOR) {
                 break;
             }
@@ -138,25 +142,23 @@ fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u
 
 fn trace(ray: Ray, t_max: f32, any_hit: bool, key: u32) -> Hit {
     best = Hit(t_max, 0u, NONE);
-    if (params.is_alone != 0u) {
-        trace_mesh(ray, 0u, 0.0, any_hit, key);
-        return best;
-    }
+    var stack: Stack;
     let inverse = safe_reciprocal3(ray.direction);
     let negative = ray.direction < vec3<f32>(0.0);
     var top = 1u;
-    stack[0] = 0u;
-    stack_near[0] = 0.0;
+    // Alone at the origin, the instance needs no tree above it.
+    stack.code[0] = select(0u, LEAF, params.is_alone != 0u);
+    stack.near[0] = 0.0;
     while (top > 0u) {
         top = top - 1u;
-        let code = stack[top];
-        let near = stack_near[top];
+        let code = stack.code[top];
+        let near = stack.near[top];
         if (near > best.t * FAR_FACTOR) {
             continue;
         }
         if ((code & LEAF) != 0u) {
             let instance = code & 0x7fffffffu;
-            if (trace_mesh(inward(instance, ray), instance, near, any_hit, key)) {
+            if (trace_mesh(inward(instance, ray), instance, near, any_hit, key, &stack)) {
                 return best;
             }
             continue;
@@ -167,13 +169,13 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool, key: u32) -> Hit {
         let far_code = select(nodes[code].code1, nodes[code].code0, nearer_first);
         let near_code = select(nodes[code].code0, nodes[code].code1, nearer_first);
         if (max(d0, d1) >= 0.0) {
-            stack[top] = far_code;
-            stack_near[top] = max(d0, d1);
+            stack.code[top] = far_code;
+            stack.near[top] = max(d0, d1);
             top = top + 1u;
         }
         if (min(d0, d1) >= 0.0) {
-            stack[top] = near_code;
-            stack_near[top] = min(d0, d1);
+            stack.code[top] = near_code;
+            stack.near[top] = min(d0, d1);
             top = top + 1u;
         }
     }

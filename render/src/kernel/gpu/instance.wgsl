@@ -37,7 +37,7 @@ fn normal_to_world(instance: u32, v: vec3<f32>) -> vec3<f32> {
 
 // The ray in the mesh's space.
 fn inward(instance: u32, ray: Ray) -> Ray {
-    if (instances[instance].at_origin != 0u) {
+    if (!HAS_INSTANCES || instances[instance].at_origin != 0u) {
         return ray;
     }
     return Ray(

@@ -41,50 +41,56 @@ fn hit_weight(ray: Ray, t: f32, point: SurfacePoint, density: f32) -> f32 {
     return mis_weight(density, solid_angle_density(lights[point.light].density, t * t, cosine));
 }
 
-fn light_point(vertex: Vertex, light: u32, u: f32, v: f32) -> vec3<f32> {
+// What comes from a light if nothing is in the way; no light at all if the distance is negative.
+struct Candidate {
+    ray: Ray,
+    distance: f32,
+    value: vec3<f32>,
+}
+
+fn no_candidate() -> Candidate {
     let nothing = vec3<f32>(0.0, 0.0, 0.0);
+    return Candidate(Ray(nothing, nothing), -1.0, nothing);
+}
+
+fn from_triangle(vertex: Vertex, light: u32) -> Candidate {
+    let r0 = random(vertex.key, vertex.first + LIGHT_POINT);
+    let r1 = random(vertex.key, vertex.first + LIGHT_POINT + 1u);
+    let at = triangle_point(r0, r1);
     let edge1 = lights[light].b;
     let edge2 = lights[light].c;
-    let target_point = lights[light].a + edge1 * u + edge2 * v;
+    let target_point = lights[light].a + edge1 * at.x + edge2 * at.y;
     let origin = lifted(vertex.point, target_point - vertex.point.position);
     let path = target_point - origin;
     let distance_squared = dot3(path, path);
     if (distance_squared < 1e-12) {
-        return nothing;
+        return no_candidate();
     }
     let distance = square_root(distance_squared);
     let direction = path * reciprocal(distance);
     let facing = -dot3(normalize3(cross3(edge1, edge2)), direction);
     let cosine_light = select(facing, -facing, facing < 0.0 && lights[light].double_sided != 0u);
     if (cosine_light < 1e-6) {
-        return nothing;
+        return no_candidate();
     }
     let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
     if (scattering.density <= 0.0 || !same_side(vertex.point, direction)) {
-        return nothing;
-    }
-    rays = rays + 1u;
-    if (is_hidden(Ray(origin, direction), distance * SHADOW_REACH, shadow_key(vertex))) {
-        return nothing;
+        return no_candidate();
     }
     let density = solid_angle_density(lights[light].density, distance_squared, cosine_light);
-    return scattering.value * (mis_weight(density, scattering.density) * reciprocal(max(density, 1e-20)));
+    let weight = scattering.value * (mis_weight(density, scattering.density) * reciprocal(max(density, 1e-20)));
+    let emission = emission_of(lights[light].instance, lights[light].primitive, at.x, at.y);
+    return Candidate(Ray(origin, direction), distance, weight * emission);
 }
 
-fn from_punctual(vertex: Vertex, light: u32) -> vec3<f32> {
-    let nothing = vec3<f32>(0.0, 0.0, 0.0);
+fn from_punctual(vertex: Vertex, light: u32) -> Candidate {
     let seen = arrival(light, vertex.point.position);
     let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, seen.direction);
-    let is_dark = all(seen.irradiance == nothing);
-    if (scattering.density <= 0.0 || is_dark || !same_side(vertex.point, seen.direction)) {
-        return nothing;
+    if (scattering.density <= 0.0 || !same_side(vertex.point, seen.direction)) {
+        return no_candidate();
     }
-    rays = rays + 1u;
-    let ray = Ray(lifted(vertex.point, seen.direction), seen.direction);
-    if (is_hidden(ray, seen.distance * SHADOW_REACH, shadow_key(vertex))) {
-        return nothing;
-    }
-    return scattering.value * seen.irradiance * reciprocal(max(lights[light].density, 1e-20));
+    let value = scattering.value * seen.irradiance * reciprocal(max(lights[light].density, 1e-20));
+    return Candidate(Ray(lifted(vertex.point, seen.direction), seen.direction), seen.distance, value);
 }
 
 fn direct_light(vertex: Vertex) -> vec3<f32> {
@@ -93,17 +99,20 @@ fn direct_light(vertex: Vertex) -> vec3<f32> {
         return nothing;
     }
     let light = choose_light(random(vertex.key, vertex.first + LIGHT_CHOICE));
-    if (lights[light].kind != TRIANGLE) {
-        return from_punctual(vertex, light);
+    var candidate = no_candidate();
+    if (HAS_PUNCTUAL && lights[light].kind != TRIANGLE) {
+        candidate = from_punctual(vertex, light);
+    } else {
+        candidate = from_triangle(vertex, light);
     }
-    let r0 = random(vertex.key, vertex.first + LIGHT_POINT);
-    let r1 = random(vertex.key, vertex.first + LIGHT_POINT + 1u);
-    let at = triangle_point(r0, r1);
-    let weight = light_point(vertex, light, at.x, at.y);
-    if (all(weight == nothing)) {
-        return weight;
+    if (candidate.distance < 0.0 || all(candidate.value == nothing)) {
+        return nothing;
     }
-    return weight * emission_of(lights[light].instance, lights[light].primitive, at.x, at.y);
+    rays = rays + 1u;
+    if (is_hidden(candidate.ray, candidate.distance * SHADOW_REACH, shadow_key(vertex))) {
+        return nothing;
+    }
+    return candidate.value;
 }
 
 fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {

@@ -77,14 +77,14 @@ fn between_at(mesh: u32, triangle: u32, w: f32, u: f32, v: f32) -> Between {
 fn base_color_at(material: u32, between: Between) -> vec4<f32> {
     var color = materials[material].base_color * between.color;
     let texture = materials[material].base_color_texture;
-    if (texture != ABSENT) {
+    if (HAS_TEXTURES && texture != ABSENT) {
         color = color * lookup(texture, true, between.uvs);
     }
     return color;
 }
 
 fn data_at(texture: u32, between: Between) -> vec4<f32> {
-    if (texture == ABSENT) {
+    if (!HAS_TEXTURES || texture == ABSENT) {
         return vec4<f32>(1.0, 1.0, 1.0, 1.0);
     }
     return lookup(texture, false, between.uvs);
@@ -100,15 +100,15 @@ fn surface_at(material: u32, color: vec4<f32>, between: Between) -> Surface {
         materials[material].clearcoat,
         materials[material].clearcoat_roughness,
     );
-    if (materials[material].metallic_roughness_texture != ABSENT) {
+    if (HAS_TEXTURES && materials[material].metallic_roughness_texture != ABSENT) {
         let seen = lookup(materials[material].metallic_roughness_texture, false, between.uvs);
         surface.roughness = surface.roughness * seen.y;
         surface.metallic = surface.metallic * seen.z;
     }
-    if (materials[material].transmission > 0.0) {
+    if (HAS_LAYERS && materials[material].transmission > 0.0) {
         surface.transmission = surface.transmission * data_at(materials[material].transmission_texture, between).x;
     }
-    if (materials[material].clearcoat > 0.0) {
+    if (HAS_LAYERS && materials[material].clearcoat > 0.0) {
         surface.coat = surface.coat * data_at(materials[material].clearcoat_texture, between).x;
         surface.coat_roughness = surface.coat_roughness * data_at(materials[material].clearcoat_roughness_texture, between).y;
     }
@@ -117,7 +117,7 @@ fn surface_at(material: u32, color: vec4<f32>, between: Between) -> Surface {
 
 fn emission_at(material: u32, uvs: vec4<f32>) -> vec3<f32> {
     let texture = materials[material].emissive_texture;
-    if (texture == ABSENT) {
+    if (!HAS_TEXTURES || texture == ABSENT) {
         return materials[material].emission;
     }
     return materials[material].emission * lookup(texture, true, uvs).xyz;
@@ -125,7 +125,7 @@ fn emission_at(material: u32, uvs: vec4<f32>) -> vec3<f32> {
 
 fn outward(instance: u32, normal: vec3<f32>, from_behind: bool) -> vec3<f32> {
     var world = normal;
-    if (instances[instance].at_origin == 0u) {
+    if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
         world = normal_to_world(instance, normal);
     }
     let unit = normalize3(world);
@@ -165,7 +165,7 @@ fn tangent_at(mesh: u32, triangle: u32, place: u32, texture: u32, w: f32, u: f32
 fn mapped(normal: vec3<f32>, seen: vec4<f32>, scale: f32, instance: u32, tangent: Tangent, from_behind: bool) -> vec3<f32> {
     var world = tangent.along;
     var hand = tangent.hand;
-    if (instances[instance].at_origin == 0u) {
+    if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
         world = vector_to_world(instance, tangent.along);
         hand = select(hand, -hand, instances[instance].mirrors != 0u);
     }
@@ -213,7 +213,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     let n2 = read3(normals, shaded[triangle].vertex2);
     var normal = outward(instance, n0 * w + n1 * u + n2 * v, from_behind);
     let normal_texture = materials[material].normal_texture;
-    if (normal_texture != ABSENT) {
+    if (HAS_TEXTURES && normal_texture != ABSENT) {
         let seen = lookup(normal_texture, false, between.uvs);
         let tangent = tangent_at(mesh, triangle, place, normal_texture, w, u, v);
         normal = mapped(normal, seen, materials[material].normal_scale, instance, tangent, from_behind);
@@ -226,7 +226,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     }
     let inner = triangles[place].corner + edge1 * u + edge2 * v;
     var position = inner;
-    if (instances[instance].at_origin == 0u) {
+    if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
         position = point_to_world(instance, inner);
     }
     let color = base_color_at(material, between);
@@ -275,7 +275,7 @@ fn emission_of(instance: u32, primitive: u32, u: f32, v: f32) -> vec3<f32> {
     let mesh = instances[instance].mesh;
     let triangle = meshes[mesh].first_triangle + primitive;
     let material = shaded[triangle].material;
-    if (materials[material].emissive_texture == ABSENT) {
+    if (!HAS_TEXTURES || materials[material].emissive_texture == ABSENT) {
         return materials[material].emission;
     }
     let uvs0 = vertex_uvs(mesh, shaded[triangle].vertex0);

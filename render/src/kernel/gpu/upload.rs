@@ -3,7 +3,10 @@
 use bytemuck::{Pod, Zeroable};
 use p2c2r_protocol::tile::TileRect;
 
-use super::device::{Gpu, SCENE_BINDINGS};
+use super::{
+    device::{Gpu, SCENE_BINDINGS},
+    features::Features,
+};
 use crate::{
     albedo,
     backend::{RenderError, TileJob},
@@ -158,6 +161,8 @@ struct GpuLight {
 pub struct ResidentScene {
     /// Of the prepared scene.
     pub id: u64,
+    /// What it needs of the kernel.
+    pub features: Features,
     buffers: [wgpu::Buffer; SCENE_BINDINGS],
 }
 
@@ -180,7 +185,7 @@ impl ResidentScene {
             gpu.storage(bytemuck::cast_slice(&words(scene.scene())))?,
             gpu.storage(bytemuck::cast_slice(&lights))?,
         ];
-        Ok(Self { id: scene.id(), buffers })
+        Ok(Self { id: scene.id(), features: Features::of(scene), buffers })
     }
 
     /// In the order of the bindings from 1 on.
@@ -431,7 +436,7 @@ pub fn params(scene: &PreparedScene, job: &TileJob) -> Params {
         row_count: rect.height,
         is_first: 1,
         light_count: scene.lights().lights().len() as u32,
-        is_alone: u32::from(matches!(scene.instances(), [only] if only.at_origin)),
+        is_alone: u32::from(scene.is_alone()),
         pad: [0; 3],
     }
 }
