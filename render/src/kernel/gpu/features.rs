@@ -9,6 +9,7 @@ use crate::{
 
 /// Parts of the kernel that a scene needs beyond the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a constant of the kernel")]
 pub struct Features {
     /// More than one instance, or one that does not stand at the origin.
     instances: bool,
