@@ -10,6 +10,7 @@ pub mod backend;
 pub mod bvh;
 pub mod cost;
 pub mod film;
+pub mod frame;
 pub mod kernel;
 pub mod light;
 pub mod limit;
