@@ -9,6 +9,7 @@
 pub mod backend;
 pub mod bvh;
 pub mod cost;
+mod exponent;
 pub mod film;
 pub mod frame;
 pub mod kernel;
