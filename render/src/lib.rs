@@ -9,6 +9,7 @@
 pub mod backend;
 pub mod bvh;
 pub mod cost;
+pub mod denoise;
 mod exponent;
 pub mod film;
 pub mod frame;
