@@ -67,7 +67,7 @@ fn render(scene: PreparedScene, view: FrameView, output: &Path) -> Result<(), Bo
     eprintln!("{seconds:.1} s, {:.2} Mrays/s", tile.rays as f64 / seconds * 1e-6);
     let mut film = Film::new(view.size);
     film.insert(rect, &tile.radiance)?;
-    Ok(picture::write(output, &film)?)
+    Ok(picture::write_film(output, &film)?)
 }
 
 fn parse_size(text: &str) -> Result<FrameSize, Box<dyn Error>> {
