@@ -3,8 +3,6 @@
 const FAR_FACTOR = 1.0000007;
 const LEAF = 0x80000000u;
 const NONE = 0xffffffffu;
-// Entries of the stack for one tree: one for each level.
-const STACK = 64u;
 
 struct Ray {
     origin: vec3<f32>,
@@ -24,10 +22,11 @@ struct Hit {
     primitive: u32,
 }
 
-// What waits to be visited: the lower half of the tree above the instances, the upper half of a mesh's.
+// What waits to be visited, one entry for each level of a tree: first of the tree above the instances, from
+// MESH_STACK on of a mesh's. No larger than it must be: software devices keep it in slow memory.
 struct Stack {
-    code: array<u32, 128>,
-    near: array<f32, 128>,
+    code: array<u32, STACK_ENTRIES>,
+    near: array<f32, STACK_ENTRIES>,
 }
 
 var<private> best: Hit;
@@ -92,7 +91,7 @@ fn leaf(code: u32, ray: Ray, instance: u32, near: f32, key: u32) -> bool {
 fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u32, stack: ptr<function, Stack>) -> bool {
     let inverse = safe_reciprocal3(ray.direction);
     let negative = ray.direction < vec3<f32>(0.0);
-    var top = STACK;
+    var top = MESH_STACK;
     var code = meshes[instances[instance].mesh].root;
     var near = 0.0;
     loop {
@@ -126,7 +125,7 @@ fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u
             }
         }
         loop {
-            if (top == STACK) {
+            if (top == MESH_STACK) {
                 return false;
             }
             top = top - 1u;
@@ -143,11 +142,14 @@ fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u
 fn trace(ray: Ray, t_max: f32, any_hit: bool, key: u32) -> Hit {
     best = Hit(t_max, 0u, NONE);
     var stack: Stack;
+    if (!HAS_INSTANCES) {
+        trace_mesh(ray, 0u, 0.0, any_hit, key, &stack);
+        return best;
+    }
     let inverse = safe_reciprocal3(ray.direction);
     let negative = ray.direction < vec3<f32>(0.0);
     var top = 1u;
-    // Alone at the origin, the instance needs no tree above it.
-    stack.code[0] = select(0u, LEAF, params.is_alone != 0u);
+    stack.code[0] = 0u;
     stack.near[0] = 0.0;
     while (top > 0u) {
         top = top - 1u;

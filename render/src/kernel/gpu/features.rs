@@ -2,10 +2,15 @@
 //! would still cost registers, and on software devices time.
 
 use crate::{
+    bvh::build::MAX_DEPTH,
     light::Source,
     prepared::PreparedScene,
     scene::{AlphaMode, Material},
 };
+
+/// Levels of a tree at most, rounded up.
+const LEVELS: usize = 56;
+const _: () = assert!(MAX_DEPTH < LEVELS, "every level of a tree may leave one child waiting");
 
 /// Parts of the kernel that a scene needs beyond the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,9 +49,12 @@ impl Features {
     /// The constants that the kernel is compiled with.
     pub fn constants(self) -> String {
         let Self { instances, alpha, textures, layers, punctual } = self;
+        let mesh_stack = if instances { LEVELS } else { 0 };
         format!(
-            "const HAS_INSTANCES = {instances};\nconst HAS_ALPHA = {alpha};\nconst HAS_TEXTURES = {textures};\n\
-             const HAS_LAYERS = {layers};\nconst HAS_PUNCTUAL = {punctual};\n"
+            "const STACK_ENTRIES = {}u;\nconst MESH_STACK = {mesh_stack}u;\n\
+             const HAS_INSTANCES = {instances};\nconst HAS_ALPHA = {alpha};\nconst HAS_TEXTURES = {textures};\n\
+             const HAS_LAYERS = {layers};\nconst HAS_PUNCTUAL = {punctual};\n",
+            mesh_stack + LEVELS
         )
     }
 }

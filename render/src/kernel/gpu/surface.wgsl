@@ -48,6 +48,9 @@ fn read4(first: u32, vertex: u32) -> vec4<f32> {
 
 fn vertex_uvs(mesh: u32, vertex: u32) -> vec4<f32> {
     var uvs = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    if (!HAS_TEXTURES) {
+        return uvs;
+    }
     if (meshes[mesh].uvs0 != ABSENT) {
         let uv = read2(meshes[mesh].uvs0, vertex);
         uvs.x = uv.x;
