@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let named = cameras.iter().find(|camera| camera.name == name).or(cameras.first()).ok_or("no camera")?;
     let sampling = Sampling { first_sample: 0, samples, max_depth: MAX_DEPTH, seed: 1 };
     let view = FrameView { size, sampling, camera: backend::camera(named, size) };
-    eprintln!("{} triangles, {} KiB", loaded.scene.triangles.len(), bytes.len() / 1024);
+    eprintln!("{} triangles, {} KiB", loaded.scene.placed_triangles(), bytes.len() / 1024);
     render(PreparedScene::build(loaded.scene), view, Path::new(output))
 }
 
@@ -67,7 +67,7 @@ fn render(scene: PreparedScene, view: FrameView, output: &Path) -> Result<(), Bo
     eprintln!("{seconds:.1} s, {:.2} Mrays/s", tile.rays as f64 / seconds * 1e-6);
     let mut film = Film::new(view.size);
     film.insert(rect, &tile.radiance)?;
-    Ok(picture::write(output, &film)?)
+    Ok(picture::write_film(output, &film)?)
 }
 
 fn parse_size(text: &str) -> Result<FrameSize, Box<dyn Error>> {

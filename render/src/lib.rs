@@ -6,14 +6,18 @@
 )]
 #![allow(clippy::float_cmp, reason = "this crate promises equal bits, not close numbers")]
 
+pub mod albedo;
 pub mod backend;
+pub mod bsdf;
 pub mod bvh;
 pub mod cost;
+pub mod denoise;
+mod exponent;
 pub mod film;
+pub mod frame;
 pub mod kernel;
 pub mod light;
 pub mod limit;
-pub mod material;
 pub mod math;
 pub mod picture;
 pub mod prepared;

@@ -1,26 +1,48 @@
-//! What shines: emissive triangles, chosen in proportion to their power. `kernel/gpu/light.wgsl` is the twin of the
-//! functions that the kernels call.
+//! What shines: emissive triangles and lights without extent, chosen in proportion to their power in constant time
+//! (Walker 1977; Vose 1991). `kernel/gpu/light.wgsl` is the twin of the functions that the kernels call.
 
 use crate::{
     math::{Vec3, cross, dot, luminance, reciprocal, square_root},
     ray::Corners,
-    scene::Scene,
+    scene::PunctualLight,
 };
 
-/// Densities end here: products of two of them stay finite.
-const MAX_DENSITY: f32 = 1e18;
 /// The light index of a triangle that does not shine.
 pub const NO_LIGHT: u32 = u32::MAX;
+/// Densities end here: products of two of them stay finite.
+const MAX_DENSITY: f32 = 1e18;
+/// Triangles of less area give no light that is looked for.
+const MIN_AREA: f32 = 1e-18;
 
-/// An emissive triangle.
+/// Where a light's light comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Source {
+    /// A triangle.
+    Triangle {
+        /// Its instance.
+        instance: u32,
+        /// Which of the instance's mesh.
+        primitive: u32,
+        /// World space.
+        corners: Corners,
+        /// Shines to both sides.
+        double_sided: bool,
+    },
+    /// No extent.
+    Punctual(PunctualLight),
+}
+
+/// A light.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Light {
-    /// Which triangle.
-    pub primitive: u32,
-    /// Probability that this light or an earlier one is chosen.
-    pub cumulative: f32,
-    /// Probability density of a point on it, per unit of area: choice and position together.
-    pub area_density: f32,
+    /// Where its light comes from.
+    pub source: Source,
+    /// Probability that it is chosen; of a triangle per unit of its area.
+    pub density: f32,
+    /// Of the numbers that fall on this entry of the table, this share means the entry itself.
+    pub threshold: f32,
+    /// The others mean this one.
+    pub alias: u32,
 }
 
 /// All lights of a scene.
@@ -29,30 +51,32 @@ pub struct LightTable {
     lights: Vec<Light>,
 }
 
+/// A light and how strong it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// The light.
+    pub source: Source,
+    /// Flux in any unit that is the same for all; not negative.
+    pub power: f32,
+}
+
 impl LightTable {
-    /// From all emissive triangles that have an area, in the scene's order.
-    pub fn build(scene: &Scene, corners: &[Corners]) -> Self {
-        let mut powers = Vec::new();
-        for (index, (triangle, corners)) in scene.triangles.iter().zip(corners).enumerate() {
-            let emission = Vec3::from(scene.materials[triangle.material as usize].emission);
-            let area = area(corners);
-            let power = luminance(emission) * area;
-            if power > 0.0 && area > 1e-20 {
-                powers.push((index as u32, power, area));
-            }
-        }
+    /// From all candidates that have power, in their order.
+    pub fn build(candidates: impl IntoIterator<Item = Candidate>) -> Self {
+        let strong: Vec<Candidate> =
+            candidates.into_iter().filter(|candidate| candidate.power > 0.0).collect();
         // Summed in double precision and in order: the same table everywhere.
-        let total: f64 = powers.iter().map(|(_, power, _)| f64::from(*power)).sum();
-        let mut sum = 0.0_f64;
-        let lights = powers
-            .iter()
-            .map(|(primitive, power, area)| {
-                sum += f64::from(*power);
-                Light {
-                    primitive: *primitive,
-                    cumulative: (sum / total) as f32,
-                    area_density: (f64::from(*power) / total / f64::from(*area)) as f32,
-                }
+        let total: f64 = strong.iter().map(|candidate| f64::from(candidate.power)).sum();
+        let shares: Vec<f64> = strong.iter().map(|candidate| f64::from(candidate.power) / total).collect();
+        let lights = strong.iter().zip(alias_table(&shares)).zip(&shares);
+        let lights = lights
+            .map(|((candidate, (threshold, alias)), share)| {
+                let extent = match &candidate.source {
+                    Source::Triangle { corners, .. } => f64::from(area(corners)),
+                    Source::Punctual(_) => 1.0,
+                };
+                let density = ((share / extent) as f32).min(MAX_DENSITY);
+                Light { source: candidate.source, density, threshold, alias }
             })
             .collect();
         Self { lights }
@@ -63,39 +87,63 @@ impl LightTable {
         &self.lights
     }
 
-    /// The light for a random number: the first whose cumulative probability exceeds it, else the last.
+    /// The light for a random number.
     #[inline(always)]
     pub fn choose(&self, random: f32) -> u32 {
-        let (mut low, mut high) = (0_u32, self.lights.len() as u32 - 1);
-        while low < high {
-            let middle = (low + high) >> 1;
-            if random < self.lights[middle as usize].cumulative {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        low
+        let scaled = random * self.lights.len() as f32;
+        let entry = (scaled as u32).min(self.lights.len() as u32 - 1);
+        let light = &self.lights[entry as usize];
+        if scaled - entry as f32 <= light.threshold { entry } else { light.alias }
     }
 }
 
-/// Area of a triangle.
-fn area(corners: &Corners) -> f32 {
-    let normal = cross(corners.edge1, corners.edge2);
-    square_root(dot(normal, normal)) * 0.5
+/// For each entry the share of its numbers that it keeps, and who has the rest.
+fn alias_table(shares: &[f64]) -> Vec<(f32, u32)> {
+    let count = shares.len() as f64;
+    let mut left: Vec<f64> = shares.iter().map(|share| share * count).collect();
+    let mut table: Vec<(f32, u32)> = (0..shares.len() as u32).map(|entry| (1.0, entry)).collect();
+    let (mut small, mut large): (Vec<usize>, Vec<usize>) =
+        (0..shares.len()).partition(|entry| left[*entry] < 1.0);
+    while let (Some(poor), Some(rich)) = (small.pop(), large.last().copied()) {
+        table[poor] = (left[poor] as f32, rich as u32);
+        left[rich] -= 1.0 - left[poor];
+        if left[rich] < 1.0 {
+            large.pop();
+            small.push(rich);
+        }
+    }
+    table
 }
 
-/// An even point on a triangle from two random numbers (Heitz 2019, "low-distortion").
+/// Area of a triangle; 0 for one that is too small to be looked for.
+pub fn area(corners: &Corners) -> f32 {
+    let normal = cross(corners.edge1, corners.edge2);
+    let area = square_root(dot(normal, normal)) * 0.5;
+    if area > MIN_AREA { area } else { 0.0 }
+}
+
+/// Flux of a light without extent; `radius` is that of the scene, which a light from far away covers.
+pub fn punctual_power(light: &PunctualLight, radius: f32) -> f32 {
+    const PI: f32 = std::f32::consts::PI;
+    match light {
+        PunctualLight::Directional { irradiance, .. } => {
+            luminance((*irradiance).into()) * PI * radius * radius
+        }
+        PunctualLight::Point { intensity, .. } => luminance((*intensity).into()) * 4.0 * PI,
+    }
+}
+
+/// An even point on a triangle from two random numbers, as weights of its second and third corner (Heitz 2019,
+/// "low-distortion").
 #[inline(always)]
-pub fn triangle_point(corners: &Corners, r0: f32, r1: f32) -> Vec3 {
-    let (u, v) = if r1 > r0 {
+pub fn triangle_point(r0: f32, r1: f32) -> (f32, f32) {
+    if r1 > r0 {
         let u = r0 * 0.5;
         (u, r1 - u)
     } else {
         let v = r1 * 0.5;
         (r0 - v, v)
-    };
-    corners.corner + corners.edge1 * u + corners.edge2 * v
+    }
 }
 
 /// Density of a light's point as seen from a surface, per solid angle: `distance_squared / cosine` turns area into
@@ -114,9 +162,48 @@ pub fn mis_weight(own: f32, other: f32) -> f32 {
     own * own * reciprocal((own * own + other * other).max(1e-20))
 }
 
+/// What reaches a point from a light without extent, if nothing is in the way.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// Towards the light.
+    pub direction: Vec3,
+    /// To the light.
+    pub distance: f32,
+    /// Irradiance on a surface that faces it.
+    pub irradiance: Vec3,
+}
+
+/// Farther than any scene reaches.
+pub const FAR: f32 = 1e30;
+
+/// What reaches a point.
+#[inline(always)]
+pub fn arrival(light: &PunctualLight, point: Vec3) -> Arrival {
+    match light {
+        PunctualLight::Directional { direction, irradiance } => {
+            Arrival { direction: (*direction).into(), distance: FAR, irradiance: (*irradiance).into() }
+        }
+        PunctualLight::Point { position, intensity, axis, cone, range } => {
+            let path = Vec3::from(*position) - point;
+            let squared = dot(path, path).max(1e-12);
+            let distance = square_root(squared);
+            let direction = path * reciprocal(distance);
+            let along = (-dot(direction, (*axis).into()) * cone[0] + cone[1]).clamp(0.0, 1.0);
+            let mut falloff = along * along * reciprocal(squared);
+            if *range > 0.0 {
+                // Windowed as the extension recommends: 1 - (d / range)^4, not below 0.
+                let share = squared * reciprocal((range * range).max(1e-12));
+                falloff *= (1.0 - share * share).max(0.0);
+            }
+            Arrival { direction, distance, irradiance: Vec3::from(*intensity) * falloff }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::vec3;
 
     #[test]
     fn densities_and_weights_of_absurd_lights_stay_finite() {
@@ -125,5 +212,43 @@ mod tests {
         for (own, other) in [(density, density), (density, 0.0), (0.0, 0.0), (1e-30, density)] {
             assert!(mis_weight(own, other).is_finite(), "{own} {other}");
         }
+    }
+
+    fn point_light() -> PunctualLight {
+        PunctualLight::Point {
+            position: [0.0, 2.0, 0.0],
+            intensity: [8.0; 3],
+            axis: [0.0, -1.0, 0.0],
+            cone: [0.0, 1.0],
+            range: 0.0,
+        }
+    }
+
+    #[test]
+    fn lights_are_chosen_in_proportion_to_their_power() {
+        let powers = [1.0, 5.0, 0.0, 2.0, 0.5, 8.0];
+        let table = LightTable::build(
+            powers.map(|power| Candidate { source: Source::Punctual(point_light()), power }),
+        );
+        assert_eq!(table.lights().len(), 5, "what has no power is never chosen");
+        let draws = 100_000;
+        let mut chosen = [0_u32; 5];
+        for draw in 0..draws {
+            chosen[table.choose((draw as f32 + 0.5) / draws as f32) as usize] += 1;
+        }
+        for (count, light) in chosen.iter().zip(table.lights()) {
+            assert!((f64::from(*count) / f64::from(draws) - f64::from(light.density)).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn light_falls_with_the_square_of_the_distance_and_ends_at_the_cone() {
+        let seen = arrival(&point_light(), Vec3::ZERO);
+        assert_eq!((seen.distance, seen.irradiance), (2.0, vec3(2.0, 2.0, 2.0)));
+        let PunctualLight::Point { position, intensity, axis, .. } = point_light() else { unreachable!() };
+        let spot = PunctualLight::Point { position, intensity, axis, cone: [10.0, -9.0], range: 3.0 };
+        assert!(arrival(&spot, Vec3::ZERO).irradiance.x > 0.0);
+        assert_eq!(arrival(&spot, vec3(2.0, 0.0, 0.0)).irradiance, Vec3::ZERO, "45 degrees off the axis");
+        assert_eq!(arrival(&spot, vec3(0.0, -2.0, 0.0)).irradiance, Vec3::ZERO, "out of range");
     }
 }

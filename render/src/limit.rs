@@ -5,9 +5,9 @@ use p2c2r_protocol::limit::MAX_SCENE_BYTES;
 
 /// Most bytes of a GLB's JSON chunk. Parsed JSON takes several times its size in memory.
 pub const MAX_JSON_BYTES: u64 = 64 << 20;
-/// Most triangles of a scene, instances counted each.
+/// Most triangles of a scene; those of an instanced mesh count once.
 pub const MAX_TRIANGLES: u64 = 1 << 25;
-/// Most vertices of a scene, instances counted each.
+/// Most vertices of a scene; those of an instanced mesh count once.
 pub const MAX_VERTICES: u64 = 1 << 26;
 /// Most nodes of a file.
 pub const MAX_NODES: u64 = 1 << 20;
@@ -15,7 +15,7 @@ pub const MAX_NODES: u64 = 1 << 20;
 pub const MAX_NODE_DEPTH: u32 = 1024;
 /// Most materials of a file.
 pub const MAX_MATERIALS: u64 = 1 << 16;
-/// Most pictures that a scene's materials use, counted once for each way of wrapping.
+/// Most textures that a scene's materials use, counted once for each way of sampling a picture.
 pub const MAX_TEXTURES: u64 = 4096;
 /// Longest edge of a texture, pixels.
 pub const MAX_TEXTURE_EDGE_PX: u32 = 16_384;
@@ -23,6 +23,8 @@ pub const MAX_TEXTURE_EDGE_PX: u32 = 16_384;
 pub const MAX_TEXTURE_PIXELS: u64 = 1 << 27;
 /// Most cameras of a scene.
 pub const MAX_CAMERAS: u64 = 1024;
+/// Most lights without extent.
+pub const MAX_LIGHTS: u64 = 65_536;
 
 /// Farthest that a vertex or camera may be from the origin on an axis, world units: squares of areas stay in `f32`.
 pub const MAX_COORDINATE: f32 = 1e9;
@@ -30,6 +32,26 @@ pub const MAX_COORDINATE: f32 = 1e9;
 pub const MAX_TEXTURE_COORDINATE: f32 = 1e6;
 /// Largest radiance that a material or the sky may emit.
 pub const MAX_RADIANCE: f32 = 1e6;
+
+/// Widest and highest picture that is read as an environment map, pixels.
+pub const MAX_ENVIRONMENT_FILE_EDGE_PX: u32 = 16_384;
+/// Most pixels of a picture that is read as an environment map.
+pub const MAX_ENVIRONMENT_FILE_PIXELS: u64 = 1 << 26;
+/// Most bytes of such a picture.
+pub const MAX_ENVIRONMENT_FILE_BYTES: u64 = 1 << 30;
+/// Most channels of such a picture, and most layers.
+pub const MAX_ENVIRONMENT_FILE_CHANNELS: u64 = 64;
+/// Widest environment map of a package, texels: larger ones are averaged down.
+pub const MAX_ENVIRONMENT_WIDTH: u32 = 4096;
+/// Highest environment map of a package, texels.
+pub const MAX_ENVIRONMENT_HEIGHT: u32 = 2048;
+
+/// Most material libraries that an OBJ file may name.
+pub const MAX_MATERIAL_LIBRARIES: u64 = 256;
+/// Most bytes of all material libraries of an OBJ file.
+pub const MAX_MATERIAL_LIBRARY_BYTES: u64 = 64 << 20;
+/// Longest line of a material library, bytes, and longest name of a material in an OBJ file.
+pub const MAX_MATERIAL_LINE_BYTES: usize = 8192;
 
 /// Longest name or extension that is kept from a file, bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -51,9 +73,9 @@ pub struct SceneLimits {
     pub package_bytes: u64,
     /// Most bytes of its JSON.
     pub json_bytes: u64,
-    /// Most triangles, instances counted each.
+    /// Most triangles; those of an instanced mesh count once.
     pub triangles: u64,
-    /// Most vertices, instances counted each.
+    /// Most vertices; those of an instanced mesh count once.
     pub vertices: u64,
     /// Most nodes.
     pub nodes: u64,

@@ -7,9 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use exr::prelude::{Image, SpecificChannels, WritableImage};
+use exr::prelude::{Image, SpecificChannels, Vec2, WritableImage};
+use rayon::prelude::*;
 
-use crate::{film::Film, tone::to_srgb8};
+use crate::{
+    film::Film,
+    frame::{Features, Frame, FrameError},
+    tone::ToneMapping,
+};
 
 /// Why a picture cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,28 @@ pub enum PictureError {
         /// What the encoder said.
         reason: String,
     },
+    /// A frame whose planes do not fit it.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// How fine the codes of a PNG are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PngBits {
+    /// 8 bits for each channel: what screens show.
+    #[default]
+    Eight,
+    /// 16 bits for each channel: for grading after the tone curve.
+    Sixteen,
+}
+
+/// How a picture is written.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PictureOptions {
+    /// From radiance to the codes of a PNG; an EXR keeps the radiance.
+    pub tone: ToneMapping,
+    /// How fine the codes of a PNG are.
+    pub png_bits: PngBits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +105,15 @@ pub fn check_target(path: &Path, overwrite: bool) -> Result<(), PictureError> {
         .map_err(|source| PictureError::Write { path: path.to_owned(), source })
 }
 
-/// Writes the film, as PNG (8 bits, sRGB, tone curve of [`crate::tone`]) or EXR (linear `f32`) after the ending of
-/// `path`. The picture is written beside (`….partial`) and renamed: at no time is there half a picture at `path`.
-/// A picture that is there already is replaced; [`check_target`] is where that is asked.
-pub fn write(path: &Path, film: &Film) -> Result<(), PictureError> {
+/// Writes the frame after the ending of `path`: as PNG (sRGB, see [`PictureOptions`]), or as EXR (`f32`) with the
+/// linear radiance and, where the frame has features, layers of albedo, normal and depth. The picture is written beside
+/// (`….partial`) and renamed: at no time is there half a picture at `path`. A picture that is there already is replaced;
+/// [`check_target`] is where that is asked.
+pub fn write(path: &Path, frame: &Frame, options: &PictureOptions) -> Result<(), PictureError> {
     let format = PictureFormat::of(path)?;
+    frame.check()?;
     let beside = partial_path(path);
-    let written = write_file(&beside, path, format, film).and_then(|()| {
+    let written = write_file(&beside, path, format, frame, options).and_then(|()| {
         fs::rename(&beside, path).map_err(|source| PictureError::Write { path: path.to_owned(), source })
     });
     if written.is_err() {
@@ -94,22 +123,33 @@ pub fn write(path: &Path, film: &Film) -> Result<(), PictureError> {
     written
 }
 
+/// Writes the film as [`write()`] does, with everything as it is by default.
+pub fn write_film(path: &Path, film: &Film) -> Result<(), PictureError> {
+    write(path, &Frame::from(film), &PictureOptions::default())
+}
+
 fn partial_path(path: &Path) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(".partial");
     PathBuf::from(name)
 }
 
-fn write_file(beside: &Path, path: &Path, format: PictureFormat, film: &Film) -> Result<(), PictureError> {
+fn write_file(
+    beside: &Path,
+    path: &Path,
+    format: PictureFormat,
+    frame: &Frame,
+    options: &PictureOptions,
+) -> Result<(), PictureError> {
     let refused = |source| PictureError::Write { path: path.to_owned(), source };
     let failed = |reason: String| PictureError::Encode { path: path.to_owned(), reason };
     let mut file = BufWriter::new(File::create(beside).map_err(refused)?);
     match format {
-        PictureFormat::Png => write_png(&mut file, film).map_err(|error| match error {
+        PictureFormat::Png => write_png(&mut file, frame, options).map_err(|error| match error {
             png::EncodingError::IoError(source) => refused(source),
             other => failed(other.to_string()),
         })?,
-        PictureFormat::Exr => write_exr(&mut file, film).map_err(|error| match error {
+        PictureFormat::Exr => write_exr(&mut file, frame).map_err(|error| match error {
             exr::error::Error::Io(source) => refused(source),
             other => failed(other.to_string()),
         })?,
@@ -118,23 +158,69 @@ fn write_file(beside: &Path, path: &Path, format: PictureFormat, film: &Film) ->
     file.get_ref().sync_all().map_err(refused)
 }
 
-fn write_png(out: impl Write, film: &Film) -> Result<(), png::EncodingError> {
-    let mut encoder = png::Encoder::new(out, film.size().width_px(), film.size().height_px());
+fn write_png(out: impl Write, frame: &Frame, options: &PictureOptions) -> Result<(), png::EncodingError> {
+    let PictureOptions { tone, png_bits } = options;
+    let mut encoder = png::Encoder::new(out, frame.size.width_px(), frame.size.height_px());
     encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
     encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+    let pixels = frame.radiance.par_iter();
+    let bytes = match png_bits {
+        PngBits::Eight => {
+            encoder.set_depth(png::BitDepth::Eight);
+            pixels.map(|pixel| tone.to_srgb8(*pixel)).collect::<Vec<_>>().into_flattened()
+        }
+        PngBits::Sixteen => {
+            encoder.set_depth(png::BitDepth::Sixteen);
+            let codes: Vec<_> = pixels.map(|pixel| tone.to_srgb16(*pixel).map(u16::to_be_bytes)).collect();
+            codes.into_flattened().into_flattened()
+        }
+    };
     let mut writer = encoder.write_header()?;
-    let bytes: Vec<u8> = film.pixels().iter().flat_map(|pixel| to_srgb8(*pixel)).collect();
     writer.write_image_data(&bytes)?;
     writer.finish()
 }
 
-fn write_exr(out: impl Write + io::Seek, film: &Film) -> exr::error::UnitResult {
-    let (width, height) = (film.size().width_px() as usize, film.size().height_px() as usize);
-    let channels = SpecificChannels::rgb(|at: exr::math::Vec2<usize>| {
-        let [red, green, blue] = film.pixels()[at.1 * width + at.0];
+fn write_exr(out: impl Write + io::Seek, frame: &Frame) -> exr::error::UnitResult {
+    match &frame.features {
+        None => write_exr_radiance(out, frame),
+        Some(features) => write_exr_layers(out, frame, features),
+    }
+}
+
+fn write_exr_radiance(out: impl Write + io::Seek, frame: &Frame) -> exr::error::UnitResult {
+    let (width, height) = (frame.size.width_px() as usize, frame.size.height_px() as usize);
+    let channels = SpecificChannels::rgb(|at: Vec2<usize>| {
+        let [red, green, blue] = frame.radiance[at.1 * width + at.0];
         (red, green, blue)
     });
+    Image::from_channels((width, height), channels).write().non_parallel().to_buffered(out)
+}
+
+/// The features stand in the same part of the file as the radiance, as channels of the names `layer.channel`: that is
+/// how viewers of `OpenEXR` files know layers.
+fn write_exr_layers(
+    out: impl Write + io::Seek,
+    frame: &Frame,
+    features: &Features,
+) -> exr::error::UnitResult {
+    let (width, height) = (frame.size.width_px() as usize, frame.size.height_px() as usize);
+    let channels = SpecificChannels::build()
+        .with_channel("R")
+        .with_channel("G")
+        .with_channel("B")
+        .with_channel("albedo.R")
+        .with_channel("albedo.G")
+        .with_channel("albedo.B")
+        .with_channel("normal.X")
+        .with_channel("normal.Y")
+        .with_channel("normal.Z")
+        .with_channel("depth.Z")
+        .with_pixel_fn(|at: Vec2<usize>| {
+            let index = at.1 * width + at.0;
+            let [red, green, blue] = frame.radiance[index];
+            let ([ar, ag, ab], [x, y, z]) = (features.albedo[index], features.normal[index]);
+            (red, green, blue, ar, ag, ab, x, y, z, features.depth[index])
+        });
     Image::from_channels((width, height), channels).write().non_parallel().to_buffered(out)
 }
 
@@ -143,6 +229,7 @@ mod tests {
     use p2c2r_protocol::tile::FrameSize;
 
     use super::*;
+    use crate::tone::ToneCurve;
 
     fn gradient(width: u32, height: u32) -> Film {
         let size = FrameSize::new(width, height).unwrap();
@@ -153,12 +240,32 @@ mod tests {
         film
     }
 
+    fn with_features(width: u32, height: u32) -> Frame {
+        let mut frame = Frame::from(&gradient(width, height));
+        let pixels = frame.radiance.len();
+        let plane = |scale: f32| (0..pixels).map(|index| index as f32 * scale).collect::<Vec<_>>();
+        frame.features = Some(Features {
+            albedo: plane(0.001).into_iter().map(|a| [a, 1.0 - a, 0.5]).collect(),
+            normal: plane(0.01).into_iter().map(|a| [a - 0.4, -a, 0.1 * a]).collect(),
+            depth: plane(3.7),
+        });
+        frame
+    }
+
+    /// The named channel of an EXR, whatever else the file holds.
+    fn exr_channel(path: &Path, name: &str) -> Vec<f32> {
+        let image = exr::prelude::read_first_flat_layer_from_file(path).unwrap();
+        let channels = image.layer_data.channel_data.list;
+        let named = channels.iter().find(|channel| channel.name.to_string() == name).unwrap();
+        named.sample_data.values_as_f32().collect()
+    }
+
     #[test]
     fn exr_keeps_every_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.exr");
         let film = gradient(13, 7);
-        write(&path, &film).unwrap();
+        write_film(&path, &film).unwrap();
         let read = exr::prelude::read_first_rgba_layer_from_file(
             &path,
             |size, _| vec![[0.0_f32; 3]; size.width() * size.height()],
@@ -171,18 +278,66 @@ mod tests {
     }
 
     #[test]
+    fn exr_holds_the_features_as_layers_of_the_same_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.exr");
+        let frame = with_features(13, 7);
+        write(&path, &frame, &PictureOptions::default()).unwrap();
+        let features = frame.features.unwrap();
+        assert_eq!(exr_channel(&path, "depth.Z"), features.depth);
+        let layers = [
+            (["R", "G", "B"], frame.radiance),
+            (["albedo.R", "albedo.G", "albedo.B"], features.albedo),
+            (["normal.X", "normal.Y", "normal.Z"], features.normal),
+        ];
+        for (names, pixels) in layers {
+            for (place, name) in names.into_iter().enumerate() {
+                let expected: Vec<f32> = pixels.iter().map(|pixel| pixel[place]).collect();
+                assert_eq!(exr_channel(&path, name), expected, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn png_has_the_toned_pixels_and_the_same_bytes_each_time() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (folder.path().join("a.png"), folder.path().join("b.PNG"));
         let film = gradient(13, 7);
-        write(&first, &film).unwrap();
-        write(&second, &film).unwrap();
+        write_film(&first, &film).unwrap();
+        write_film(&second, &film).unwrap();
         assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
         let read = image::open(&first).unwrap().into_rgb8();
         assert_eq!((read.width(), read.height()), (13, 7));
         for (pixel, read) in film.pixels().iter().zip(read.pixels()) {
-            assert_eq!(to_srgb8(*pixel), read.0);
+            assert_eq!(ToneMapping::default().to_srgb8(*pixel), read.0);
         }
+    }
+
+    #[test]
+    fn png_of_sixteen_bits_has_the_toned_pixels_and_says_that_it_is_srgb() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let frame = with_features(13, 7);
+        let tone = ToneMapping { curve: ToneCurve::Aces, exposure_stops: -1.5 };
+        write(&path, &frame, &PictureOptions { tone, png_bits: PngBits::Sixteen }).unwrap();
+        assert!(fs::read(&path).unwrap().windows(4).any(|bytes| bytes == b"sRGB"));
+        let image::DynamicImage::ImageRgb16(read) = image::open(&path).unwrap() else {
+            panic!("not 16 bits of RGB");
+        };
+        assert_eq!((read.width(), read.height()), (13, 7));
+        for (pixel, read) in frame.radiance.iter().zip(read.pixels()) {
+            assert_eq!(tone.to_srgb16(*pixel), read.0);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_is_refused_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.exr");
+        let mut frame = with_features(4, 4);
+        frame.radiance.pop();
+        assert!(matches!(write(&path, &frame, &PictureOptions::default()), Err(PictureError::Frame(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
@@ -202,7 +357,7 @@ mod tests {
         assert!(matches!(check_target(Path::new(""), false), Err(PictureError::Format(_))));
         let nowhere = folder.path().join("missing").join("a.png");
         assert!(matches!(check_target(&nowhere, false), Err(PictureError::Write { .. })));
-        assert!(matches!(write(&nowhere, &gradient(2, 2)), Err(PictureError::Write { .. })));
+        assert!(matches!(write_film(&nowhere, &gradient(2, 2)), Err(PictureError::Write { .. })));
         check_target(&folder.path().join("new.exr"), false).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -216,7 +371,7 @@ mod tests {
         // A directory cannot be replaced by a file: the rename fails after everything was written.
         let path = folder.path().join("taken.png");
         fs::create_dir(&path).unwrap();
-        assert!(write(&path, &gradient(4, 4)).is_err());
+        assert!(write_film(&path, &gradient(4, 4)).is_err());
         assert!(path.is_dir() && !partial_path(&path).exists());
     }
 }

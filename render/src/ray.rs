@@ -1,13 +1,16 @@
 //! Rays and triangles. `kernel/gpu/bvh.wgsl` has the twin of [`Corners::intersect`].
 
-use crate::math::{TINY, Vec3, cross, dot, reciprocal};
+use crate::{
+    bvh::Aabb,
+    math::{TINY, Vec3, cross, dot, reciprocal},
+};
 
 /// A half-line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ray {
     /// Where it starts.
     pub origin: Vec3,
-    /// Unit vector along it.
+    /// Along it: unit length in the world, any length in the space of an instance.
     pub direction: Vec3,
 }
 
@@ -42,12 +45,20 @@ pub struct Barycentric {
 }
 
 impl Corners {
-    /// Where the ray hits the triangle, from either side (Möller and Trumbore 1997), every operation spelled out.
+    /// What contains it.
+    pub fn bounds(&self) -> Aabb {
+        let corners = [self.corner, self.corner + self.edge1, self.corner + self.edge2];
+        corners.into_iter().map(Vec3::to_array).fold(Aabb::EMPTY, Aabb::with_point)
+    }
+
+    /// Where the ray hits the triangle, from the front or from either side (Möller and Trumbore 1997), every operation
+    /// spelled out.
     #[inline(always)]
-    pub fn intersect(&self, ray: &Ray) -> Option<Barycentric> {
+    pub fn intersect(&self, ray: &Ray, double_sided: bool) -> Option<Barycentric> {
         let p = cross(ray.direction, self.edge2);
         let determinant = dot(self.edge1, p);
-        if determinant.abs() < TINY {
+        let turned = if double_sided { -determinant } else { determinant };
+        if determinant.max(turned) < TINY {
             return None;
         }
         let inverse = reciprocal(determinant);

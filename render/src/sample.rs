@@ -38,6 +38,8 @@ pub const LOBE_CHOICE: u32 = 3;
 pub const DIRECTION: u32 = 4;
 /// Within a bounce: whether the path goes on.
 pub const ROULETTE: u32 = 6;
+/// Within a bounce: whether its ray passes through blended surfaces.
+pub const SEE_THROUGH: u32 = 7;
 
 #[cfg(test)]
 mod tests {

@@ -29,7 +29,7 @@ fn load(kind: SceneKind, seed: u64, triangles: Option<u32>) -> Scene {
 
 fn emitters(scene: &Scene) -> usize {
     let glows = |material: u32| scene.materials[material as usize].emission.iter().any(|value| *value > 0.0);
-    scene.triangles.iter().filter(|triangle| glows(triangle.material)).count()
+    scene.meshes.iter().flat_map(|mesh| &mesh.triangles).filter(|triangle| glows(triangle.material)).count()
 }
 
 fn camera_names(scene: &Scene) -> Vec<&str> {
@@ -39,31 +39,31 @@ fn camera_names(scene: &Scene) -> Vec<&str> {
 #[test]
 fn the_cornell_box_has_its_walls_blocks_and_light() {
     let scene = load(SceneKind::Cornell, 1, None);
-    assert_eq!(scene.triangles.len(), 2 * (4 + 4 + 2 * 6) + 2);
+    assert_eq!(scene.placed_triangles(), 2 * (4 + 4 + 2 * 6) + 2);
     assert_eq!(emitters(&scene), 2);
     assert_eq!(camera_names(&scene), ["front"]);
-    assert_eq!((scene.sun, scene.sky), (None, [[0.0; 3]; 2]));
+    assert_eq!((scene.lights.len(), scene.sky), (0, [[0.0; 3]; 2]));
     let light = scene.materials.iter().find(|material| material.emission[0] > 0.0).unwrap();
     assert_eq!(light.emission, [18.0, 0.78 * 18.0, 0.49 * 18.0]);
-    let fine = load(SceneKind::Cornell, 1, Some(40_000)).triangles.len();
+    let fine = load(SceneKind::Cornell, 1, Some(40_000)).placed_triangles();
     assert!((36_000..44_000).contains(&fine), "{fine}");
 }
 
 #[test]
 fn the_spheres_have_a_textured_floor_many_materials_and_a_sky() {
     let scene = load(SceneKind::Spheres, 3, None);
-    assert!((25_000..50_000).contains(&scene.triangles.len()), "{}", scene.triangles.len());
+    assert!((25_000..50_000).contains(&scene.placed_triangles()), "{}", scene.placed_triangles());
     assert_eq!(camera_names(&scene), ["front", "close"]);
     assert_eq!(emitters(&scene), 6);
-    let [texture] = &scene.textures[..] else { panic!("one texture") };
+    let [texture] = &scene.images[..] else { panic!("one picture") };
     assert_eq!((texture.width, texture.height), (128, 128));
     assert_eq!(
         (texture.texels[33 * 128 + 1], texture.texels[128 + 1]),
         ([214, 208, 196, 255], [52, 58, 72, 255])
     );
-    assert_eq!(scene.materials[0].base_color_texture, Some(0));
+    assert_eq!(scene.materials[0].base_color_texture.map(|used| used.texture), Some(0));
     assert!(scene.sky[1][2] > 0.0);
-    let small = load(SceneKind::Spheres, 3, Some(500)).triangles.len();
+    let small = load(SceneKind::Spheres, 3, Some(500)).placed_triangles();
     assert!((100..1000).contains(&small), "{small}");
 }
 
@@ -71,7 +71,7 @@ fn the_spheres_have_a_textured_floor_many_materials_and_a_sky() {
 fn the_city_is_large_and_its_lights_are_few() {
     for seed in 1..12 {
         let scene = load(SceneKind::City, seed, None);
-        assert!((30_000..60_000).contains(&scene.triangles.len()), "{}", scene.triangles.len());
+        assert!((30_000..60_000).contains(&scene.placed_triangles()), "{}", scene.placed_triangles());
         let lights = emitters(&scene);
         assert!((500..=MAX_CITY_EMITTERS).contains(&lights), "{lights} emitters");
         assert_eq!(camera_names(&scene), ["street", "above"]);
@@ -83,7 +83,7 @@ fn the_city_is_large_and_its_lights_are_few() {
 #[test]
 fn the_city_grows_with_the_triangles_asked_for() {
     let large = load(SceneKind::City, 1, Some(300_000));
-    assert!((200_000..400_000).contains(&large.triangles.len()), "{}", large.triangles.len());
+    assert!((200_000..400_000).contains(&large.placed_triangles()), "{}", large.placed_triangles());
     assert!(emitters(&large) <= MAX_CITY_EMITTERS, "{}", emitters(&large));
 }
 
@@ -102,7 +102,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
 #[test]
 fn extreme_sizes_still_make_scenes() {
     for kind in SceneKind::ALL {
-        assert!(!load(kind, 1, Some(0)).triangles.is_empty());
+        assert!(!load(kind, 1, Some(0)).meshes.is_empty());
     }
 }
 
@@ -120,8 +120,8 @@ fn an_independent_reader_sees_the_same_scene() {
             positions.extend(reader.read_positions().unwrap());
             triangles += reader.read_indices().unwrap().into_u32().count() / 3;
         }
-        assert_eq!(triangles, ours.triangles.len());
-        assert_eq!(positions, ours.vertices.iter().map(|vertex| vertex.position).collect::<Vec<_>>());
+        assert_eq!(triangles, ours.placed_triangles());
+        assert_eq!(positions, ours.meshes[0].positions);
         for (theirs, ours) in theirs.document.materials().zip(&ours.materials) {
             let strength = theirs.emissive_strength().unwrap_or(1.0);
             assert_eq!(theirs.emissive_factor().map(|factor| factor * strength), ours.emission);

@@ -76,7 +76,7 @@ fn a_glb_is_taken_byte_for_byte() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = generate(SceneKind::Cornell, 1, None);
     let package = pack(&write(&folder, "box.glb", &bytes), &SceneLimits::default()).unwrap();
-    assert_eq!(package, ScenePackage { bytes, name: "box".into() });
+    assert_eq!(package, ScenePackage { bytes, name: "box".into(), warnings: Vec::new() });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use p2c2r_render::picture::{check_target, write};
+use p2c2r_render::picture::{check_target, write_film};
 use p2c2r_swarm::PeerStatus;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -228,7 +228,7 @@ pub async fn render_to_file(
     let (output, force) = (request.output.clone(), request.force);
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<FrameReport> {
         check_target(&output, force)?;
-        write(&output, &outcome.film)?;
+        write_film(&output, &outcome.film)?;
         Ok(outcome.report)
     })
     .await??;

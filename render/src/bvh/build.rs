@@ -44,16 +44,22 @@ impl Tree {
     }
 }
 
-/// Builds the tree over boxes; at least one.
+/// Builds the tree over the boxes of triangles; at least one.
 pub fn build(boxes: &[Aabb]) -> Tree {
-    let mut order: Vec<u32> = (0..boxes.len() as u32).collect();
-    subtree(boxes, &mut order, 0)
+    build_with_leaves(boxes, MAX_LEAF)
 }
 
-fn subtree(boxes: &[Aabb], order: &mut [u32], depth: usize) -> Tree {
+/// Builds a tree whose leaves hold up to so many.
+pub fn build_with_leaves(boxes: &[Aabb], max_leaf: usize) -> Tree {
+    let mut order: Vec<u32> = (0..boxes.len() as u32).collect();
+    subtree(boxes, &mut order, 0, max_leaf)
+}
+
+fn subtree(boxes: &[Aabb], order: &mut [u32], depth: usize, max_leaf: usize) -> Tree {
     let (bounds, centers) = enclose(boxes, order);
-    let split = if depth < MAX_SAH_DEPTH { best_split(boxes, order, &bounds, &centers) } else { None };
-    if split.is_none() && order.len() <= MAX_LEAF {
+    let split =
+        if depth < MAX_SAH_DEPTH { best_split(boxes, order, &bounds, &centers, max_leaf) } else { None };
+    if split.is_none() && order.len() <= max_leaf {
         let mut primitives = order.to_vec();
         primitives.sort_unstable();
         return Tree::Leaf { bounds, primitives };
@@ -65,9 +71,12 @@ fn subtree(boxes: &[Aabb], order: &mut [u32], depth: usize) -> Tree {
     let parallel = order.len() >= PARALLEL_FROM;
     let (left, right) = order.split_at_mut(at);
     let children = if parallel {
-        rayon::join(|| subtree(boxes, left, depth + 1), || subtree(boxes, right, depth + 1))
+        rayon::join(
+            || subtree(boxes, left, depth + 1, max_leaf),
+            || subtree(boxes, right, depth + 1, max_leaf),
+        )
     } else {
-        (subtree(boxes, left, depth + 1), subtree(boxes, right, depth + 1))
+        (subtree(boxes, left, depth + 1, max_leaf), subtree(boxes, right, depth + 1, max_leaf))
     };
     Tree::Inner { bounds, children: Box::new([children.0, children.1]) }
 }
@@ -96,13 +105,19 @@ impl Split {
 }
 
 /// The cheapest split, if it is cheaper than a leaf or a leaf would be too large.
-fn best_split(boxes: &[Aabb], order: &[u32], bounds: &Aabb, centers: &Aabb) -> Option<Split> {
+fn best_split(
+    boxes: &[Aabb],
+    order: &[u32],
+    bounds: &Aabb,
+    centers: &Aabb,
+    max_leaf: usize,
+) -> Option<Split> {
     let best = (0..3)
         .filter_map(|axis| best_on_axis(boxes, order, centers, axis))
         .min_by(|a, b| a.cost.total_cmp(&b.cost))?;
     let leaf_cost = order.len() as f32 * bounds.half_area();
     let worth_it = best.cost + NODE_COST * bounds.half_area() < leaf_cost;
-    (worth_it || order.len() > MAX_LEAF).then_some(best)
+    (worth_it || order.len() > max_leaf).then_some(best)
 }
 
 fn best_on_axis(boxes: &[Aabb], order: &[u32], centers: &Aabb, axis: usize) -> Option<Split> {

@@ -1,11 +1,11 @@
 //! Bounding volume hierarchies. One binary tree is built; each kernel gets the layout that suits it.
 //!
-//! Every layout returns the same hit, bit for bit, in whatever order it visits: of hits at the same distance the
-//! lowest primitive wins, and a hit counts only if it does not lie before its own leaf's box, `near <= t * FAR_FACTOR`.
+//! Every mesh has a tree, and the instances of a scene have one more above them. Every layout returns the same hit,
+//! bit for bit, in whatever order it visits: of hits at the same distance the first in the scene's order wins, and a hit counts only if it does not lie before its own leaf's box, `near <= t * FAR_FACTOR`.
 //! (The triangle test rounds too. Were a hit in front of its box allowed, then whether the box is still visited would
 //! depend on what had been found before.) So a box that is skipped because it begins behind the best hit cannot
 //! hold a nearer one; and a leaf that is reached at all is reached in every layout, since rounding keeps order:
-//! a box inside another is entered no earlier and left no later.
+//! a box inside another is entered no earlier and left no later. Of an instance, its own box counts as a leaf's, too.
 
 pub mod build;
 pub mod pair;
@@ -59,6 +59,11 @@ impl Aabb {
         x * y + y * z + z * x
     }
 
+    /// The largest magnitude of a coordinate.
+    pub fn reach(&self) -> f32 {
+        self.low.iter().chain(&self.high).fold(0.0, |largest, value| largest.max(value.abs()))
+    }
+
     /// Middle of the box.
     pub fn center(&self) -> [f32; 3] {
         std::array::from_fn(|axis| self.low[axis] * 0.5 + self.high[axis] * 0.5)
@@ -69,18 +74,35 @@ impl Aabb {
 /// both sides; Ize 2013).
 pub const FAR_FACTOR: f32 = 1.000_000_7;
 
-/// A hit. `primitive` is the index in the scene's order.
+/// A hit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hit {
-    /// Distance along the ray.
+    /// Distance along the ray, in lengths of its direction.
     pub t: f32,
-    /// Which triangle; [`Hit::NONE`] if none was hit.
+    /// Which instance.
+    pub instance: u32,
+    /// Which triangle of its mesh, in the mesh's order; [`Hit::NONE`] if none was hit.
     pub primitive: u32,
+    /// Where the CPU's layout keeps the triangle; of no meaning elsewhere.
+    pub place: u32,
 }
 
 impl Hit {
     /// The primitive of a ray that hits nothing.
     pub const NONE: u32 = u32::MAX;
+
+    /// Nothing within a distance.
+    #[inline(always)]
+    pub const fn nothing(t_max: f32) -> Self {
+        Self { t: t_max, instance: 0, primitive: Self::NONE, place: 0 }
+    }
+
+    /// Whether a triangle is nearer, or as near and first in the scene's order.
+    #[inline(always)]
+    pub fn yields_to(&self, t: f32, instance: u32, primitive: u32) -> bool {
+        t < self.t
+            || (t == self.t && self.is_some() && (instance, primitive) < (self.instance, self.primitive))
+    }
 
     /// Whether something was hit.
     #[inline(always)]

@@ -21,6 +21,15 @@ pub struct PairNode {
     pad1: u32,
 }
 
+impl PairNode {
+    /// With other codes: where the nodes of several trees lie one behind the other.
+    #[must_use]
+    pub fn with_codes(self, map: impl Fn(u32) -> u32) -> Self {
+        // The empty second child of a root with a single leaf is never entered: its code may be anything.
+        Self { code0: map(self.code0), code1: map(self.code1), ..self }
+    }
+}
+
 /// The tree as the GPU sees it.
 #[derive(Debug)]
 pub struct PairBvh {

@@ -6,7 +6,7 @@ use super::{
     Aabb, FAR_FACTOR, Hit,
     build::{Tree, build},
     pair::{LEAF, PairBvh},
-    wide::{Stack, WideBvh},
+    wide::{Facing, Solid, Stack, Visit, WideBvh},
 };
 use crate::{
     math::{Vec3, normalize, safe_reciprocal, vec3},
@@ -26,12 +26,12 @@ fn boxes(triangles: &[Corners]) -> Vec<Aabb> {
 
 /// Smallest t, then lowest index.
 fn brute_force(triangles: &[Corners], ray: &Ray) -> Hit {
-    let mut best = Hit { t: f32::INFINITY, primitive: Hit::NONE };
+    let mut best = Hit::nothing(f32::INFINITY);
     for (index, corners) in triangles.iter().enumerate() {
-        if let Some(hit) = corners.intersect(ray)
+        if let Some(hit) = corners.intersect(ray, true)
             && hit.t < best.t
         {
-            best = Hit { t: hit.t, primitive: index as u32 };
+            best = Hit { t: hit.t, primitive: index as u32, ..best };
         }
     }
     best
@@ -53,7 +53,7 @@ fn box_distance(low: [f32; 3], high: [f32; 3], ray: &Ray, t_max: f32) -> Option<
 
 /// The GPU's tree, visited in another order than any kernel does: depth first, the second child first.
 fn closest_in_pairs(bvh: &PairBvh, triangles: &[Corners], ray: &Ray) -> Hit {
-    let mut best = Hit { t: 1e30, primitive: Hit::NONE };
+    let mut best = Hit::nothing(1e30);
     let mut stack = vec![(0_u32, 0.0_f32)];
     while let Some((code, near)) = stack.pop() {
         if code & LEAF == 0 {
@@ -67,11 +67,11 @@ fn closest_in_pairs(bvh: &PairBvh, triangles: &[Corners], ray: &Ray) -> Hit {
         }
         let (first, count) = ((code & 0x07ff_ffff) as usize, (code >> 27 & 15) as usize);
         for primitive in &bvh.order[first..first + count] {
-            if let Some(hit) = triangles[*primitive as usize].intersect(ray)
+            if let Some(hit) = triangles[*primitive as usize].intersect(ray, true)
                 && hit.t * FAR_FACTOR >= near
                 && (hit.t < best.t || (hit.t == best.t && *primitive < best.primitive))
             {
-                best = Hit { t: hit.t, primitive: *primitive };
+                best = Hit { t: hit.t, primitive: *primitive, ..best };
             }
         }
     }
@@ -80,27 +80,33 @@ fn closest_in_pairs(bvh: &PairBvh, triangles: &[Corners], ray: &Ray) -> Hit {
 
 fn check(triangles: &[Corners], rays: &[Ray]) {
     let tree = build(&boxes(triangles));
-    let (wide, pairs) = (WideBvh::new(&tree, triangles), PairBvh::new(&tree));
+    let both_sides = |_| Facing { double_sided: true, filtered: false };
+    let (wide, pairs) = (WideBvh::new(&tree, triangles, &both_sides), PairBvh::new(&tree));
+    let visit = Visit { instance: 0, near: 0.0, base: 0 };
+    let any = |ray: &Ray, t_max: f32, stack: &mut Stack| {
+        wide.trace::<true>(ray, visit, &Solid, &mut Hit::nothing(t_max), stack)
+    };
     let mut stack = Stack::default();
     for ray in rays {
         let expected = brute_force(triangles, ray);
-        let found = wide.closest(ray, 1e30, &mut stack);
+        let mut found = Hit::nothing(1e30);
+        wide.trace::<false>(ray, visit, &Solid, &mut found, &mut stack);
         let found_in_pairs = closest_in_pairs(&pairs, triangles, ray);
         assert_eq!(found.primitive, expected.primitive, "8-wide, {ray:?}");
         assert_eq!(found_in_pairs.primitive, expected.primitive, "2-wide, {ray:?}");
-        assert_eq!(wide.any(ray, 1e30, &mut stack), expected.is_some());
+        assert_eq!(any(ray, 1e30, &mut stack), expected.is_some());
         if expected.is_some() {
             assert_eq!(
                 (found.t.to_bits(), found_in_pairs.t.to_bits()),
                 (expected.t.to_bits(), expected.t.to_bits())
             );
-            assert!(!wide.any(ray, expected.t, &mut stack) || brute_force_before(triangles, ray, expected.t));
+            assert!(!any(ray, expected.t, &mut stack) || brute_force_before(triangles, ray, expected.t));
         }
     }
 }
 
 fn brute_force_before(triangles: &[Corners], ray: &Ray, t_max: f32) -> bool {
-    triangles.iter().filter_map(|corners| corners.intersect(ray)).any(|hit| hit.t < t_max)
+    triangles.iter().filter_map(|corners| corners.intersect(ray, true)).any(|hit| hit.t < t_max)
 }
 
 /// Corners on a small grid: many are shared, coplanar, equal, or degenerate, and rays run along them.

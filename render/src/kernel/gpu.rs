@@ -1,6 +1,7 @@
 //! The GPU kernel: device, pipeline and scenes stay resident; a tile is a few short dispatches.
 
 mod device;
+mod features;
 mod upload;
 
 use std::{sync::Arc, time::Instant};
@@ -18,14 +19,17 @@ use crate::{
 };
 
 /// The kernel's source, piece by piece: the twins of the Rust files of the same names.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 11] = [
     include_str!("gpu/scene.wgsl"),
     include_str!("gpu/math.wgsl"),
     include_str!("gpu/sample.wgsl"),
     include_str!("gpu/bvh.wgsl"),
-    include_str!("gpu/material.wgsl"),
+    include_str!("gpu/instance.wgsl"),
     include_str!("gpu/texture.wgsl"),
+    include_str!("gpu/albedo.wgsl"),
+    include_str!("gpu/bsdf.wgsl"),
     include_str!("gpu/light.wgsl"),
+    include_str!("gpu/surface.wgsl"),
     include_str!("gpu/path.wgsl"),
 ];
 /// Edge of a workgroup, as in path.wgsl.
@@ -51,7 +55,7 @@ pub struct GpuBackend {
 impl GpuBackend {
     /// Opens the fastest GPU; only real ones if `hardware_only`.
     pub fn open(hardware_only: bool) -> Result<Self, RenderError> {
-        Ok(Self::with(Gpu::open(hardware_only, &SOURCES.concat())?))
+        Ok(Self::with(Gpu::open(hardware_only, SOURCES.concat())?))
     }
 
     fn with(gpu: Gpu) -> Self {
@@ -80,6 +84,7 @@ impl GpuBackend {
     /// Runs all dispatches of a tile.
     fn dispatch_all(
         &mut self,
+        pipeline: &wgpu::ComputePipeline,
         bindings: &wgpu::BindGroup,
         uniform: &wgpu::Buffer,
         whole: Params,
@@ -99,7 +104,7 @@ impl GpuBackend {
                 let part = whole.part((row, rows), (sample, count));
                 let started = Instant::now();
                 let groups = (width.div_ceil(WORKGROUP_PX), rows.div_ceil(WORKGROUP_PX));
-                self.gpu.dispatch(bindings, uniform, bytemuck::bytes_of(&part), groups)?;
+                self.gpu.dispatch(pipeline, bindings, uniform, bytemuck::bytes_of(&part), groups)?;
                 self.learn_speed(
                     f64::from(width * rows) * f64::from(count),
                     started.elapsed().as_secs_f64() * 1e3,
@@ -138,7 +143,8 @@ impl Backend for GpuBackend {
     }
 
     fn load(&mut self, scene: &Arc<PreparedScene>) -> Result<(), RenderError> {
-        self.resident(scene).map(drop)
+        let at = self.resident(scene)?;
+        self.gpu.pipeline(self.scenes[at].features).map(drop)
     }
 
     fn render(
@@ -153,9 +159,10 @@ impl Backend for GpuBackend {
         self.gpu.fits(bytes)?;
         let film = self.gpu.film(bytes);
         let uniform = self.gpu.uniform(size_of::<Params>() as u64);
+        let pipeline = self.gpu.pipeline(self.scenes[at].features)?;
         let buffers = self.scenes[at].buffers();
         let bindings = self.gpu.bind(&uniform, buffers, &film);
-        self.dispatch_all(&bindings, &uniform, params(scene, job), control)?;
+        self.dispatch_all(&pipeline, &bindings, &uniform, params(scene, job), control)?;
         let words = self.gpu.read(&film, bytes)?;
         Ok(pixels(&words, job.rect, job.view.sampling.samples))
     }
@@ -177,7 +184,7 @@ fn pixels(words: &[[u32; 4]], rect: TileRect, samples: u32) -> TilePixels {
     }
 }
 
-const _: () = assert!(BINDINGS == 8, "as many as scene.wgsl declares");
+const _: () = assert!(BINDINGS == 12, "as many as scene.wgsl declares");
 
 #[cfg(test)]
 mod tests {
@@ -197,9 +204,10 @@ mod tests {
 
     #[test]
     fn imprecise_division_and_square_root_are_corrected() {
-        let gpu = match Gpu::open(false, &imprecise_source()) {
+        let gpu = match Gpu::open(false, imprecise_source()) {
             Ok(gpu) => gpu,
             Err(error) => {
+                assert!(matches!(error, RenderError::NoGpu(_)), "{error}");
                 assert!(
                     !std::env::var("P2C2R_REQUIRE_GPU").is_ok_and(|wanted| wanted == "1"),
                     "P2C2R_REQUIRE_GPU is set, and there is no GPU: {error}"

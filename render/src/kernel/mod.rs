@@ -5,3 +5,4 @@ pub mod gpu;
 pub mod path;
 pub mod self_test;
 pub mod spirv;
+mod surface;

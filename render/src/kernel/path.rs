@@ -3,33 +3,33 @@
 
 use p2c2r_protocol::tile::{Camera, FrameSize, Sampling};
 
+use super::surface::{Opacity, SurfacePoint, emission_of, surface_point};
 use crate::{
-    bvh::wide::Stack,
-    light::{NO_LIGHT, mis_weight, solid_angle_density, triangle_point},
-    material::{Surface, evaluate, sample, surface},
+    albedo,
+    bsdf::{Bsdf, evaluate, sample, seen_from},
+    bvh::{Hit, wide::Stack},
+    light::{FAR, Light, NO_LIGHT, Source, arrival, mis_weight, solid_angle_density, triangle_point},
     math::{Vec3, cross, dot, flush_tiny, normalize, reciprocal, square_root},
     prepared::PreparedScene,
     ray::Ray,
     sample::{
         BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LIGHT_CHOICE, LIGHT_POINT, LOBE_CHOICE,
-        ROULETTE, path_key, random,
+        ROULETTE, SEE_THROUGH, path_key, random,
     },
-    scene::Material,
-    texture::lookup,
+    scene::PunctualLight,
 };
 
 /// Paths are ended by chance from this bounce on.
 const ROULETTE_FROM: u32 = 3;
 /// Smallest probability that a path goes on.
 const MIN_SURVIVAL: f32 = 0.05;
-/// Farther than any scene reaches.
-const FAR: f32 = 1e30;
 /// Shadow rays end this share of the way before their light.
 const SHADOW_REACH: f32 = 0.9999;
 
 /// A view of a scene in the form that the kernel wants.
 pub struct PathTracer<'a> {
     scene: &'a PreparedScene,
+    albedo: &'a [[f32; 2]],
     size: FrameSize,
     sampling: Sampling,
     origin: Vec3,
@@ -49,16 +49,14 @@ pub struct PathOutcome {
     pub rays: u32,
 }
 
-/// A surface that a ray has hit.
-struct SurfacePoint {
-    position: Vec3,
-    /// On the side that the ray came from.
-    geometric: Vec3,
-    /// Interpolated, on the same side.
-    normal: Vec3,
-    surface: Surface,
-    emission: Vec3,
-    light: u32,
+/// A place on a path, and where its random numbers come from.
+struct Vertex<'a> {
+    point: &'a SurfacePoint,
+    bsdf: &'a Bsdf,
+    view: Vec3,
+    key: u32,
+    /// First dimension of the bounce.
+    first: u32,
 }
 
 impl<'a> PathTracer<'a> {
@@ -66,6 +64,7 @@ impl<'a> PathTracer<'a> {
     pub fn new(scene: &'a PreparedScene, size: FrameSize, sampling: Sampling, camera: &Camera) -> Self {
         Self {
             scene,
+            albedo: &albedo::TABLE,
             size,
             sampling,
             origin: camera.origin.into(),
@@ -98,32 +97,35 @@ impl<'a> PathTracer<'a> {
         let mut outcome = PathOutcome::default();
         let mut density = 0.0;
         for bounce in 0..self.sampling.max_depth {
-            let hit = self.scene.bvh().closest(&ray, FAR, stack);
+            let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
+            let hit = self.closest(&ray, key.wrapping_add(first + SEE_THROUGH), stack);
             outcome.rays += 1;
             if !hit.is_some() {
                 outcome.radiance = outcome.radiance + throughput * self.sky(ray.direction);
                 break;
             }
-            let point = self.surface_point(&ray, hit.primitive);
-            if point.light != NO_LIGHT {
-                let weight = if bounce == 0 { 1.0 } else { self.hit_weight(&ray, hit.t, &point, density) };
+            let point = surface_point(self.scene, &ray, &hit);
+            if point.light != NO_LIGHT || point.unlit {
+                let sought = bounce > 0 && point.light != NO_LIGHT;
+                let weight = if sought { self.hit_weight(&ray, hit.t, &point, density) } else { 1.0 };
                 outcome.radiance = outcome.radiance + throughput * point.emission * weight;
             }
-            if bounce + 1 >= self.sampling.max_depth {
+            if point.unlit || bounce + 1 >= self.sampling.max_depth {
                 break;
             }
-            let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
             let view = -ray.direction;
-            let direct = self.direct_light(&point, view, key, first, &mut outcome.rays, stack);
+            let bsdf = seen_from(self.albedo, &point.surface, point.normal, view);
+            let vertex = Vertex { point: &point, bsdf: &bsdf, view, key, first };
+            let direct = self.direct_light(&vertex, &mut outcome.rays, stack);
             outcome.radiance = outcome.radiance + throughput * direct;
-            let (lobe, r0, r1) = (
+            let (layer, r0, r1) = (
                 random(key, first + LOBE_CHOICE),
                 random(key, first + DIRECTION),
                 random(key, first + DIRECTION + 1),
             );
-            let direction = sample(&point.surface, point.normal, view, lobe, r0, r1);
-            let scattering = evaluate(&point.surface, point.normal, view, direction);
-            if scattering.density <= 1e-12 || dot(point.geometric, direction) <= 0.0 {
+            let direction = sample(&bsdf, point.normal, view, layer, r0, r1);
+            let scattering = evaluate(&bsdf, point.normal, view, direction);
+            if scattering.density <= 1e-12 || !same_side(&point, direction) {
                 break;
             }
             throughput = throughput * (scattering.value * reciprocal(scattering.density));
@@ -135,7 +137,7 @@ impl<'a> PathTracer<'a> {
                 }
                 throughput = throughput * reciprocal(survival);
             }
-            ray = Ray { origin: self.lift(&point), direction };
+            ray = Ray { origin: point.lifted(direction), direction };
         }
         outcome
     }
@@ -148,6 +150,16 @@ impl<'a> PathTracer<'a> {
         Ray { origin: self.origin, direction: normalize(self.forward + self.right * u + self.up * v) }
     }
 
+    #[inline(always)]
+    fn closest(&self, ray: &Ray, key: u32, stack: &mut Stack) -> Hit {
+        self.scene.closest(ray, FAR, |instance| Opacity::new(self.scene, instance, key), stack)
+    }
+
+    #[inline(always)]
+    fn is_hidden(&self, ray: &Ray, distance: f32, key: u32, stack: &mut Stack) -> bool {
+        self.scene.any(ray, distance, |instance| Opacity::new(self.scene, instance, key), stack)
+    }
+
     /// Radiance from outside the scene.
     #[inline(always)]
     fn sky(&self, direction: Vec3) -> Vec3 {
@@ -155,128 +167,100 @@ impl<'a> PathTracer<'a> {
         down + (up - down) * (direction.y * 0.5 + 0.5)
     }
 
-    /// A little off the surface.
-    #[inline(always)]
-    fn lift(&self, point: &SurfacePoint) -> Vec3 {
-        point.position + point.geometric * self.scene.offset()
-    }
-
-    #[inline(always)]
-    fn surface_point(&self, ray: &Ray, primitive: u32) -> SurfacePoint {
-        let corners = &self.scene.corners()[primitive as usize];
-        let shading = &self.scene.shading()[primitive as usize];
-        let (u, v) = corners.intersect(ray).map_or((0.0, 0.0), |hit| (hit.u, hit.v));
-        let w = 1.0 - u - v;
-        let mut geometric = normalize(cross(corners.edge1, corners.edge2));
-        if dot(geometric, ray.direction) > 0.0 {
-            geometric = -geometric;
-        }
-        let [n0, n1, n2] = shading.normals;
-        let mut normal = normalize(n0 * w + n1 * u + n2 * v);
-        if dot(normal, geometric) < 0.0 {
-            normal = -normal;
-        }
-        // A normal that the view cannot see would scatter light into the surface.
-        if dot(normal, ray.direction) > -1e-3 {
-            normal = geometric;
-        }
-        let material = &self.scene.scene().materials[shading.material as usize];
-        let [a, b, c] = shading.uvs;
-        let uv = [a[0] * w + b[0] * u + c[0] * v, a[1] * w + b[1] * u + c[1] * v];
-        SurfacePoint {
-            position: corners.corner + corners.edge1 * u + corners.edge2 * v,
-            geometric,
-            normal,
-            surface: surface(self.base_color(material, uv), material.metallic, material.roughness),
-            emission: material.emission.into(),
-            light: shading.light,
-        }
-    }
-
-    #[inline(always)]
-    fn base_color(&self, material: &Material, uv: [f32; 2]) -> Vec3 {
-        let factor = Vec3::from(material.base_color);
-        match material.base_color_texture {
-            Some(texture) => factor * lookup(&self.scene.scene().textures[texture as usize], uv),
-            None => factor,
-        }
-    }
-
     /// How much a light counts that the scattered ray has hit, when it could have been chosen as a light as well.
     #[inline(always)]
     fn hit_weight(&self, ray: &Ray, t: f32, point: &SurfacePoint, density: f32) -> f32 {
         let light = &self.scene.lights().lights()[point.light as usize];
         let cosine = -dot(point.geometric, ray.direction);
-        mis_weight(density, solid_angle_density(light.area_density, t * t, cosine))
+        mis_weight(density, solid_angle_density(light.density, t * t, cosine))
     }
 
-    /// Light that comes straight from a light or the sun.
+    /// Light that comes straight from one of the lights.
     #[inline(always)]
-    fn direct_light(
-        &self,
-        point: &SurfacePoint,
-        view: Vec3,
-        key: u32,
-        first: u32,
-        rays: &mut u32,
-        stack: &mut Stack,
-    ) -> Vec3 {
-        let mut direct = Vec3::ZERO;
-        if !self.scene.lights().lights().is_empty() {
-            direct = direct + self.light_sample(point, view, key, first, rays, stack);
-        }
-        if let Some(sun) = &self.scene.scene().sun {
-            let direction = Vec3::from(sun.direction);
-            let scattering = evaluate(&point.surface, point.normal, view, direction);
-            if scattering.density > 0.0 && dot(point.geometric, direction) > 0.0 {
-                *rays += 1;
-                let ray = Ray { origin: self.lift(point), direction };
-                if !self.scene.bvh().any(&ray, FAR, stack) {
-                    direct = direct + scattering.value * Vec3::from(sun.irradiance);
-                }
-            }
-        }
-        direct
-    }
-
-    #[inline(always)]
-    fn light_sample(
-        &self,
-        point: &SurfacePoint,
-        view: Vec3,
-        key: u32,
-        first: u32,
-        rays: &mut u32,
-        stack: &mut Stack,
-    ) -> Vec3 {
+    fn direct_light(&self, vertex: &Vertex<'_>, rays: &mut u32, stack: &mut Stack) -> Vec3 {
         let lights = self.scene.lights();
-        let light = &lights.lights()[lights.choose(random(key, first + LIGHT_CHOICE)) as usize];
-        let corners = &self.scene.corners()[light.primitive as usize];
-        let target =
-            triangle_point(corners, random(key, first + LIGHT_POINT), random(key, first + LIGHT_POINT + 1));
-        let origin = self.lift(point);
+        if lights.lights().is_empty() {
+            return Vec3::ZERO;
+        }
+        let light = &lights.lights()[lights.choose(random(vertex.key, vertex.first + LIGHT_CHOICE)) as usize];
+        let candidate = match &light.source {
+            Source::Triangle { .. } => self.from_triangle(vertex, light),
+            Source::Punctual(punctual) => from_punctual(vertex, light, punctual),
+        };
+        let Some(candidate) = candidate.filter(|candidate| candidate.value != Vec3::ZERO) else {
+            return Vec3::ZERO;
+        };
+        *rays += 1;
+        let hidden =
+            self.is_hidden(&candidate.ray, candidate.distance * SHADOW_REACH, shadow_key(vertex), stack);
+        if hidden { Vec3::ZERO } else { candidate.value }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::wrong_self_convention, reason = "the light comes from there")]
+    fn from_triangle(&self, vertex: &Vertex<'_>, light: &Light) -> Option<Candidate> {
+        let Source::Triangle { instance, primitive, corners, double_sided } = &light.source else {
+            return None;
+        };
+        let (u, v) = triangle_point(
+            random(vertex.key, vertex.first + LIGHT_POINT),
+            random(vertex.key, vertex.first + LIGHT_POINT + 1),
+        );
+        let target = corners.corner + corners.edge1 * u + corners.edge2 * v;
+        let origin = vertex.point.lifted(target - vertex.point.position);
         let path = target - origin;
         let distance_squared = dot(path, path);
         if distance_squared < 1e-12 {
-            return Vec3::ZERO;
+            return None;
         }
         let distance = square_root(distance_squared);
         let direction = path * reciprocal(distance);
-        let facing = dot(normalize(cross(corners.edge1, corners.edge2)), direction);
-        let cosine_light = if facing < 0.0 { -facing } else { facing };
-        let scattering = evaluate(&point.surface, point.normal, view, direction);
-        if scattering.density <= 0.0 || cosine_light < 1e-6 || dot(point.geometric, direction) <= 0.0 {
-            return Vec3::ZERO;
+        let facing = -dot(normalize(cross(corners.edge1, corners.edge2)), direction);
+        let cosine_light = if facing < 0.0 && *double_sided { -facing } else { facing };
+        if cosine_light < 1e-6 {
+            return None;
         }
-        *rays += 1;
-        if self.scene.bvh().any(&Ray { origin, direction }, distance * SHADOW_REACH, stack) {
-            return Vec3::ZERO;
+        let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
+        if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
+            return None;
         }
-        let shading = &self.scene.shading()[light.primitive as usize];
-        let emission = Vec3::from(self.scene.scene().materials[shading.material as usize].emission);
-        let density = solid_angle_density(light.area_density, distance_squared, cosine_light);
-        scattering.value
-            * emission
-            * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)))
+        let density = solid_angle_density(light.density, distance_squared, cosine_light);
+        let weight =
+            scattering.value * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)));
+        let emission = emission_of(self.scene, *instance, *primitive, u, v);
+        Some(Candidate { ray: Ray { origin, direction }, distance, value: weight * emission })
     }
+}
+
+/// What comes from a light if nothing is in the way.
+struct Candidate {
+    ray: Ray,
+    distance: f32,
+    value: Vec3,
+}
+
+#[inline(always)]
+fn from_punctual(vertex: &Vertex<'_>, light: &Light, punctual: &PunctualLight) -> Option<Candidate> {
+    let seen = arrival(punctual, vertex.point.position);
+    let direction = seen.direction;
+    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
+    if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
+        return None;
+    }
+    let value = scattering.value * seen.irradiance * reciprocal(light.density.max(1e-20));
+    let ray = Ray { origin: vertex.point.lifted(direction), direction };
+    Some(Candidate { ray, distance: seen.distance, value })
+}
+
+/// Where the random numbers of a shadow ray's see-through surfaces come from.
+#[inline(always)]
+fn shadow_key(vertex: &Vertex<'_>) -> u32 {
+    vertex.key.wrapping_add(vertex.first + LIGHT_CHOICE)
+}
+
+/// Whether a direction leaves on the same side of the triangle as of its shading normal: the others would shine
+/// through what is solid.
+#[inline(always)]
+fn same_side(point: &SurfacePoint, direction: Vec3) -> bool {
+    dot(point.geometric, direction) * dot(point.normal, direction) > 0.0
 }

@@ -11,12 +11,16 @@ use tracing::warn;
 
 use crate::{
     backend::{Backend, FrameView, RenderControl, TileJob, camera, render_pixels},
+    math::{Vec3, cross, dot, normalize, vec3},
     prepared::PreparedScene,
-    scene::{Material, NamedCamera, Scene, Texture, Triangle, Vertex, Wrap},
+    scene::{
+        Affine, AlphaMode, Filter, Image, Instance, Material, Mesh, NamedCamera, PunctualLight, Scene,
+        Texture, TextureUse, Triangle, Wrap,
+    },
 };
 
-/// Edge of the known tile, pixels.
-const EDGE_PX: u32 = 48;
+/// Edge of the known tile, pixels: enough for every material to be met, few enough for a software device to be quick.
+const EDGE_PX: u32 = 20;
 
 /// The scene, built once.
 pub fn known_scene() -> Arc<PreparedScene> {
@@ -29,7 +33,7 @@ pub fn known_tile() -> TileJob {
     let scene = known_scene();
     // invariant: the numbers are constants within the limits.
     let size = FrameSize::new(EDGE_PX, EDGE_PX).unwrap_or_else(|_| unreachable!("a constant size is valid"));
-    let sampling = Sampling { first_sample: 0, samples: 4, max_depth: 6, seed: 42 };
+    let sampling = Sampling { first_sample: 0, samples: 2, max_depth: 5, seed: 42 };
     TileJob {
         view: FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) },
         rect: size.full(),
@@ -66,33 +70,46 @@ fn pixels(rect: TileRect) -> Vec<(u32, u32)> {
     (rect.y..rect.y + rect.height).flat_map(|y| (rect.x..rect.x + rect.width).map(move |x| (x, y))).collect()
 }
 
-fn material(base_color: [f32; 3], metallic: f32, roughness: f32) -> Material {
-    Material { base_color, base_color_texture: None, metallic, roughness, emission: [0.0; 3] }
-}
-
-/// A textured floor, walls from mirror to matt, an emissive quad, a tilted smooth-shaded quad, a sun and a sky.
+/// A room that shows every kind of material, texture and light: mapped and mirrored instances of a panel before walls.
 fn scene() -> Scene {
-    let mut scene = Scene {
-        materials: vec![
-            Material { base_color_texture: Some(0), ..material([0.9, 0.8, 0.7], 0.0, 0.15) },
-            material([0.95, 0.9, 0.6], 1.0, 0.05),
-            material([0.2, 0.4, 0.8], 0.3, 0.5),
-            Material { emission: [6.0, 5.0, 3.0], ..material([0.5; 3], 0.0, 1.0) },
-            material([0.8, 0.2, 0.2], 0.0, 1.0),
+    let mut room = Mesh::default();
+    let [x, y, z] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    quad(&mut room, 0, [-2.0, 0.0, 2.0], scaled(x, 4.0), scaled(z, -4.0));
+    quad(&mut room, 1, [-1.5, 0.0, -1.2], [1.5, 0.0, -0.4], scaled(y, 1.6));
+    quad(&mut room, 2, [0.1, 0.0, -1.5], [1.3, 0.0, 0.7], [0.1, 1.2, -0.2]);
+    quad(&mut room, 3, [-0.4, 1.9, -0.4], scaled(x, 0.8), scaled(z, 0.8));
+    quad(&mut room, 4, [-1.3, 0.2, 0.4], [0.6, 0.0, 0.2], [0.0, 0.6, -0.1]);
+    quad(&mut room, 5, [-0.5, 0.3, 0.9], [0.5, 0.0, 0.1], [0.1, 0.5, 0.0]);
+    quad(&mut room, 6, [0.3, 0.2, 0.8], [0.5, 0.0, -0.1], [0.0, 0.7, 0.1]);
+    quad(&mut room, 7, [-0.2, 1.1, 0.2], [0.5, 0.1, 0.0], [0.0, 0.4, 0.1]);
+    quad(&mut room, 8, [0.9, 0.1, 0.6], [0.4, 0.0, -0.3], [0.0, 0.8, 0.0]);
+    let mut panel = Mesh::default();
+    quad(&mut panel, 9, [-0.5, -0.5, 0.0], x, y);
+    quad(&mut panel, 10, [-0.3, -0.3, 0.2], [0.5, 0.0, 0.1], [0.0, 0.5, 0.1]);
+    for (index, vertex) in panel.normals.clone().iter().enumerate() {
+        let unit = normalize(vec3(1.0 + 0.1 * index as f32, vertex[1], -vertex[0])).to_array();
+        panel.tangents.push([unit[0], unit[1], unit[2], if index % 3 == 0 { -1.0 } else { 1.0 }]);
+    }
+    Scene {
+        meshes: vec![room, panel],
+        instances: vec![
+            Instance { mesh: 0, to_world: Affine::IDENTITY, to_mesh: Affine::IDENTITY },
+            placed(1, [0.6, 0.0, 0.25], [0.5, 0.75, -0.6]),
+            placed(1, [-0.5, 0.25, 0.0], [-1.0, 1.0, -0.2]),
         ],
-        textures: vec![Texture {
-            width: 3,
-            height: 2,
-            texels: vec![
-                [250, 30, 20, 255],
-                [20, 200, 40, 255],
-                [30, 40, 220, 255],
-                [255; 4],
-                [128; 4],
-                [10; 4],
-            ],
-            wrap: [Wrap::Repeat, Wrap::Mirror],
-        }],
+        materials: materials(),
+        textures: textures(),
+        images: vec![image()],
+        lights: vec![
+            PunctualLight::Directional { direction: [0.36, 0.8, 0.48], irradiance: [1.5, 1.4, 1.2] },
+            PunctualLight::Point {
+                position: [1.2, 1.5, 1.0],
+                intensity: [0.8, 1.0, 1.6],
+                axis: [0.0, -1.0, 0.0],
+                cone: [4.0, -2.0],
+                range: 5.0,
+            },
+        ],
         cameras: vec![NamedCamera {
             name: "known".into(),
             origin: [0.1, 1.0, 3.0],
@@ -100,53 +117,111 @@ fn scene() -> Scene {
             tan_half_fov_y: 0.6,
         }],
         sky: [[0.02, 0.02, 0.03], [0.2, 0.3, 0.5]],
-        sun: Some(crate::scene::Sun { direction: [0.36, 0.8, 0.48], irradiance: [1.5, 1.4, 1.2] }),
-        ..Scene::default()
-    };
-    quad(
-        &mut scene,
-        0,
-        [[-2.0, 0.0, 2.0], [2.0, 0.0, 2.0], [2.0, 0.0, -2.0], [-2.0, 0.0, -2.0]],
-        [0.0, 1.0, 0.0],
-    );
-    quad(
-        &mut scene,
-        1,
-        [[-1.5, 0.0, -1.0], [0.0, 0.0, -1.5], [0.0, 1.6, -1.5], [-1.5, 1.6, -1.0]],
-        [0.3, 0.0, 0.95],
-    );
-    quad(
-        &mut scene,
-        2,
-        [[0.1, 0.0, -1.5], [1.4, 0.0, -0.8], [1.4, 1.2, -0.8], [0.1, 1.2, -1.5]],
-        [-0.4, 0.3, 0.86],
-    );
-    quad(
-        &mut scene,
-        3,
-        [[-0.4, 1.9, -0.4], [0.4, 1.9, -0.4], [0.4, 1.9, 0.4], [-0.4, 1.9, 0.4]],
-        [0.0, -1.0, 0.0],
-    );
-    quad(
-        &mut scene,
-        4,
-        [[-1.0, 0.2, 0.4], [-0.4, 0.2, 0.6], [-0.4, 0.8, 0.5], [-1.0, 0.8, 0.3]],
-        [0.0, 0.1, 0.99],
-    );
-    scene
+    }
 }
 
-fn quad(scene: &mut Scene, material: u32, corners: [[f32; 3]; 4], normal: [f32; 3]) {
-    let first = scene.vertices.len() as u32;
-    let uvs = [[-0.3, 1.7], [2.2, 1.7], [2.2, -0.6], [-0.3, -0.6]];
-    for (index, (position, uv)) in corners.into_iter().zip(uvs).enumerate() {
-        // Normals that differ from corner to corner: interpolation is part of the test.
-        let bend = 0.05 * index as f32;
-        let normal =
-            crate::math::normalize(crate::math::vec3(normal[0] + bend, normal[1], normal[2])).to_array();
-        scene.vertices.push(Vertex { position, normal, uv });
+fn scaled(vector: [f32; 3], factor: f32) -> [f32; 3] {
+    vector.map(|value| value * factor)
+}
+
+/// Turned about y by a rational angle and sheared a little; mirrored if the first number is negative.
+fn placed(mesh: u32, [a, b, c]: [f32; 3], at: [f32; 3]) -> Instance {
+    let to_world = Affine([[a, 0.0, b, at[0]], [c, 0.75, 0.0, at[1]], [-0.25, 0.0, 0.5, at[2]]]);
+    // The inverse by cofactors, rounded as it comes: a scene file's would be rounded, too.
+    let row = |index: usize| vec3(to_world.0[index][0], to_world.0[index][1], to_world.0[index][2]);
+    let (r0, r1, r2) = (row(0), row(1), row(2));
+    let columns = [cross(r1, r2), cross(r2, r0), cross(r0, r1)];
+    let inverse_determinant = 1.0 / dot(r0, columns[0]);
+    let [c0, c1, c2] = columns.map(|column| column * inverse_determinant);
+    let back = |x: f32, y: f32, z: f32| [x, y, z, -(x * at[0] + y * at[1] + z * at[2])];
+    let to_mesh = Affine([back(c0.x, c1.x, c2.x), back(c0.y, c1.y, c2.y), back(c0.z, c1.z, c2.z)]);
+    Instance { mesh, to_world, to_mesh }
+}
+
+fn materials() -> Vec<Material> {
+    let plain = |[red, green, blue]: [f32; 3], metallic: f32, roughness: f32| Material {
+        base_color: [red, green, blue, 1.0],
+        metallic,
+        roughness,
+        double_sided: true,
+        ..Material::default()
+    };
+    let seen = |texture: u32, uv_set: u32| {
+        Some(TextureUse { texture, uv_set, transform: [[0.8, 0.3, 0.1], [-0.3, 0.9, 0.2]] })
+    };
+    vec![
+        Material { base_color_texture: seen(0, 0), ..plain([0.9, 0.8, 0.7], 0.0, 0.15) },
+        Material { normal_texture: seen(1, 0), ..plain([0.95, 0.9, 0.6], 1.0, 0.05) },
+        Material { metallic_roughness_texture: seen(1, 1), ..plain([0.2, 0.4, 0.8], 0.8, 0.9) },
+        Material { emission: [6.0, 5.0, 3.0], double_sided: false, ..plain([0.5; 3], 0.0, 1.0) },
+        Material {
+            clearcoat: 0.9,
+            clearcoat_texture: seen(2, 0),
+            clearcoat_roughness: 0.4,
+            clearcoat_roughness_texture: seen(1, 0),
+            ..plain([0.8, 0.2, 0.2], 0.0, 1.0)
+        },
+        Material {
+            transmission: 0.9,
+            transmission_texture: seen(0, 1),
+            dielectric_f0: 0.08,
+            ..plain([0.7, 0.9, 0.8], 0.0, 0.2)
+        },
+        Material {
+            alpha: AlphaMode::Blend,
+            base_color: [0.3, 0.9, 0.4, 0.6],
+            base_color_texture: seen(2, 1),
+            ..plain([0.0; 3], 0.0, 0.6)
+        },
+        Material { emission: [2.0, 3.0, 4.0], emissive_texture: seen(0, 0), ..plain([0.1; 3], 0.0, 0.5) },
+        Material { unlit: true, base_color_texture: seen(1, 0), ..plain([0.3, 0.6, 0.9], 0.0, 1.0) },
+        Material {
+            alpha: AlphaMode::Mask { cutoff: 0.5 },
+            base_color_texture: seen(2, 0),
+            normal_texture: seen(0, 0),
+            normal_scale: 0.7,
+            double_sided: false,
+            ..plain([0.9; 3], 0.2, 0.4)
+        },
+        Material { emission: [0.5, 0.2, 1.0], ..plain([0.6, 0.6, 0.2], 0.0, 0.7) },
+    ]
+}
+
+fn textures() -> Vec<Texture> {
+    let texture = |wrap, filter| Texture { image: 0, wrap, filter };
+    vec![
+        texture([Wrap::Repeat, Wrap::Mirror], Filter::Linear),
+        texture([Wrap::Mirror, Wrap::Clamp], Filter::Linear),
+        texture([Wrap::Clamp, Wrap::Repeat], Filter::Nearest),
+    ]
+}
+
+fn image() -> Image {
+    let texels = vec![
+        [250, 30, 20, 255],
+        [20, 200, 240, 90],
+        [130, 140, 220, 255],
+        [255, 255, 255, 200],
+        [128, 128, 255, 30],
+        [10, 90, 190, 255],
+    ];
+    Image { width: 3, height: 2, texels }
+}
+
+/// A parallelogram. Everything differs from corner to corner: interpolation is part of the test.
+fn quad(mesh: &mut Mesh, material: u32, corner: [f32; 3], along: [f32; 3], up: [f32; 3]) {
+    let first = mesh.positions.len() as u32;
+    let normal = cross(along.into(), up.into());
+    for (index, [u, v]) in [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]].into_iter().enumerate() {
+        let position = Vec3::from(corner) + Vec3::from(along) * u + Vec3::from(up) * v;
+        let bent = normalize(normal) + vec3(0.05 * index as f32, 0.02, -0.03 * index as f32);
+        mesh.positions.push(position.to_array());
+        mesh.normals.push(normalize(bent).to_array());
+        mesh.uvs[0].push([u * 2.5 - 0.3, 1.7 - v * 2.3]);
+        mesh.uvs[1].push([v * 1.5 + 0.1, u * 1.25]);
+        mesh.colors.push([1.0, 1.0 - 0.1 * u, 1.0 - 0.2 * v, 1.0 - 0.05 * u]);
     }
     for vertices in [[first, first + 1, first + 2], [first, first + 2, first + 3]] {
-        scene.triangles.push(Triangle { vertices, material });
+        mesh.triangles.push(Triangle { vertices, material });
     }
 }

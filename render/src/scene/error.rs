@@ -17,7 +17,7 @@ pub enum SceneError {
         source: io::Error,
     },
     /// A directory, device or pipe where a file was expected.
-    #[error("{} is not a regular file; name a .glb or .gltf scene", .0.display())]
+    #[error("{} is not a regular file; name a .glb, .gltf or .obj scene", .0.display())]
     NotAFile(PathBuf),
     /// Neither a GLB container nor glTF JSON.
     #[error("not a glTF 2.0 scene: {0}")]
@@ -48,6 +48,14 @@ pub enum SceneError {
     Uri {
         /// The URI as it stands in the file, shortened.
         uri: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A picture that is no environment map.
+    #[error("environment map {}: {problem}", path.display())]
+    Environment {
+        /// The picture.
+        path: PathBuf,
         /// What is wrong with it.
         problem: String,
     },

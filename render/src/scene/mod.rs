@@ -1,75 +1,60 @@
-//! A scene as the kernels see it: flattened triangles in world space, materials, textures, cameras.
+//! A scene as the kernels see it: meshes and where they stand, materials, textures, lights, cameras.
 //!
 //! Every number in here is finite: the loaders refuse anything else. All arithmetic that produces it is correctly
 //! rounded (`+ - * /` and square roots only), so that every node builds the very same scene from the same bytes.
 
+pub mod affine;
+pub mod environment;
 mod error;
 pub mod generate;
 mod glb;
 pub mod gltf;
+pub mod material;
+mod obj;
 pub mod package;
 mod write_glb;
 
-pub use self::error::SceneError;
-
-/// A triangle's corner.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Vertex {
-    /// World space.
-    pub position: [f32; 3],
-    /// Unit length, world space.
-    pub normal: [f32; 3],
-    /// Texture coordinates of set 0, v downwards as in glTF.
-    pub uv: [f32; 2],
-}
+pub use self::{
+    affine::Affine,
+    error::SceneError,
+    material::{AlphaMode, Filter, Image, Material, Texture, TextureUse, Wrap},
+};
 
 /// Three vertices and a material.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Triangle {
-    /// Indices into [`Scene::vertices`]; always in range.
+    /// Indices into the mesh's vertices; always in range.
     pub vertices: [u32; 3],
     /// Index into [`Scene::materials`]; always in range.
     pub material: u32,
 }
 
-/// Metallic-roughness material of glTF 2.0, double-sided.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Material {
-    /// Linear reflectance, each 0 to 1; multiplied by the texture.
-    pub base_color: [f32; 3],
-    /// Index into [`Scene::textures`]; always in range.
-    pub base_color_texture: Option<u32>,
-    /// 0 dielectric to 1 metal.
-    pub metallic: f32,
-    /// Perceptual roughness, 0 to 1 (alpha = roughness squared).
-    pub roughness: f32,
-    /// Emitted radiance, linear, each 0 or more (factor times `KHR_materials_emissive_strength`).
-    pub emission: [f32; 3],
+/// Triangles in a space of their own. Every list of vertex attributes is as long as `positions`, or empty.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Mesh {
+    /// Of the vertices.
+    pub positions: Vec<[f32; 3]>,
+    /// Unit length; never empty.
+    pub normals: Vec<[f32; 3]>,
+    /// Texture coordinates of both sets, v downwards as in glTF.
+    pub uvs: [Vec<[f32; 2]>; 2],
+    /// Unit length, and the sign of the bitangent; all zero where there is none.
+    pub tangents: Vec<[f32; 4]>,
+    /// Linear factors of the base colour.
+    pub colors: Vec<[f32; 4]>,
+    /// At least one; their order is the order of the file and breaks ties between equal hits.
+    pub triangles: Vec<Triangle>,
 }
 
-/// How a texture coordinate outside 0 to 1 is treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Wrap {
-    /// The picture repeats.
-    #[default]
-    Repeat,
-    /// It repeats, every other time mirrored.
-    Mirror,
-    /// Its border pixels go on for ever.
-    Clamp,
-}
-
-/// A base colour picture: sRGB-encoded RGBA, 8 bits a channel, filtered bilinearly by hand in linear light.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Texture {
-    /// Pixels in a row, at least 1.
-    pub width: u32,
-    /// Rows, at least 1.
-    pub height: u32,
-    /// `width * height` pixels, rows from the top.
-    pub texels: Vec<[u8; 4]>,
-    /// Horizontal and vertical wrapping.
-    pub wrap: [Wrap; 2],
+/// A mesh at a place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instance {
+    /// Index into [`Scene::meshes`]; always in range.
+    pub mesh: u32,
+    /// From the mesh's space to the world. Can be inverted.
+    pub to_world: Affine,
+    /// Back again.
+    pub to_mesh: Affine,
 }
 
 /// A perspective camera of the file.
@@ -85,30 +70,62 @@ pub struct NamedCamera {
     pub tan_half_fov_y: f32,
 }
 
-/// Light from infinitely far away in one direction, used when a file has no light of its own.
+/// A light without extent (`KHR_lights_punctual`).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sun {
-    /// Unit vector from the scene towards the light.
-    pub direction: [f32; 3],
-    /// Irradiance on a surface that faces it.
-    pub irradiance: [f32; 3],
+pub enum PunctualLight {
+    /// From infinitely far away.
+    Directional {
+        /// Unit vector from the scene towards the light.
+        direction: [f32; 3],
+        /// Irradiance on a surface that faces it.
+        irradiance: [f32; 3],
+    },
+    /// From a point, to all sides or within a cone.
+    Point {
+        /// World space.
+        position: [f32; 3],
+        /// Radiant intensity along the axis.
+        intensity: [f32; 3],
+        /// Unit vector along the axis.
+        axis: [f32; 3],
+        /// With the cosine c of the angle to the axis, light falls off as `clamp(c * scale + offset, 0, 1)` squared;
+        /// (0, 1) for a light to all sides.
+        cone: [f32; 2],
+        /// Beyond this distance it gives no light; 0 for no end.
+        range: f32,
+    },
 }
 
 /// Everything that a frame is rendered from.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scene {
-    /// Corners; shared between triangles.
-    pub vertices: Vec<Vertex>,
-    /// At least one; their order is the order of the file and breaks ties between equal hits.
-    pub triangles: Vec<Triangle>,
+    /// At least one.
+    pub meshes: Vec<Mesh>,
+    /// At least one.
+    pub instances: Vec<Instance>,
     /// At least one.
     pub materials: Vec<Material>,
     /// May be empty.
     pub textures: Vec<Texture>,
+    /// The textures' pictures.
+    pub images: Vec<Image>,
+    /// May be empty.
+    pub lights: Vec<PunctualLight>,
     /// At least one: the loader adds one that sees the whole scene when the file has none.
     pub cameras: Vec<NamedCamera>,
     /// Radiance of rays that leave the scene downwards (y = -1) and upwards (y = 1), blended linearly between.
     pub sky: [[f32; 3]; 2],
-    /// Only when the file has no light.
-    pub sun: Option<Sun>,
+}
+
+impl Scene {
+    /// Triangles in memory: those of an instanced mesh count once.
+    pub fn unique_triangles(&self) -> usize {
+        self.meshes.iter().map(|mesh| mesh.triangles.len()).sum()
+    }
+
+    /// Triangles as seen: those of an instanced mesh count once for each instance.
+    pub fn placed_triangles(&self) -> usize {
+        let triangles = |instance: &Instance| self.meshes.get(instance.mesh as usize);
+        self.instances.iter().filter_map(triangles).map(|mesh| mesh.triangles.len()).sum()
+    }
 }

@@ -2,16 +2,18 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{ErrorKind, Read},
     path::{Component, Path, PathBuf},
 };
 
 use serde_json::{Value, json};
 
 use super::{
+    environment::{self, EnvironmentSource},
     error::{SceneError, printable},
     glb,
     gltf::picture_format,
+    obj,
 };
 use crate::limit::{MAX_URI_BYTES, SceneLimits};
 
@@ -22,15 +24,22 @@ pub struct ScenePackage {
     pub bytes: Vec<u8>,
     /// The file's name without its ending.
     pub name: String,
+    /// One sentence for each thing that the conversion to GLB left out or had to guess.
+    pub warnings: Vec<String>,
 }
 
-/// Reads a `.glb` or `.gltf` from disk and takes in every buffer and picture that it refers to.
+/// Reads a `.glb`, `.gltf` or `.obj` from disk and takes in every buffer, picture and material that it refers to.
 ///
-/// A GLB that refers to nothing outside is taken as it is, byte for byte. URIs must be relative and stay inside the
-/// scene's folder, symbolic links followed.
+/// A GLB that refers to nothing outside is taken as it is, byte for byte. What a scene refers to must have a relative
+/// path and stay inside the scene's folder, symbolic links followed.
 pub fn pack(path: &Path, limits: &SceneLimits) -> Result<ScenePackage, SceneError> {
     let bytes = read_file(path, limits.package_bytes)?;
     let name = path.file_stem().map(|stem| printable(&stem.to_string_lossy())).unwrap_or_default();
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("obj")) {
+        let (bytes, warnings) = obj::to_glb(&bytes, folder, limits)?;
+        return Ok(ScenePackage { bytes, name, warnings });
+    }
     let (json, binary) = if glb::is_glb(&bytes) {
         let glb = glb::split(&bytes)?;
         (glb.json, glb.binary)
@@ -45,17 +54,29 @@ pub fn pack(path: &Path, limits: &SceneLimits) -> Result<ScenePackage, SceneErro
         return Err(SceneError::NotGltf("its JSON has no \"asset\"".into()));
     }
     if glb::is_glb(&bytes) && !refers_outside(&document) {
-        return Ok(ScenePackage { bytes, name });
+        return Ok(ScenePackage { bytes, name, warnings: Vec::new() });
     }
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut packer = Packer { folder, limits, embedded: binary, out: Vec::new() };
     packer.take_in_buffers(&mut document)?;
     packer.take_in_images(&mut document)?;
-    packer.finish(document).map(|bytes| ScenePackage { bytes, name })
+    packer.finish(document).map(|bytes| ScenePackage { bytes, name, warnings: Vec::new() })
+}
+
+/// [`pack`], with an environment map as the scene's light from all around.
+pub fn pack_with_environment(
+    path: &Path,
+    environment: Option<&EnvironmentSource<'_>>,
+    limits: &SceneLimits,
+) -> Result<ScenePackage, SceneError> {
+    let mut package = pack(path, limits)?;
+    if let Some(source) = environment {
+        environment::embed_source(&mut package, source, limits)?;
+    }
+    Ok(package)
 }
 
 /// Reads a regular file of at most `limit_bytes`.
-fn read_file(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, SceneError> {
+pub(super) fn read_file(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, SceneError> {
     let failed = |source| SceneError::Read { path: path.to_owned(), source };
     // Asked before opening: opening a pipe would wait for its other end.
     let size_bytes = match fs::metadata(path).map_err(failed)? {
@@ -202,16 +223,37 @@ impl Packer<'_> {
     fn read_beside(&self, uri: &str) -> Result<Vec<u8>, SceneError> {
         let refuse = |problem: String| SceneError::uri(uri, problem);
         let relative = relative_path(uri).map_err(|problem| refuse(problem.to_owned()))?;
-        let canonical = |path: &Path| {
-            path.canonicalize().map_err(|error| refuse(format!("the file cannot be found: {error}")))
-        };
-        let folder = canonical(self.folder)?;
-        let target = canonical(&self.folder.join(relative))?;
-        if !target.starts_with(&folder) {
-            return Err(refuse("it leads out of the scene's folder".into()));
-        }
-        read_file(&target, self.limits.package_bytes).map_err(|error| refuse(error.to_string()))
+        read_beside(self.folder, &relative, self.limits.package_bytes).map_err(|error| match error {
+            BesideError::Missing(problem) | BesideError::Refused(problem) => refuse(problem),
+        })
     }
+}
+
+/// Why a file beside the scene is not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BesideError {
+    /// There is none.
+    Missing(String),
+    /// It leads out of the folder, is no file or too large.
+    Refused(String),
+}
+
+/// Reads a file of the scene's own folder.
+pub(super) fn read_beside(folder: &Path, relative: &Path, limit_bytes: u64) -> Result<Vec<u8>, BesideError> {
+    let canonical = |path: &Path| {
+        path.canonicalize().map_err(|error| {
+            let problem = format!("the file cannot be found: {error}");
+            match error.kind() {
+                ErrorKind::NotFound => BesideError::Missing(problem),
+                _ => BesideError::Refused(problem),
+            }
+        })
+    };
+    let target = canonical(&folder.join(relative))?;
+    if !target.starts_with(canonical(folder)?) {
+        return Err(BesideError::Refused("it leads out of the scene's folder".into()));
+    }
+    read_file(&target, limit_bytes).map_err(|error| BesideError::Refused(error.to_string()))
 }
 
 fn uri_text<'a>(uri: &'a Value, place: &str) -> Result<&'a str, SceneError> {
@@ -235,14 +277,22 @@ fn relative_path(uri: &str) -> Result<PathBuf, &'static str> {
     let decoded = percent_encoding::percent_decode_str(uri)
         .decode_utf8()
         .map_err(|_| "it is not UTF-8 once its percent signs are decoded")?;
+    inner_path(&decoded)
+}
+
+/// The path that a name means, if it cannot lead out of the folder by its own words.
+pub(super) fn inner_path(name: &str) -> Result<PathBuf, &'static str> {
+    if name.len() > MAX_URI_BYTES {
+        return Err("it is too long");
+    }
     // A colon before any slash is a scheme (`http:`, `file:`) or a Windows drive.
-    if decoded.split('/').next().is_some_and(|first| first.contains(':')) {
+    if name.split('/').next().is_some_and(|first| first.contains(':')) {
         return Err("only files beside the scene are read, nothing is fetched");
     }
-    if decoded.contains(['\\', '\0']) {
+    if name.contains(['\\', '\0']) {
         return Err("it has a character that no portable path has");
     }
-    let path = PathBuf::from(decoded.as_ref());
+    let path = PathBuf::from(name);
     let mut parts = path.components().peekable();
     if parts.peek().is_none() {
         return Err("it is empty");

@@ -1,4 +1,4 @@
-// The twin of ray.rs and of what bvh/wide.rs finds: another layout, the same hit.
+// The twin of ray.rs and of what bvh/wide.rs and prepared/mod.rs find: another layout, the same hit.
 
 const FAR_FACTOR = 1.0000007;
 const LEAF = 0x80000000u;
@@ -18,15 +18,26 @@ struct Barycentric {
 
 struct Hit {
     t: f32,
+    instance: u32,
     primitive: u32,
 }
 
-fn intersect(place: u32, ray: Ray) -> Barycentric {
+// What waits to be visited, one entry for each level of a tree: first of the tree above the instances, from
+// MESH_STACK on of a mesh's. No larger than it must be: software devices keep it in slow memory.
+struct Stack {
+    code: array<u32, STACK_ENTRIES>,
+    near: array<f32, STACK_ENTRIES>,
+}
+
+var<private> best: Hit;
+
+fn intersect(place: u32, ray: Ray, double_sided: bool) -> Barycentric {
     let edge1 = triangles[place].edge1;
     let edge2 = triangles[place].edge2;
     let p = cross3(ray.direction, edge2);
     let determinant = dot3(edge1, p);
-    if (abs(determinant) < TINY) {
+    let turned = select(determinant, -determinant, double_sided);
+    if (max(determinant, turned) < TINY) {
         return Barycentric(-1.0, 0.0, 0.0);
     }
     let inverse = reciprocal(determinant);
@@ -50,29 +61,43 @@ fn box_distance(low: vec3<f32>, high: vec3<f32>, origin: vec3<f32>, inverse: vec
     return select(-1.0, near, near <= far * FAR_FACTOR);
 }
 
-fn trace(ray: Ray, t_max: f32, any_hit: bool) -> Hit {
+// Whether the hit found so far has to yield: to a nearer one, or to one as near and first in the scene's order.
+fn yields_to(t: f32, instance: u32, primitive: u32) -> bool {
+    if (t != best.t) {
+        return t < best.t;
+    }
+    let first = instance < best.instance || (instance == best.instance && primitive < best.primitive);
+    return best.primitive != NONE && first;
+}
+
+fn leaf(code: u32, ray: Ray, instance: u32, near: f32, key: u32) -> bool {
+    let first = code & 0x07ffffffu;
+    let count = (code >> 27u) & 15u;
+    var found = false;
+    for (var place = first; place < first + count; place = place + 1u) {
+        let hit = intersect(place, ray, triangles[place].double_sided != 0u);
+        let primitive = triangles[place].primitive;
+        if (hit.t > 0.0 && hit.t * FAR_FACTOR >= near && yields_to(hit.t, instance, primitive)) {
+            if (!HAS_ALPHA || triangles[place].filtered == 0u || counts(instance, primitive, hit.u, hit.v, key)) {
+                best = Hit(hit.t, instance, primitive);
+                found = true;
+            }
+        }
+    }
+    return found;
+}
+
+// Looks for a hit in a mesh; true if there was one and any is enough.
+fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u32, stack: ptr<function, Stack>) -> bool {
     let inverse = safe_reciprocal3(ray.direction);
     let negative = ray.direction < vec3<f32>(0.0);
-    var best = Hit(t_max, NONE);
-    var stack: array<u32, 64>;
-    var stack_near: array<f32, 64>;
-    var top = 0u;
-    var code = 0u;
+    var top = MESH_STACK;
+    var code = meshes[instances[instance].mesh].root;
     var near = 0.0;
     loop {
         if ((code & LEAF) != 0u) {
-            let first = code & 0x07ffffffu;
-            let count = (code >> 27u) & 15u;
-            for (var place = first; place < first + count; place = place + 1u) {
-                let hit = intersect(place, ray);
-                let primitive = triangles[place].primitive;
-                let inside_box = hit.t * FAR_FACTOR >= near;
-                if (hit.t > 0.0 && inside_box && (hit.t < best.t || (hit.t == best.t && best.primitive != NONE && primitive < best.primitive))) {
-                    best = Hit(hit.t, primitive);
-                    if (any_hit) {
-                        return best;
-                    }
-                }
+            if (leaf(code, ray, instance, max(near, instance_near), key) && any_hit) {
+                return true;
             }
         } else {
             let d0 = box_distance(nodes[code].low0, nodes[code].high0, ray.origin, inverse, negative, best.t);
@@ -81,8 +106,8 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool) -> Hit {
             let code1 = nodes[code].code1;
             if (d0 >= 0.0 && d1 >= 0.0) {
                 let swap = d1 < d0;
-                stack[top] = select(code1, code0, swap);
-                stack_near[top] = max(d0, d1);
+                (*stack).code[top] = select(code1, code0, swap);
+                (*stack).near[top] = max(d0, d1);
                 top = top + 1u;
                 code = select(code0, code1, swap);
                 near = min(d0, d1);
@@ -100,15 +125,60 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool) -> Hit {
             }
         }
         loop {
-            if (top == 0u) {
-                return best;
+            if (top == MESH_STACK) {
+                return false;
             }
             top = top - 1u;
-            code = stack[top];
-            near = stack_near[top];
+            code = (*stack).code[top];
+            near = (*stack).near[top];
             if (near <= best.t * FAR_FACTOR) {
                 break;
             }
+        }
+    }
+    return false;
+}
+
+fn trace(ray: Ray, t_max: f32, any_hit: bool, key: u32) -> Hit {
+    best = Hit(t_max, 0u, NONE);
+    var stack: Stack;
+    if (!HAS_INSTANCES) {
+        trace_mesh(ray, 0u, 0.0, any_hit, key, &stack);
+        return best;
+    }
+    let inverse = safe_reciprocal3(ray.direction);
+    let negative = ray.direction < vec3<f32>(0.0);
+    var top = 1u;
+    stack.code[0] = 0u;
+    stack.near[0] = 0.0;
+    while (top > 0u) {
+        top = top - 1u;
+        let code = stack.code[top];
+        let near = stack.near[top];
+        if (near > best.t * FAR_FACTOR) {
+            continue;
+        }
+        if ((code & LEAF) != 0u) {
+            let instance = code & 0x7fffffffu;
+            if (trace_mesh(inward(instance, ray), instance, near, any_hit, key, &stack)) {
+                return best;
+            }
+            continue;
+        }
+        let d0 = box_distance(nodes[code].low0, nodes[code].high0, ray.origin, inverse, negative, best.t);
+        let d1 = box_distance(nodes[code].low1, nodes[code].high1, ray.origin, inverse, negative, best.t);
+        let nearer_first = d1 < d0;
+        let far_code = select(nodes[code].code1, nodes[code].code0, nearer_first);
+        let near_code = select(nodes[code].code0, nodes[code].code1, nearer_first);
+        if (max(d0, d1) >= 0.0) {
+            stack.code[top] = far_code;
+            stack.near[top] = max(d0, d1);
+            top = top + 1u;
+        }
+        if (min(d0, d1) >= 0.0) {
+            stack.code[top] = near_code;
+            stack.near[top] = min(d0, d1);
+            top = top + 1u;
         }
     }
     return best;

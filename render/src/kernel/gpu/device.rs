@@ -4,26 +4,35 @@
     reason = "wgpu takes ready-made SPIR-V, which alone can forbid contraction, only through an unsafe call"
 )]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use super::features::Features;
 use crate::{backend::RenderError, kernel::spirv};
 
 /// Bindings of the kernel.
-pub const BINDINGS: u32 = 8;
+pub const BINDINGS: u32 = 12;
+/// Of these, the scene's.
+pub const SCENE_BINDINGS: usize = 10;
 /// The uniform's binding, and the film's, which is written.
 const UNIFORM: u32 = 0;
-const FILM: u32 = 7;
+const FILM: u32 = 11;
 /// Smallest buffer that every driver takes.
 const MIN_BUFFER_BYTES: u64 = 64;
 
-/// An open device with the kernel's pipeline.
+/// An open device with the kernels compiled so far.
 pub struct Gpu {
     /// What the driver calls it.
     pub adapter: String,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    source: String,
     layout: wgpu::BindGroupLayout,
-    pipeline: wgpu::ComputePipeline,
+    pipeline_layout: wgpu::PipelineLayout,
+    /// Those compiled so far.
+    pipelines: HashMap<Features, wgpu::ComputePipeline>,
     max_binding_bytes: u64,
     /// The first error that the device reported since it was last asked.
     error: Arc<Mutex<Option<String>>>,
@@ -34,8 +43,8 @@ fn failed(error: impl std::fmt::Display) -> RenderError {
 }
 
 impl Gpu {
-    /// Opens the fastest device and compiles the kernel.
-    pub fn open(hardware_only: bool, source: &str) -> Result<Self, RenderError> {
+    /// Opens the fastest device. Kernels are compiled from the source when they are first wanted.
+    pub fn open(hardware_only: bool, source: String) -> Result<Self, RenderError> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::PRIMARY;
         descriptor.flags = wgpu::InstanceFlags::empty();
@@ -68,14 +77,23 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |reported: wgpu::Error| {
             sink.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reported.to_string());
         }));
-        let (layout, pipeline) = pipeline(&device, source)?;
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..BINDINGS).map(layout_entry).collect();
+        let layout = device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
         let gpu = Self {
             adapter: format!("{} ({})", about.name, about.driver_info),
             max_binding_bytes: device.limits().max_storage_buffer_binding_size,
             device,
             queue,
+            source,
             layout,
-            pipeline,
+            pipeline_layout,
+            pipelines: HashMap::new(),
             error,
         };
         gpu.check()?;
@@ -129,7 +147,7 @@ impl Gpu {
     pub fn bind(
         &self,
         uniform: &wgpu::Buffer,
-        scene: &[wgpu::Buffer; 6],
+        scene: &[wgpu::Buffer; SCENE_BINDINGS],
         film: &wgpu::Buffer,
     ) -> wgpu::BindGroup {
         let buffers = std::iter::once(uniform).chain(scene).chain(std::iter::once(film));
@@ -144,9 +162,20 @@ impl Gpu {
         })
     }
 
+    /// The kernel for scenes with these features.
+    pub fn pipeline(&mut self, features: Features) -> Result<wgpu::ComputePipeline, RenderError> {
+        if let Some(known) = self.pipelines.get(&features) {
+            return Ok(known.clone());
+        }
+        let compiled = self.compile(&(features.constants() + &self.source))?;
+        self.check()?;
+        Ok(self.pipelines.entry(features).or_insert(compiled).clone())
+    }
+
     /// Runs the kernel once and waits for it.
     pub fn dispatch(
         &self,
+        pipeline: &wgpu::ComputePipeline,
         bindings: &wgpu::BindGroup,
         uniform: &wgpu::Buffer,
         params: &[u8],
@@ -156,12 +185,39 @@ impl Gpu {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            pass.set_pipeline(&self.pipeline);
+            pass.set_pipeline(pipeline);
             pass.set_bind_group(0, bindings, &[]);
             pass.dispatch_workgroups(columns, rows, 1);
         }
         self.queue.submit([encoder.finish()]);
         self.wait()
+    }
+
+    fn compile(&self, source: &str) -> Result<wgpu::ComputePipeline, RenderError> {
+        let words = spirv::compile(source, BINDINGS).map_err(failed)?;
+        // SAFETY: the SPIR-V was compiled and validated just now, from a source that is part of this program; its
+        // entry point and bindings are those declared below, and every index in it stays within buffers that this
+        // crate fills.
+        let module = unsafe {
+            self.device.create_shader_module_passthrough(wgpu::ShaderModuleDescriptorPassthrough {
+                label: Some("path tracer"),
+                spirv: Some(words.into()),
+                entry_points: vec![wgpu::PassthroughShaderEntryPoint {
+                    name: "main".into(),
+                    workgroup_size: (8, 8, 1),
+                }]
+                .into(),
+                ..wgpu::ShaderModuleDescriptorPassthrough::default()
+            })
+        };
+        Ok(self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some("path tracer"),
+            layout: Some(&self.pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        }))
     }
 
     fn wait(&self) -> Result<(), RenderError> {
@@ -187,45 +243,6 @@ impl Gpu {
         Ok(range.chunks_exact(16).map(bytemuck::pod_read_unaligned).collect())
     }
 }
-
-fn pipeline(
-    device: &wgpu::Device,
-    source: &str,
-) -> Result<(wgpu::BindGroupLayout, wgpu::ComputePipeline), RenderError> {
-    let words = spirv::compile(source, BINDINGS).map_err(failed)?;
-    // SAFETY: the SPIR-V was compiled and validated just now, from a source that is part of this program; its entry
-    // point and bindings are those declared below, and every index in it stays within buffers that this crate fills.
-    let module = unsafe {
-        device.create_shader_module_passthrough(wgpu::ShaderModuleDescriptorPassthrough {
-            label: Some("path tracer"),
-            spirv: Some(words.into()),
-            entry_points: vec![wgpu::PassthroughShaderEntryPoint {
-                name: "main".into(),
-                workgroup_size: (8, 8, 1),
-            }]
-            .into(),
-            ..wgpu::ShaderModuleDescriptorPassthrough::default()
-        })
-    };
-    let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..BINDINGS).map(layout_entry).collect();
-    let layout =
-        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: None,
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some("path tracer"),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
-        cache: None,
-    });
-    Ok((layout, pipeline))
-}
-
 fn layout_entry(binding: u32) -> wgpu::BindGroupLayoutEntry {
     let ty = match binding {
         UNIFORM => wgpu::BufferBindingType::Uniform,

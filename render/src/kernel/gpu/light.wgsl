@@ -2,29 +2,32 @@
 
 const MAX_DENSITY = 1e18;
 const NO_LIGHT = 0xffffffffu;
+const TRIANGLE = 0u;
+const DIRECTIONAL = 2u;
 
-fn choose_light(chance: f32) -> u32 {
-    var low = 0u;
-    var high = params.light_count - 1u;
-    while (low < high) {
-        let middle = (low + high) >> 1u;
-        if (chance < lights[middle].cumulative) {
-            high = middle;
-        } else {
-            low = middle + 1u;
-        }
-    }
-    return low;
+struct Arrival {
+    direction: vec3<f32>,
+    distance: f32,
+    irradiance: vec3<f32>,
 }
 
-fn triangle_point(place: u32, r0: f32, r1: f32) -> vec3<f32> {
-    var u = r0 * 0.5;
-    var v = r1 - u;
-    if (r1 <= r0) {
-        v = r1 * 0.5;
-        u = r0 - v;
+fn choose_light(chance: f32) -> u32 {
+    let scaled = chance * f32(params.light_count);
+    let entry = min(u32(scaled), params.light_count - 1u);
+    if (scaled - f32(entry) <= lights[entry].threshold) {
+        return entry;
     }
-    return triangles[place].corner + triangles[place].edge1 * u + triangles[place].edge2 * v;
+    return lights[entry].other;
+}
+
+// Weights of the second and the third corner.
+fn triangle_point(r0: f32, r1: f32) -> vec2<f32> {
+    if (r1 > r0) {
+        let u = r0 * 0.5;
+        return vec2<f32>(u, r1 - u);
+    }
+    let v = r1 * 0.5;
+    return vec2<f32>(r0 - v, v);
 }
 
 fn solid_angle_density(area_density: f32, distance_squared: f32, cosine: f32) -> f32 {
@@ -36,4 +39,23 @@ fn mis_weight(own: f32, other: f32) -> f32 {
     let a = own * scale;
     let b = other * scale;
     return a * a * reciprocal(max(a * a + b * b, 1e-20));
+}
+
+fn arrival(light: u32, point: vec3<f32>) -> Arrival {
+    if (lights[light].kind == DIRECTIONAL) {
+        return Arrival(lights[light].c, FAR, lights[light].b);
+    }
+    let path = lights[light].a - point;
+    let squared = max(dot3(path, path), 1e-12);
+    let distance = square_root(squared);
+    let direction = path * reciprocal(distance);
+    let cone = lights[light].cone;
+    let along = min(max(-dot3(direction, lights[light].c) * cone.x + cone.y, 0.0), 1.0);
+    var falloff = along * along * reciprocal(squared);
+    let range = lights[light].range;
+    if (range > 0.0) {
+        let share = squared * reciprocal(max(range * range, 1e-12));
+        falloff = falloff * max(1.0 - share * share, 0.0);
+    }
+    return Arrival(direction, distance, lights[light].b * falloff);
 }

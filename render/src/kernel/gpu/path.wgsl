@@ -2,16 +2,14 @@
 
 const ROULETTE_FROM = 3u;
 const MIN_SURVIVAL = 0.05;
-const FAR = 1e30;
 const SHADOW_REACH = 0.9999;
 
-struct SurfacePoint {
-    position: vec3<f32>,
-    geometric: vec3<f32>,
-    normal: vec3<f32>,
-    surface: Surface,
-    emission: vec3<f32>,
-    light: u32,
+struct Vertex {
+    point: SurfacePoint,
+    bsdf: Bsdf,
+    view: vec3<f32>,
+    key: u32,
+    first: u32,
 }
 
 var<private> rays: u32;
@@ -26,98 +24,95 @@ fn sky(direction: vec3<f32>) -> vec3<f32> {
     return params.sky_down + (params.sky_up - params.sky_down) * (direction.y * 0.5 + 0.5);
 }
 
-fn lift(point: SurfacePoint) -> vec3<f32> {
-    return point.position + point.geometric * params.offset;
+fn same_side(point: SurfacePoint, direction: vec3<f32>) -> bool {
+    return dot3(point.geometric, direction) * dot3(point.normal, direction) > 0.0;
 }
 
-fn surface_point(ray: Ray, primitive: u32) -> SurfacePoint {
-    let shading = shadings[primitive];
-    let place = shading.place;
-    let hit = intersect(place, ray);
-    let u = hit.u;
-    let v = hit.v;
-    let w = 1.0 - u - v;
-    let edge1 = triangles[place].edge1;
-    let edge2 = triangles[place].edge2;
-    var geometric = normalize3(cross3(edge1, edge2));
-    if (dot3(geometric, ray.direction) > 0.0) {
-        geometric = -geometric;
-    }
-    var normal = normalize3(shading.normal0 * w + shading.normal1 * u + shading.normal2 * v);
-    if (dot3(normal, geometric) < 0.0) {
-        normal = -normal;
-    }
-    if (dot3(normal, ray.direction) > -1e-3) {
-        normal = geometric;
-    }
-    let m = shading.material;
-    let uv = vec2<f32>(
-        shading.uv0.x * w + shading.uv1.x * u + shading.uv2.x * v,
-        shading.uv0.y * w + shading.uv1.y * u + shading.uv2.y * v,
-    );
-    var base_color = materials[m].base_color;
-    if (materials[m].texture_width > 0u) {
-        base_color = base_color * lookup(m, uv);
-    }
-    return SurfacePoint(
-        triangles[place].corner + edge1 * u + edge2 * v,
-        geometric,
-        normal,
-        make_surface(base_color, materials[m].metallic, materials[m].roughness),
-        materials[m].emission,
-        shading.light,
-    );
+fn shadow_key(vertex: Vertex) -> u32 {
+    return vertex.key + vertex.first + LIGHT_CHOICE;
+}
+
+fn is_hidden(ray: Ray, distance: f32, key: u32) -> bool {
+    return trace(ray, distance, true, key).primitive != NONE;
 }
 
 fn hit_weight(ray: Ray, t: f32, point: SurfacePoint, density: f32) -> f32 {
     let cosine = -dot3(point.geometric, ray.direction);
-    return mis_weight(density, solid_angle_density(lights[point.light].area_density, t * t, cosine));
+    return mis_weight(density, solid_angle_density(lights[point.light].density, t * t, cosine));
 }
 
-fn light_sample(point: SurfacePoint, view: vec3<f32>, key: u32, first: u32) -> vec3<f32> {
-    let light = choose_light(random(key, first + LIGHT_CHOICE));
-    let primitive = lights[light].primitive;
-    let place = shadings[primitive].place;
-    let target_point = triangle_point(place, random(key, first + LIGHT_POINT), random(key, first + LIGHT_POINT + 1u));
-    let origin = lift(point);
+// What comes from a light if nothing is in the way; no light at all if the distance is negative.
+struct Candidate {
+    ray: Ray,
+    distance: f32,
+    value: vec3<f32>,
+}
+
+fn no_candidate() -> Candidate {
+    let nothing = vec3<f32>(0.0, 0.0, 0.0);
+    return Candidate(Ray(nothing, nothing), -1.0, nothing);
+}
+
+fn from_triangle(vertex: Vertex, light: u32) -> Candidate {
+    let r0 = random(vertex.key, vertex.first + LIGHT_POINT);
+    let r1 = random(vertex.key, vertex.first + LIGHT_POINT + 1u);
+    let at = triangle_point(r0, r1);
+    let edge1 = lights[light].b;
+    let edge2 = lights[light].c;
+    let target_point = lights[light].a + edge1 * at.x + edge2 * at.y;
+    let origin = lifted(vertex.point, target_point - vertex.point.position);
     let path = target_point - origin;
     let distance_squared = dot3(path, path);
     if (distance_squared < 1e-12) {
-        return vec3<f32>(0.0, 0.0, 0.0);
+        return no_candidate();
     }
     let distance = square_root(distance_squared);
     let direction = path * reciprocal(distance);
-    let facing = dot3(normalize3(cross3(triangles[place].edge1, triangles[place].edge2)), direction);
-    let cosine_light = select(facing, -facing, facing < 0.0);
-    let scattering = evaluate(point.surface, point.normal, view, direction);
-    if (scattering.density <= 0.0 || cosine_light < 1e-6 || dot3(point.geometric, direction) <= 0.0) {
-        return vec3<f32>(0.0, 0.0, 0.0);
+    let facing = -dot3(normalize3(cross3(edge1, edge2)), direction);
+    let cosine_light = select(facing, -facing, facing < 0.0 && lights[light].double_sided != 0u);
+    if (cosine_light < 1e-6) {
+        return no_candidate();
     }
-    rays = rays + 1u;
-    if (trace(Ray(origin, direction), distance * SHADOW_REACH, true).primitive != NONE) {
-        return vec3<f32>(0.0, 0.0, 0.0);
+    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
+    if (scattering.density <= 0.0 || !same_side(vertex.point, direction)) {
+        return no_candidate();
     }
-    let emission = materials[shadings[primitive].material].emission;
-    let density = solid_angle_density(lights[light].area_density, distance_squared, cosine_light);
-    return scattering.value * emission * (mis_weight(density, scattering.density) * reciprocal(max(density, 1e-20)));
+    let density = solid_angle_density(lights[light].density, distance_squared, cosine_light);
+    let weight = scattering.value * (mis_weight(density, scattering.density) * reciprocal(max(density, 1e-20)));
+    let emission = emission_of(lights[light].instance, lights[light].primitive, at.x, at.y);
+    return Candidate(Ray(origin, direction), distance, weight * emission);
 }
 
-fn direct_light(point: SurfacePoint, view: vec3<f32>, key: u32, first: u32) -> vec3<f32> {
-    var direct = vec3<f32>(0.0, 0.0, 0.0);
-    if (params.light_count > 0u) {
-        direct = direct + light_sample(point, view, key, first);
+fn from_punctual(vertex: Vertex, light: u32) -> Candidate {
+    let seen = arrival(light, vertex.point.position);
+    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, seen.direction);
+    if (scattering.density <= 0.0 || !same_side(vertex.point, seen.direction)) {
+        return no_candidate();
     }
-    if (params.has_sun != 0u) {
-        let direction = params.sun_direction;
-        let scattering = evaluate(point.surface, point.normal, view, direction);
-        if (scattering.density > 0.0 && dot3(point.geometric, direction) > 0.0) {
-            rays = rays + 1u;
-            if (trace(Ray(lift(point), direction), FAR, true).primitive == NONE) {
-                direct = direct + scattering.value * params.sun_irradiance;
-            }
-        }
+    let value = scattering.value * seen.irradiance * reciprocal(max(lights[light].density, 1e-20));
+    return Candidate(Ray(lifted(vertex.point, seen.direction), seen.direction), seen.distance, value);
+}
+
+fn direct_light(vertex: Vertex) -> vec3<f32> {
+    let nothing = vec3<f32>(0.0, 0.0, 0.0);
+    if (params.light_count == 0u) {
+        return nothing;
     }
-    return direct;
+    let light = choose_light(random(vertex.key, vertex.first + LIGHT_CHOICE));
+    var candidate = no_candidate();
+    if (HAS_PUNCTUAL && lights[light].kind != TRIANGLE) {
+        candidate = from_punctual(vertex, light);
+    } else {
+        candidate = from_triangle(vertex, light);
+    }
+    if (candidate.distance < 0.0 || all(candidate.value == nothing)) {
+        return nothing;
+    }
+    rays = rays + 1u;
+    if (is_hidden(candidate.ray, candidate.distance * SHADOW_REACH, shadow_key(vertex))) {
+        return nothing;
+    }
+    return candidate.value;
 }
 
 fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
@@ -127,32 +122,33 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
     var radiance = vec3<f32>(0.0, 0.0, 0.0);
     var density = 0.0;
     for (var bounce = 0u; bounce < params.max_depth; bounce = bounce + 1u) {
-        let hit = trace(ray, FAR, false);
+        let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
+        let hit = trace(ray, FAR, false, key + first + SEE_THROUGH);
         rays = rays + 1u;
         if (hit.primitive == NONE) {
             radiance = radiance + throughput * sky(ray.direction);
             break;
         }
-        let point = surface_point(ray, hit.primitive);
-        if (point.light != NO_LIGHT) {
+        let point = surface_point(ray, hit);
+        if (point.light != NO_LIGHT || point.unlit) {
             var weight = 1.0;
-            if (bounce != 0u) {
+            if (bounce > 0u && point.light != NO_LIGHT) {
                 weight = hit_weight(ray, hit.t, point, density);
             }
             radiance = radiance + throughput * point.emission * weight;
         }
-        if (bounce + 1u >= params.max_depth) {
+        if (point.unlit || bounce + 1u >= params.max_depth) {
             break;
         }
-        let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
         let view = -ray.direction;
-        radiance = radiance + throughput * direct_light(point, view, key, first);
-        let lobe = random(key, first + LOBE_CHOICE);
+        let bsdf = seen_from(point.surface, point.normal, view);
+        radiance = radiance + throughput * direct_light(Vertex(point, bsdf, view, key, first));
+        let layer = random(key, first + LOBE_CHOICE);
         let r0 = random(key, first + DIRECTION);
         let r1 = random(key, first + DIRECTION + 1u);
-        let direction = sample_direction(point.surface, point.normal, view, lobe, r0, r1);
-        let scattering = evaluate(point.surface, point.normal, view, direction);
-        if (scattering.density <= 1e-12 || dot3(point.geometric, direction) <= 0.0) {
+        let direction = sample_direction(bsdf, point.normal, view, layer, r0, r1);
+        let scattering = evaluate(bsdf, point.normal, view, direction);
+        if (scattering.density <= 1e-12 || !same_side(point, direction)) {
             break;
         }
         throughput = throughput * (scattering.value * reciprocal(scattering.density));
@@ -165,7 +161,7 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
             }
             throughput = throughput * reciprocal(survival);
         }
-        ray = Ray(lift(point), direction);
+        ray = Ray(lifted(point, direction), direction);
     }
     return radiance;
 }

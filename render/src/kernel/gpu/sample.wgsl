@@ -8,6 +8,7 @@ const LIGHT_POINT = 1u;
 const LOBE_CHOICE = 3u;
 const DIRECTION = 4u;
 const ROULETTE = 6u;
+const SEE_THROUGH = 7u;
 
 fn hash(word: u32) -> u32 {
     let state = word * 747796405u + 2891336453u;

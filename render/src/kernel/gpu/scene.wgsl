@@ -13,10 +13,6 @@ struct Params {
     tile_width: u32,
     sky_up: vec3<f32>,
     tile_height: u32,
-    sun_direction: vec3<f32>,
-    has_sun: u32,
-    sun_irradiance: vec3<f32>,
-    light_count: u32,
     seed: u32,
     first_sample: u32,
     samples: u32,
@@ -24,7 +20,12 @@ struct Params {
     first_row: u32,
     row_count: u32,
     is_first: u32,
-    offset: f32,
+    light_count: u32,
+    // There is but one instance, and it stands at the origin.
+    is_alone: u32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 struct Node {
@@ -43,51 +44,119 @@ struct Corners {
     corner: vec3<f32>,
     primitive: u32,
     edge1: vec3<f32>,
-    pad0: u32,
+    double_sided: u32,
     edge2: vec3<f32>,
-    pad1: u32,
+    filtered: u32,
 }
 
 // What is needed to shade a triangle, in the scene's order. `place` is its place in leaf order.
-struct Shading {
-    normal0: vec3<f32>,
+struct ShadedTriangle {
+    vertex0: u32,
+    vertex1: u32,
+    vertex2: u32,
     material: u32,
-    normal1: vec3<f32>,
-    light: u32,
-    normal2: vec3<f32>,
     place: u32,
-    uv0: vec2<f32>,
-    uv1: vec2<f32>,
-    uv2: vec2<f32>,
-    pad: vec2<f32>,
+    emitter: u32,
+    pad0: u32,
+    pad1: u32,
 }
 
-struct Material {
-    base_color: vec3<f32>,
-    metallic: f32,
-    emission: vec3<f32>,
-    roughness: f32,
-    // First word of the picture in `texels`, its size, and its wrapping: 0 repeat, 1 mirror, 2 clamp. No picture: width 0.
-    texture_first: u32,
-    texture_width: u32,
-    texture_height: u32,
-    texture_wrap: u32,
-}
-
-struct Light {
-    primitive: u32,
-    cumulative: f32,
-    area_density: f32,
+// Where the parts of a mesh begin; ABSENT where it has no such part.
+struct Mesh {
+    root: u32,
+    first_triangle: u32,
+    normals: u32,
+    uvs0: u32,
+    uvs1: u32,
+    tangents: u32,
+    colors: u32,
     pad: u32,
 }
 
+struct Instance {
+    to_world0: vec4<f32>,
+    to_world1: vec4<f32>,
+    to_world2: vec4<f32>,
+    to_mesh0: vec4<f32>,
+    to_mesh1: vec4<f32>,
+    to_mesh2: vec4<f32>,
+    mesh: u32,
+    at_origin: u32,
+    mirrors: u32,
+    first_light: u32,
+}
+
+// Textures are indices into `textures`; ABSENT where there is none.
+struct Material {
+    base_color: vec4<f32>,
+    emission: vec3<f32>,
+    metallic: f32,
+    roughness: f32,
+    normal_scale: f32,
+    dielectric_f0: f32,
+    transmission: f32,
+    clearcoat: f32,
+    clearcoat_roughness: f32,
+    // 0 opaque, 1 masked, 2 blended.
+    alpha_mode: u32,
+    alpha_cutoff: f32,
+    base_color_texture: u32,
+    metallic_roughness_texture: u32,
+    normal_texture: u32,
+    emissive_texture: u32,
+    transmission_texture: u32,
+    clearcoat_texture: u32,
+    clearcoat_roughness_texture: u32,
+    // Bit 0 double-sided, bit 1 unlit.
+    flags: u32,
+}
+
+// How a material looks a picture up.
+struct TextureUse {
+    // Rows of the map of texture coordinates; the fourth numbers are of no meaning.
+    row0: vec4<f32>,
+    row1: vec4<f32>,
+    // First word of the picture in `words`, and its size.
+    first: u32,
+    width: u32,
+    height: u32,
+    // Bits 0-1 and 2-3 wrapping (0 repeat, 1 mirror, 2 clamp), bit 4 nearest, bit 5 coordinate set.
+    flags: u32,
+}
+
+// A light: a triangle's corners, or position, intensity and axis of a point.
+struct Light {
+    a: vec3<f32>,
+    density: f32,
+    b: vec3<f32>,
+    threshold: f32,
+    c: vec3<f32>,
+    other: u32,
+    // 0 triangle, 1 point, 2 directional.
+    kind: u32,
+    instance: u32,
+    primitive: u32,
+    double_sided: u32,
+    cone: vec2<f32>,
+    range: f32,
+    pad: u32,
+}
+
+const ABSENT = 0xffffffffu;
+const FAR = 1e30;
+
 @group(0) @binding(0) var<uniform> params: Params;
+// Those above the instances, then those of each mesh.
 @group(0) @binding(1) var<storage, read> nodes: array<Node>;
 @group(0) @binding(2) var<storage, read> triangles: array<Corners>;
-@group(0) @binding(3) var<storage, read> shadings: array<Shading>;
-@group(0) @binding(4) var<storage, read> materials: array<Material>;
-@group(0) @binding(5) var<storage, read> lights: array<Light>;
-// The 256 linear values of the sRGB codes, then the pictures' pixels, a word each.
-@group(0) @binding(6) var<storage, read> texels: array<u32>;
+@group(0) @binding(3) var<storage, read> shaded: array<ShadedTriangle>;
+@group(0) @binding(4) var<storage, read> attributes: array<f32>;
+@group(0) @binding(5) var<storage, read> meshes: array<Mesh>;
+@group(0) @binding(6) var<storage, read> instances: array<Instance>;
+@group(0) @binding(7) var<storage, read> materials: array<Material>;
+@group(0) @binding(8) var<storage, read> textures: array<TextureUse>;
+// The 256 linear values of the sRGB codes, the table of albedos, then the pictures' pixels, a word each.
+@group(0) @binding(9) var<storage, read> words: array<u32>;
+@group(0) @binding(10) var<storage, read> lights: array<Light>;
 // Sum of the radiance so far; the last word counts rays.
-@group(0) @binding(7) var<storage, read_write> film: array<vec4<u32>>;
+@group(0) @binding(11) var<storage, read_write> film: array<vec4<u32>>;

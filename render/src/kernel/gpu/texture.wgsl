@@ -2,8 +2,9 @@
 
 const REPEAT = 0u;
 const MIRROR = 1u;
-// Words of the sRGB table in front of the pictures.
-const TABLE_WORDS = 256u;
+// Words in front of the pictures: the sRGB table and the table of albedos.
+const TABLE_WORDS = 2304u;
+const CODE_SHARE = 0.003921569;
 
 struct Neighbours {
     first: u32,
@@ -40,24 +41,47 @@ fn neighbours(coordinate: f32, wrap: u32, edge: u32) -> Neighbours {
     return Neighbours(inside(i32(first), last, wrap), inside(i32(first) + 1, last, wrap), position - first);
 }
 
-fn linear(code: u32) -> f32 {
-    return bitcast<f32>(texels[code]);
+fn nearest(coordinate: f32, wrap: u32, edge: u32) -> u32 {
+    let position = wrapped(coordinate, wrap) * f32(edge);
+    return inside(i32(floor(position)), i32(edge) - 1, wrap);
 }
 
-fn texel(material: u32, x: u32, y: u32) -> vec3<f32> {
-    let word = texels[TABLE_WORDS + materials[material].texture_first + y * materials[material].texture_width + x];
-    return vec3<f32>(linear(word & 255u), linear((word >> 8u) & 255u), linear((word >> 16u) & 255u));
+fn channel_of(code: u32, is_color: bool) -> f32 {
+    if (is_color) {
+        return bitcast<f32>(words[code]);
+    }
+    return f32(code) * CODE_SHARE;
 }
 
-fn blend(a: vec3<f32>, b: vec3<f32>, share: f32) -> vec3<f32> {
+fn texel(texture: u32, is_color: bool, x: u32, y: u32) -> vec4<f32> {
+    let word = words[TABLE_WORDS + textures[texture].first + y * textures[texture].width + x];
+    return vec4<f32>(
+        channel_of(word & 255u, is_color),
+        channel_of((word >> 8u) & 255u, is_color),
+        channel_of((word >> 16u) & 255u, is_color),
+        f32(word >> 24u) * CODE_SHARE,
+    );
+}
+
+fn blend(a: vec4<f32>, b: vec4<f32>, share: f32) -> vec4<f32> {
     return a + (b - a) * share;
 }
 
-fn lookup(material: u32, uv: vec2<f32>) -> vec3<f32> {
-    let wrap = materials[material].texture_wrap;
-    let x = neighbours(uv.x, wrap & 3u, materials[material].texture_width);
-    let y = neighbours(uv.y, wrap >> 2u, materials[material].texture_height);
-    let above = blend(texel(material, x.first, y.first), texel(material, x.second, y.first), x.fraction);
-    let below = blend(texel(material, x.first, y.second), texel(material, x.second, y.second), x.fraction);
+fn lookup(texture: u32, is_color: bool, uvs: vec4<f32>) -> vec4<f32> {
+    let flags = textures[texture].flags;
+    let coordinates = select(uvs.xy, uvs.zw, (flags & 32u) != 0u);
+    let row0 = textures[texture].row0;
+    let row1 = textures[texture].row1;
+    let u = row0.x * coordinates.x + row0.y * coordinates.y + row0.z;
+    let v = row1.x * coordinates.x + row1.y * coordinates.y + row1.z;
+    let width = textures[texture].width;
+    let height = textures[texture].height;
+    if ((flags & 16u) != 0u) {
+        return texel(texture, is_color, nearest(u, flags & 3u, width), nearest(v, (flags >> 2u) & 3u, height));
+    }
+    let x = neighbours(u, flags & 3u, width);
+    let y = neighbours(v, (flags >> 2u) & 3u, height);
+    let above = blend(texel(texture, is_color, x.first, y.first), texel(texture, is_color, x.second, y.first), x.fraction);
+    let below = blend(texel(texture, is_color, x.first, y.second), texel(texture, is_color, x.second, y.second), x.fraction);
     return blend(above, below, y.fraction);
 }

@@ -3,13 +3,25 @@
 use bytemuck::{Pod, Zeroable};
 use p2c2r_protocol::tile::TileRect;
 
-use super::device::Gpu;
+use super::{
+    device::{Gpu, SCENE_BINDINGS},
+    features::Features,
+};
 use crate::{
+    albedo,
     backend::{RenderError, TileJob},
-    prepared::PreparedScene,
-    scene::{Scene, Wrap},
+    bvh::pair::{LEAF, PairBvh, PairNode},
+    light::{Light, Source},
+    prepared::{PreparedInstance, PreparedMesh, PreparedScene},
+    scene::{AlphaMode, Filter, Material, PunctualLight, Scene, TextureUse, Wrap},
     texture::SRGB_TO_LINEAR,
 };
+
+/// Where something would be that is not there.
+const ABSENT: u32 = u32::MAX;
+/// Numbers of words.wgsl's tables in front of the pictures.
+const TABLE_WORDS: usize = 256 + albedo::EDGE * albedo::EDGE * 2;
+const _: () = assert!(TABLE_WORDS == 2304, "as texture.wgsl says");
 
 /// `Params` of scene.wgsl.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -29,10 +41,6 @@ pub struct Params {
     sky_up: [f32; 3],
     /// Height of the tile, pixels.
     pub tile_height: u32,
-    sun_direction: [f32; 3],
-    has_sun: u32,
-    sun_irradiance: [f32; 3],
-    light_count: u32,
     seed: u32,
     first_sample: u32,
     /// Samples.
@@ -41,7 +49,9 @@ pub struct Params {
     first_row: u32,
     row_count: u32,
     is_first: u32,
-    offset: f32,
+    light_count: u32,
+    is_alone: u32,
+    pad: [u32; 3],
 }
 
 impl Params {
@@ -63,43 +73,87 @@ struct GpuCorners {
     corner: [f32; 3],
     primitive: u32,
     edge1: [f32; 3],
-    pad0: u32,
+    double_sided: u32,
     edge2: [f32; 3],
-    pad1: u32,
+    filtered: u32,
 }
 
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct GpuShading {
-    normal0: [f32; 3],
+struct GpuTriangle {
+    vertices: [u32; 3],
     material: u32,
-    normal1: [f32; 3],
-    light: u32,
-    normal2: [f32; 3],
     place: u32,
-    uvs: [[f32; 2]; 3],
-    pad: [f32; 2],
+    emitter: u32,
+    pad: [u32; 2],
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct GpuMesh {
+    root: u32,
+    first_triangle: u32,
+    normals: u32,
+    uvs: [u32; 2],
+    tangents: u32,
+    colors: u32,
+    pad: u32,
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct GpuInstance {
+    to_world: [[f32; 4]; 3],
+    to_mesh: [[f32; 4]; 3],
+    mesh: u32,
+    at_origin: u32,
+    mirrors: u32,
+    first_light: u32,
 }
 
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct GpuMaterial {
-    base_color: [f32; 3],
-    metallic: f32,
+    base_color: [f32; 4],
     emission: [f32; 3],
+    metallic: f32,
     roughness: f32,
-    texture_first: u32,
-    texture_width: u32,
-    texture_height: u32,
-    texture_wrap: u32,
+    normal_scale: f32,
+    dielectric_f0: f32,
+    transmission: f32,
+    clearcoat: f32,
+    clearcoat_roughness: f32,
+    alpha_mode: u32,
+    alpha_cutoff: f32,
+    textures: [u32; 7],
+    flags: u32,
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct GpuTexture {
+    rows: [[f32; 4]; 2],
+    first: u32,
+    width: u32,
+    height: u32,
+    flags: u32,
 }
 
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct GpuLight {
+    a: [f32; 3],
+    density: f32,
+    b: [f32; 3],
+    threshold: f32,
+    c: [f32; 3],
+    alias: u32,
+    kind: u32,
+    instance: u32,
     primitive: u32,
-    cumulative: f32,
-    area_density: f32,
+    double_sided: u32,
+    cone: [f32; 2],
+    range: f32,
     pad: u32,
 }
 
@@ -107,98 +161,201 @@ struct GpuLight {
 pub struct ResidentScene {
     /// Of the prepared scene.
     pub id: u64,
-    buffers: [wgpu::Buffer; 6],
+    /// What it needs of the kernel.
+    pub features: Features,
+    buffers: [wgpu::Buffer; SCENE_BINDINGS],
 }
 
 impl ResidentScene {
     /// Copies a scene to the device.
     pub fn upload(gpu: &Gpu, scene: &PreparedScene) -> Result<Self, RenderError> {
-        let bvh = scene.pair_bvh();
+        let geometry = Geometry::of(scene);
+        let (materials, textures) = materials(scene.scene());
+        let instances: Vec<GpuInstance> = scene.instances().iter().map(instance).collect();
+        let lights: Vec<GpuLight> = scene.lights().lights().iter().map(light).collect();
         let buffers = [
-            gpu.storage(bytemuck::cast_slice(&bvh.nodes))?,
-            gpu.storage(bytemuck::cast_slice(&corners(scene)))?,
-            gpu.storage(bytemuck::cast_slice(&shading(scene)))?,
-            gpu.storage(bytemuck::cast_slice(&materials(scene.scene())))?,
-            gpu.storage(bytemuck::cast_slice(&lights(scene)))?,
-            gpu.storage(bytemuck::cast_slice(&texels(scene.scene())))?,
+            gpu.storage(bytemuck::cast_slice(&geometry.nodes))?,
+            gpu.storage(bytemuck::cast_slice(&geometry.corners))?,
+            gpu.storage(bytemuck::cast_slice(&geometry.triangles))?,
+            gpu.storage(bytemuck::cast_slice(&geometry.attributes))?,
+            gpu.storage(bytemuck::cast_slice(&geometry.meshes))?,
+            gpu.storage(bytemuck::cast_slice(&instances))?,
+            gpu.storage(bytemuck::cast_slice(&materials))?,
+            gpu.storage(bytemuck::cast_slice(&textures))?,
+            gpu.storage(bytemuck::cast_slice(&words(scene.scene())))?,
+            gpu.storage(bytemuck::cast_slice(&lights))?,
         ];
-        Ok(Self { id: scene.id(), buffers })
+        Ok(Self { id: scene.id(), features: Features::of(scene), buffers })
     }
 
-    /// In the order of the bindings 1 to 6.
-    pub fn buffers(&self) -> &[wgpu::Buffer; 6] {
+    /// In the order of the bindings from 1 on.
+    pub fn buffers(&self) -> &[wgpu::Buffer; SCENE_BINDINGS] {
         &self.buffers
     }
 }
 
-fn corners(scene: &PreparedScene) -> Vec<GpuCorners> {
-    let order = &scene.pair_bvh().order;
-    order
-        .iter()
-        .map(|primitive| {
-            let corners = &scene.corners()[*primitive as usize];
-            GpuCorners {
-                corner: corners.corner.to_array(),
-                primitive: *primitive,
-                edge1: corners.edge1.to_array(),
-                pad0: 0,
-                edge2: corners.edge2.to_array(),
-                pad1: 0,
-            }
-        })
-        .collect()
+/// All meshes, one behind the other.
+#[derive(Default)]
+struct Geometry {
+    nodes: Vec<PairNode>,
+    corners: Vec<GpuCorners>,
+    triangles: Vec<GpuTriangle>,
+    attributes: Vec<f32>,
+    meshes: Vec<GpuMesh>,
 }
 
-fn shading(scene: &PreparedScene) -> Vec<GpuShading> {
-    let mut places = vec![0; scene.triangle_count()];
-    for (place, primitive) in scene.pair_bvh().order.iter().enumerate() {
-        places[*primitive as usize] = place as u32;
+impl Geometry {
+    fn of(scene: &PreparedScene) -> Self {
+        let trees = scene.pair_trees();
+        let mut all = Self::default();
+        let top = &trees.top;
+        // A leaf of the tree above is an instance.
+        all.nodes.extend(top.nodes.iter().map(|node| {
+            node.with_codes(|code| {
+                if code & LEAF == 0 {
+                    return code;
+                }
+                let item = top.order.get((code & 0x07ff_ffff) as usize);
+                LEAF | item.copied().unwrap_or_default()
+            })
+        }));
+        for (mesh, tree) in scene.meshes().iter().zip(&trees.meshes) {
+            all.add(scene.scene(), mesh, tree);
+        }
+        all
     }
-    let shaded = scene.shading().iter().zip(places);
-    shaded
-        .map(|(shading, place)| GpuShading {
-            normal0: shading.normals[0].to_array(),
-            material: shading.material,
-            normal1: shading.normals[1].to_array(),
-            light: shading.light,
-            normal2: shading.normals[2].to_array(),
+
+    fn add(&mut self, scene: &Scene, mesh: &PreparedMesh, tree: &PairBvh) {
+        let (root, first) = (self.nodes.len() as u32, self.triangles.len() as u32);
+        self.nodes.extend(
+            tree.nodes.iter().map(|node| {
+                node.with_codes(|code| if code & LEAF == 0 { code + root } else { code + first })
+            }),
+        );
+        let mut places = vec![0; mesh.triangles().len()];
+        for (place, primitive) in (first..).zip(&tree.order) {
+            places[*primitive as usize] = place;
+            self.corners.push(corners(scene, mesh, *primitive));
+        }
+        self.triangles.extend(mesh.triangles().iter().zip(places).map(|(triangle, place)| GpuTriangle {
+            vertices: triangle.vertices,
+            material: triangle.material,
             place,
-            uvs: shading.uvs,
-            pad: [0.0; 2],
-        })
-        .collect()
+            emitter: triangle.emitter,
+            pad: [0; 2],
+        }));
+        let attributes = mesh.attributes();
+        let described = GpuMesh {
+            root,
+            first_triangle: first,
+            normals: self.attribute(&attributes.normals),
+            uvs: [self.attribute(&attributes.uvs[0]), self.attribute(&attributes.uvs[1])],
+            tangents: self.attribute(&attributes.tangents),
+            colors: self.attribute(&attributes.colors),
+            pad: 0,
+        };
+        self.meshes.push(described);
+    }
+
+    fn attribute<const N: usize>(&mut self, values: &[[f32; N]]) -> u32 {
+        if values.is_empty() {
+            return ABSENT;
+        }
+        let first = self.attributes.len() as u32;
+        self.attributes.extend(values.as_flattened());
+        first
+    }
 }
 
-fn materials(scene: &Scene) -> Vec<GpuMaterial> {
+fn corners(scene: &Scene, mesh: &PreparedMesh, primitive: u32) -> GpuCorners {
+    let triangle = &mesh.triangles()[primitive as usize];
+    let material = &scene.materials[triangle.material as usize];
+    let corners = mesh.bvh().corners(triangle.place);
+    GpuCorners {
+        corner: corners.corner.to_array(),
+        primitive,
+        edge1: corners.edge1.to_array(),
+        double_sided: u32::from(material.double_sided),
+        edge2: corners.edge2.to_array(),
+        filtered: u32::from(material.alpha != AlphaMode::Opaque),
+    }
+}
+
+fn instance(instance: &PreparedInstance) -> GpuInstance {
+    GpuInstance {
+        to_world: instance.to_world.0,
+        to_mesh: instance.to_mesh.0,
+        mesh: instance.mesh,
+        at_origin: u32::from(instance.at_origin),
+        mirrors: u32::from(instance.mirrors),
+        first_light: instance.first_light,
+    }
+}
+
+/// The materials, and how they look their pictures up.
+fn materials(scene: &Scene) -> (Vec<GpuMaterial>, Vec<GpuTexture>) {
     let firsts: Vec<u32> = scene
-        .textures
+        .images
         .iter()
-        .scan(0_u32, |first, texture| {
+        .scan(0_u32, |first, image| {
             let at = *first;
-            *first += texture.texels.len() as u32;
+            *first += image.texels.len() as u32;
             Some(at)
         })
         .collect();
-    scene
-        .materials
-        .iter()
-        .map(|material| {
-            let texture = material
-                .base_color_texture
-                .map(|index| (&scene.textures[index as usize], firsts[index as usize]));
-            GpuMaterial {
-                base_color: material.base_color,
-                metallic: material.metallic,
-                emission: material.emission,
-                roughness: material.roughness,
-                texture_first: texture.map_or(0, |(_, first)| first),
-                texture_width: texture.map_or(0, |(texture, _)| texture.width),
-                texture_height: texture.map_or(0, |(texture, _)| texture.height),
-                texture_wrap: texture
-                    .map_or(0, |(texture, _)| wrap_code(texture.wrap[0]) | wrap_code(texture.wrap[1]) << 2),
-            }
-        })
-        .collect()
+    let mut textures = Vec::new();
+    let mut used = |texture: Option<&TextureUse>| {
+        let Some(texture) = texture else { return ABSENT };
+        textures.push(texture_use(scene, texture, &firsts));
+        textures.len() as u32 - 1
+    };
+    let materials = scene.materials.iter().map(|material| described(material, &mut used)).collect();
+    (materials, textures)
+}
+
+fn described(material: &Material, used: &mut dyn FnMut(Option<&TextureUse>) -> u32) -> GpuMaterial {
+    let (alpha_mode, alpha_cutoff) = match material.alpha {
+        AlphaMode::Opaque => (0, 0.0),
+        AlphaMode::Mask { cutoff } => (1, cutoff),
+        AlphaMode::Blend => (2, 0.0),
+    };
+    GpuMaterial {
+        base_color: material.base_color,
+        emission: material.emission,
+        metallic: material.metallic,
+        roughness: material.roughness,
+        normal_scale: material.normal_scale,
+        dielectric_f0: material.dielectric_f0,
+        transmission: material.transmission,
+        clearcoat: material.clearcoat,
+        clearcoat_roughness: material.clearcoat_roughness,
+        alpha_mode,
+        alpha_cutoff,
+        textures: [
+            used(material.base_color_texture.as_ref()),
+            used(material.metallic_roughness_texture.as_ref()),
+            used(material.normal_texture.as_ref()),
+            used(material.emissive_texture.as_ref()),
+            used(material.transmission_texture.as_ref()),
+            used(material.clearcoat_texture.as_ref()),
+            used(material.clearcoat_roughness_texture.as_ref()),
+        ],
+        flags: u32::from(material.double_sided) | u32::from(material.unlit) << 1,
+    }
+}
+
+fn texture_use(scene: &Scene, used: &TextureUse, firsts: &[u32]) -> GpuTexture {
+    let texture = &scene.textures[used.texture as usize];
+    let image = &scene.images[texture.image as usize];
+    let [wrap_x, wrap_y] = texture.wrap.map(wrap_code);
+    let nearest = u32::from(texture.filter == Filter::Nearest);
+    GpuTexture {
+        rows: used.transform.map(|[a, b, moved]| [a, b, moved, 0.0]),
+        first: firsts[texture.image as usize],
+        width: image.width,
+        height: image.height,
+        flags: wrap_x | wrap_y << 2 | nearest << 4 | (used.uv_set & 1) << 5,
+    }
 }
 
 fn wrap_code(wrap: Wrap) -> u32 {
@@ -209,25 +366,44 @@ fn wrap_code(wrap: Wrap) -> u32 {
     }
 }
 
-fn lights(scene: &PreparedScene) -> Vec<GpuLight> {
-    let lights = scene.lights().lights().iter();
-    lights
-        .map(|light| GpuLight {
-            primitive: light.primitive,
-            cumulative: light.cumulative,
-            area_density: light.area_density,
-            pad: 0,
-        })
-        .collect()
+fn light(light: &Light) -> GpuLight {
+    let mut uploaded = GpuLight {
+        density: light.density,
+        threshold: light.threshold,
+        alias: light.alias,
+        ..GpuLight::zeroed()
+    };
+    match &light.source {
+        Source::Triangle { instance, primitive, corners, double_sided } => {
+            uploaded.a = corners.corner.to_array();
+            uploaded.b = corners.edge1.to_array();
+            uploaded.c = corners.edge2.to_array();
+            uploaded.instance = *instance;
+            uploaded.primitive = *primitive;
+            uploaded.double_sided = u32::from(*double_sided);
+        }
+        Source::Punctual(PunctualLight::Point { position, intensity, axis, cone, range }) => {
+            uploaded.kind = 1;
+            uploaded.a = *position;
+            uploaded.b = *intensity;
+            uploaded.c = *axis;
+            uploaded.cone = *cone;
+            uploaded.range = *range;
+        }
+        Source::Punctual(PunctualLight::Directional { direction, irradiance }) => {
+            uploaded.kind = 2;
+            uploaded.b = *irradiance;
+            uploaded.c = *direction;
+        }
+    }
+    uploaded
 }
 
-fn texels(scene: &Scene) -> Vec<u32> {
-    let table = SRGB_TO_LINEAR.iter().map(|value| value.to_bits());
-    let pictures = scene
-        .textures
-        .iter()
-        .flat_map(|texture| texture.texels.iter().map(|texel| u32::from_le_bytes(*texel)));
-    table.chain(pictures).collect()
+fn words(scene: &Scene) -> Vec<u32> {
+    let linear = SRGB_TO_LINEAR.iter().map(|value| value.to_bits());
+    let albedos = albedo::TABLE.iter().flatten().map(|value| value.to_bits());
+    let texels = scene.images.iter().flat_map(|image| &image.texels);
+    linear.chain(albedos).chain(texels.map(|texel| u32::from_le_bytes(*texel))).collect()
 }
 
 /// Bytes of a tile's sums.
@@ -238,7 +414,6 @@ pub fn film_bytes(rect: TileRect) -> u64 {
 /// A whole tile as one dispatch.
 pub fn params(scene: &PreparedScene, job: &TileJob) -> Params {
     let (view, rect) = (&job.view, job.rect);
-    let sun = scene.scene().sun;
     let [sky_down, sky_up] = scene.scene().sky;
     Params {
         origin: view.camera.origin,
@@ -253,10 +428,6 @@ pub fn params(scene: &PreparedScene, job: &TileJob) -> Params {
         tile_width: rect.width,
         sky_up,
         tile_height: rect.height,
-        sun_direction: sun.map_or([0.0; 3], |sun| sun.direction),
-        has_sun: u32::from(sun.is_some()),
-        sun_irradiance: sun.map_or([0.0; 3], |sun| sun.irradiance),
-        light_count: scene.lights().lights().len() as u32,
         seed: view.sampling.seed,
         first_sample: view.sampling.first_sample,
         samples: view.sampling.samples,
@@ -264,6 +435,8 @@ pub fn params(scene: &PreparedScene, job: &TileJob) -> Params {
         first_row: 0,
         row_count: rect.height,
         is_first: 1,
-        offset: scene.offset(),
+        light_count: scene.lights().lights().len() as u32,
+        is_alone: u32::from(scene.is_alone()),
+        pad: [0; 3],
     }
 }

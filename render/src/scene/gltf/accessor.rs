@@ -56,7 +56,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The accessor at `index` with elements of `shape` (`"SCALAR"`, `"VEC2"`, `"VEC3"`).
+    /// The accessor at `index` with elements of `shape` (`"SCALAR"`, `"VEC2"`, …).
     pub(super) fn elements(self, index: u32, shape: &str, place: &str) -> Result<Elements<'a>, SceneError> {
         let accessor = element(&self.document.accessors, index, "accessor", || place.to_owned())?;
         let refuse = |problem: String| SceneError::at(format!("{place}, accessor {index}"), problem);
@@ -147,6 +147,8 @@ const fn components_of(shape: &str) -> usize {
     match shape.as_bytes() {
         b"VEC2" => 2,
         b"VEC3" => 3,
+        b"VEC4" | b"MAT2" => 4,
+        b"MAT4" => 16,
         _ => 1,
     }
 }

@@ -16,13 +16,21 @@ use crate::scene::error::{SceneError, printable};
 const MAX_ELEMENTS: usize = 1 << 20;
 
 /// Extensions that a file may require: what they add is understood.
-const SUPPORTED_EXTENSIONS: [&str; 2] = ["KHR_materials_emissive_strength", "KHR_mesh_quantization"];
+const SUPPORTED_EXTENSIONS: [&str; 8] = [
+    "KHR_lights_punctual",
+    "KHR_materials_clearcoat",
+    "KHR_materials_emissive_strength",
+    "KHR_materials_ior",
+    "KHR_materials_transmission",
+    "KHR_materials_unlit",
+    "KHR_mesh_quantization",
+    "KHR_texture_transform",
+];
 
 /// The root of the JSON.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Document {
-    pub(super) asset: Asset,
     #[serde(deserialize_with = "bounded")]
     pub(super) extensions_used: Vec<String>,
     #[serde(deserialize_with = "bounded")]
@@ -54,12 +62,73 @@ pub(super) struct Document {
     pub(super) animations: Vec<serde::de::IgnoredAny>,
     #[serde(deserialize_with = "bounded")]
     pub(super) skins: Vec<serde::de::IgnoredAny>,
+    pub(super) extensions: DocumentExtensions,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Asset {
-    pub(super) version: String,
+pub(super) struct DocumentExtensions {
+    #[serde(rename = "KHR_lights_punctual")]
+    pub(super) punctual: Lights,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Lights {
+    pub(super) lights: Vec<Light>,
+}
+
+/// A light of `KHR_lights_punctual`.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct Light {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) color: [f32; 3],
+    pub(super) intensity: f32,
+    pub(super) range: Option<f32>,
+    pub(super) spot: Spot,
+}
+
+impl Default for Light {
+    /// The defaults of the extension.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            kind: String::new(),
+            color: [1.0; 3],
+            intensity: 1.0,
+            range: None,
+            spot: Spot::default(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Spot {
+    pub(super) inner_cone_angle: f32,
+    pub(super) outer_cone_angle: f32,
+}
+
+impl Default for Spot {
+    fn default() -> Self {
+        Self { inner_cone_angle: 0.0, outer_cone_angle: std::f32::consts::FRAC_PI_4 }
+    }
+}
+
+/// The part of a document that says of which version it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Versioned {
+    asset: Asset,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asset {
+    version: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,6 +165,19 @@ pub(super) struct Node {
     pub(super) translation: Option<[f32; 3]>,
     pub(super) rotation: Option<[f32; 4]>,
     pub(super) scale: Option<[f32; 3]>,
+    pub(super) extensions: NodeExtensions,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeExtensions {
+    #[serde(rename = "KHR_lights_punctual")]
+    pub(super) punctual: Option<LightUse>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct LightUse {
+    pub(super) light: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,7 +203,10 @@ pub(super) struct Attributes {
     pub(super) position: Option<u32>,
     pub(super) normal: Option<u32>,
     #[serde(rename = "TEXCOORD_0")]
-    pub(super) texcoord: Option<u32>,
+    pub(super) texcoord0: Option<u32>,
+    #[serde(rename = "TEXCOORD_1")]
+    pub(super) texcoord1: Option<u32>,
+    pub(super) tangent: Option<u32>,
     #[serde(rename = "COLOR_0")]
     pub(super) color: Option<u32>,
 }
@@ -164,10 +249,11 @@ pub(super) struct Material {
     pub(super) name: String,
     pub(super) pbr_metallic_roughness: MetallicRoughness,
     pub(super) emissive_factor: [f32; 3],
-    pub(super) emissive_texture: Option<serde::de::IgnoredAny>,
-    pub(super) normal_texture: Option<serde::de::IgnoredAny>,
-    pub(super) occlusion_texture: Option<serde::de::IgnoredAny>,
+    pub(super) emissive_texture: Option<TextureUse>,
+    pub(super) normal_texture: Option<TextureUse>,
     pub(super) alpha_mode: Option<String>,
+    pub(super) alpha_cutoff: Option<f32>,
+    pub(super) double_sided: bool,
     pub(super) extensions: MaterialExtensions,
 }
 
@@ -179,7 +265,7 @@ pub(super) struct MetallicRoughness {
     pub(super) metallic_factor: f32,
     pub(super) roughness_factor: f32,
     #[serde(rename = "metallicRoughnessTexture")]
-    pub(super) texture_of_both: Option<serde::de::IgnoredAny>,
+    pub(super) texture_of_both: Option<TextureUse>,
 }
 
 impl Default for MetallicRoughness {
@@ -199,7 +285,15 @@ impl Default for MetallicRoughness {
 #[serde(default)]
 pub(super) struct MaterialExtensions {
     #[serde(rename = "KHR_materials_emissive_strength")]
-    pub(super) emissive_strength: Option<EmissiveStrength>,
+    pub(super) emissive_strength: EmissiveStrength,
+    #[serde(rename = "KHR_materials_ior")]
+    pub(super) ior: Ior,
+    #[serde(rename = "KHR_materials_transmission")]
+    pub(super) transmission: Transmission,
+    #[serde(rename = "KHR_materials_clearcoat")]
+    pub(super) clearcoat: Clearcoat,
+    #[serde(rename = "KHR_materials_unlit")]
+    pub(super) unlit: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -216,11 +310,79 @@ impl Default for EmissiveStrength {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct Ior {
+    pub(super) ior: f32,
+}
+
+impl Default for Ior {
+    fn default() -> Self {
+        Self { ior: 1.5 }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Transmission {
+    #[serde(rename = "transmissionFactor")]
+    pub(super) factor: f32,
+    #[serde(rename = "transmissionTexture")]
+    pub(super) texture: Option<TextureUse>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Clearcoat {
+    #[serde(rename = "clearcoatFactor")]
+    pub(super) factor: f32,
+    #[serde(rename = "clearcoatTexture")]
+    pub(super) texture: Option<TextureUse>,
+    #[serde(rename = "clearcoatRoughnessFactor")]
+    pub(super) roughness: f32,
+    #[serde(rename = "clearcoatRoughnessTexture")]
+    pub(super) roughness_texture: Option<TextureUse>,
+    #[serde(rename = "clearcoatNormalTexture")]
+    pub(super) normal_texture: Option<serde::de::IgnoredAny>,
+}
+
+/// How a material looks a texture up, with the numbers that some uses add.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TextureUse {
     pub(super) index: u32,
     #[serde(default)]
     pub(super) tex_coord: u32,
+    /// Of a normal texture.
+    #[serde(default = "one")]
+    pub(super) scale: f32,
+    #[serde(default)]
+    pub(super) extensions: TextureUseExtensions,
+}
+
+const fn one() -> f32 {
+    1.0
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TextureUseExtensions {
+    #[serde(rename = "KHR_texture_transform")]
+    pub(super) transform: Option<TextureTransform>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct TextureTransform {
+    pub(super) offset: [f32; 2],
+    pub(super) rotation: f32,
+    pub(super) scale: [f32; 2],
+    pub(super) tex_coord: Option<u32>,
+}
+
+impl Default for TextureTransform {
+    fn default() -> Self {
+        Self { offset: [0.0; 2], rotation: 0.0, scale: [1.0; 2], tex_coord: None }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -242,6 +404,7 @@ pub(super) struct Image {
 pub(super) struct Sampler {
     pub(super) wrap_s: Option<u32>,
     pub(super) wrap_t: Option<u32>,
+    pub(super) mag_filter: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -282,15 +445,18 @@ fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 
 /// Parses the JSON and refuses documents that this renderer cannot show.
 pub(super) fn parse(json: &[u8]) -> Result<Document, SceneError> {
-    let document: Document = serde_json::from_slice(json).map_err(|error| {
+    let damaged = |error: serde_json::Error| {
         SceneError::NotGltf(format!("its JSON is damaged: {}", printable(&error.to_string())))
-    })?;
-    if !(document.asset.version == "2" || document.asset.version.starts_with("2.")) {
-        let version = printable(&document.asset.version);
+    };
+    // First of all: a document of another version has another form.
+    let asset = serde_json::from_slice::<Versioned>(json).map_err(damaged)?.asset;
+    if !(asset.version == "2" || asset.version.starts_with("2.")) {
+        let version = if asset.version.is_empty() { "missing".into() } else { printable(&asset.version) };
         return Err(SceneError::NotGltf(format!(
-            "asset.version is \"{version}\", and only 2.x is supported"
+            "its asset.version is {version}, and only 2.x is supported: convert it to glTF 2.0"
         )));
     }
+    let document: Document = serde_json::from_slice(json).map_err(damaged)?;
     let missing: Vec<String> = document
         .extensions_required
         .iter()

@@ -1,34 +1,38 @@
-//! Triangles of a mesh: read once in the mesh's own space, placed once for each node that shows it.
+//! Triangles of a mesh, read once in the mesh's own space.
 
 use super::{
     accessor::{Elements, Source},
     document::{Mesh, Primitive},
-    transform::{Transform, cross, unit},
+    transform::{cross, unit},
     warnings::Warnings,
 };
 use crate::{
-    limit::{MAX_COORDINATE, MAX_TEXTURE_COORDINATE, SceneLimits},
-    scene::{
-        Scene, Triangle, Vertex,
-        error::{SceneError, printable},
-    },
+    limit::{MAX_TEXTURE_COORDINATE, SceneLimits},
+    scene::error::{SceneError, printable},
 };
 
 /// Normal of triangles that have no area, and so no direction of their own.
-const FALLBACK_NORMAL: [f32; 3] = [0.0, 1.0, 0.0];
+pub(super) const FALLBACK_NORMAL: [f32; 3] = [0.0, 1.0, 0.0];
 
 const MODE_TRIANGLES: u32 = 4;
 const MODE_TRIANGLE_STRIP: u32 = 5;
 const MODE_TRIANGLE_FAN: u32 = 6;
 
-/// A primitive in its mesh's space: everything in range and finite.
-#[derive(Debug)]
+/// A primitive in its mesh's space: everything in range and finite. The lists are as long as `positions`, or empty.
+#[derive(Debug, Default)]
 pub(super) struct LocalPrimitive {
-    vertices: Vec<Vertex>,
-    triangles: Vec<[u32; 3]>,
+    pub(super) positions: Vec<[f32; 3]>,
+    pub(super) normals: Vec<[f32; 3]>,
+    pub(super) uvs: [Vec<[f32; 2]>; 2],
+    pub(super) tangents: Vec<[f32; 4]>,
+    pub(super) colors: Vec<[f32; 4]>,
+    pub(super) triangles: Vec<[u32; 3]>,
+    /// Smallest and largest coordinates.
+    bounds: [[f32; 3]; 2],
     /// Index into the document's materials; `None` stands for glTF's default material.
     pub(super) material: Option<u32>,
-    place: String,
+    /// For errors.
+    pub(super) place: String,
 }
 
 /// How much of the scene's limits is left.
@@ -40,7 +44,8 @@ pub(super) struct Budget<'a> {
 }
 
 impl Budget<'_> {
-    fn check(&self, vertices: u64, triangles: u64) -> Result<(), SceneError> {
+    /// Whether so many more would be too many.
+    pub(super) fn check(&self, vertices: u64, triangles: u64) -> Result<(), SceneError> {
         SceneError::check_limit(
             "vertices",
             self.vertices_used.saturating_add(vertices),
@@ -67,7 +72,7 @@ pub(super) fn read_mesh(
     for (number, primitive) in mesh.primitives.iter().enumerate() {
         let place = format!("mesh {index} \"{}\", primitive {number}", printable(&mesh.name));
         if let Some(read) = read_primitive(source, primitive, place, budget, warnings)? {
-            budget.vertices_used += read.vertices.len() as u64;
+            budget.vertices_used += read.positions.len() as u64;
             budget.triangles_used += read.triangles.len() as u64;
             primitives.push(read);
         }
@@ -91,9 +96,6 @@ fn read_primitive(
         warnings.add(format!("{place}: it has no positions and is not rendered"));
         return Ok(None);
     };
-    if primitive.attributes.color.is_some() {
-        warnings.add(format!("{place}: vertex colours are ignored"));
-    }
     if !primitive.targets.is_empty() {
         warnings.add(format!("{place}: morph targets are ignored"));
     }
@@ -105,14 +107,16 @@ fn read_primitive(
     if triangles.is_empty() {
         return Ok(None);
     }
-    let vertices = read_vertices(source, primitive, positions, &place)?;
-    let (vertices, triangles) = if primitive.attributes.normal.is_some() {
-        (vertices, triangles)
-    } else {
-        budget.check(3 * triangles.len() as u64, triangles.len() as u64)?;
-        flat_shaded(&vertices, &triangles)
-    };
-    Ok(Some(LocalPrimitive { vertices, triangles, material: primitive.material, place }))
+    let mut read = read_vertices(source, primitive, positions, &place)?;
+    read.triangles = triangles;
+    if read.normals.is_empty() {
+        budget.check(3 * read.triangles.len() as u64, read.triangles.len() as u64)?;
+        read.shade_flat();
+    }
+    read.measure();
+    read.material = primitive.material;
+    read.place = place;
+    Ok(Some(read))
 }
 
 /// The vertex index of each corner, in drawing order, all in range.
@@ -164,70 +168,124 @@ fn read_vertices(
     primitive: &Primitive,
     positions: Elements<'_>,
     place: &str,
-) -> Result<Vec<Vertex>, SceneError> {
-    let mut vertices: Vec<Vertex> = positions
-        .vectors::<3>()
-        .into_iter()
-        .map(|position| Vertex { position, normal: FALLBACK_NORMAL, uv: [0.0; 2] })
-        .collect();
-    let bad_vertex = |number: usize, what: &str| {
-        SceneError::at(place, format!("vertex {number} has {what} that is not finite or too large"))
-    };
-    for (number, vertex) in vertices.iter().enumerate() {
-        if !within(&vertex.position, f32::MAX) {
-            return Err(bad_vertex(number, "a position"));
-        }
-    }
-    if let Some(accessor) = primitive.attributes.normal {
-        let normals = same_count(source.elements(accessor, "VEC3", place)?, &vertices, accessor, place)?;
-        for (number, (vertex, normal)) in vertices.iter_mut().zip(normals.vectors::<3>()).enumerate() {
-            if !within(&normal, f32::MAX) {
-                return Err(bad_vertex(number, "a normal"));
-            }
-            vertex.normal = normal;
-        }
-    }
-    if let Some(accessor) = primitive.attributes.texcoord {
-        let uvs = same_count(source.elements(accessor, "VEC2", place)?, &vertices, accessor, place)?;
-        for (number, (vertex, uv)) in vertices.iter_mut().zip(uvs.vectors::<2>()).enumerate() {
-            if !within(&uv, MAX_TEXTURE_COORDINATE) {
-                return Err(bad_vertex(number, "a texture coordinate"));
-            }
-            vertex.uv = uv;
-        }
-    }
-    Ok(vertices)
+) -> Result<LocalPrimitive, SceneError> {
+    let attributes = &primitive.attributes;
+    let reader = VertexReader { source, place, count: positions.count };
+    let positions = positions.vectors::<3>();
+    reader.check(&positions, "a position", f32::MAX)?;
+    let set = |accessor| reader.read(accessor, "VEC2", "a texture coordinate", MAX_TEXTURE_COORDINATE);
+    // Without normals, tangents are to be ignored (glTF 2.0, section 3.7.2.1).
+    let tangent = attributes.tangent.filter(|_| attributes.normal.is_some());
+    Ok(LocalPrimitive {
+        positions,
+        normals: reader.read(attributes.normal, "VEC3", "a normal", f32::MAX)?,
+        uvs: [set(attributes.texcoord0)?, set(attributes.texcoord1)?],
+        tangents: reader.read(tangent, "VEC4", "a tangent", f32::MAX)?,
+        colors: reader.colors(attributes.color)?,
+        ..LocalPrimitive::default()
+    })
 }
 
-fn same_count<'a>(
-    elements: Elements<'a>,
-    vertices: &[Vertex],
-    accessor: u32,
-    place: &str,
-) -> Result<Elements<'a>, SceneError> {
-    if elements.count == vertices.len() {
-        return Ok(elements);
-    }
-    let problem = format!("has {} elements for {} vertices", elements.count, vertices.len());
-    Err(SceneError::at(format!("{place}, accessor {accessor}"), problem))
+/// Reads the attributes of one primitive's vertices.
+struct VertexReader<'a> {
+    source: Source<'a>,
+    place: &'a str,
+    /// Vertices.
+    count: usize,
 }
 
-fn within(values: &[f32], limit: f32) -> bool {
+impl<'a> VertexReader<'a> {
+    /// Nothing if there is no such attribute.
+    fn read<const N: usize>(
+        &self,
+        accessor: Option<u32>,
+        shape: &str,
+        what: &str,
+        limit: f32,
+    ) -> Result<Vec<[f32; N]>, SceneError> {
+        let Some(accessor) = accessor else { return Ok(Vec::new()) };
+        let vectors = self.elements(accessor, shape)?.vectors::<N>();
+        self.check(&vectors, what, limit)?;
+        Ok(vectors)
+    }
+
+    /// Colours of three or four channels.
+    fn colors(&self, accessor: Option<u32>) -> Result<Vec<[f32; 4]>, SceneError> {
+        let Some(accessor) = accessor else { return Ok(Vec::new()) };
+        let shape = self.source.document.accessors.get(accessor as usize).map(|found| found.shape.as_str());
+        let mut colors: Vec<[f32; 4]> = if shape == Some("VEC3") {
+            let opaque = |[red, green, blue]: [f32; 3]| [red, green, blue, 1.0];
+            self.elements(accessor, "VEC3")?.vectors::<3>().into_iter().map(opaque).collect()
+        } else {
+            self.elements(accessor, "VEC4")?.vectors::<4>()
+        };
+        self.check(&colors, "a colour", f32::MAX)?;
+        for channel in colors.as_flattened_mut() {
+            *channel = channel.clamp(0.0, 1.0);
+        }
+        Ok(colors)
+    }
+
+    fn elements(&self, accessor: u32, shape: &str) -> Result<Elements<'a>, SceneError> {
+        let elements = self.source.elements(accessor, shape, self.place)?;
+        if elements.count == self.count {
+            return Ok(elements);
+        }
+        let problem = format!("has {} elements for {} vertices", elements.count, self.count);
+        Err(SceneError::at(format!("{}, accessor {accessor}", self.place), problem))
+    }
+
+    fn check<const N: usize>(&self, vectors: &[[f32; N]], what: &str, limit: f32) -> Result<(), SceneError> {
+        match vectors.iter().position(|vector| !within(vector, limit)) {
+            None => Ok(()),
+            Some(number) => Err(SceneError::at(
+                self.place,
+                format!("vertex {number} has {what} that is not finite or too large"),
+            )),
+        }
+    }
+}
+
+/// Whether all are finite and within ± the limit.
+pub(super) fn within(values: &[f32], limit: f32) -> bool {
     values.iter().all(|value| value.abs() <= limit)
 }
 
-/// Gives each triangle corners of its own, with the triangle's normal: what glTF asks for when a file has none.
-fn flat_shaded(vertices: &[Vertex], triangles: &[[u32; 3]]) -> (Vec<Vertex>, Vec<[u32; 3]>) {
-    let mut corners = Vec::with_capacity(3 * triangles.len());
-    for triangle in triangles {
-        // invariant: `read_corners` has checked every index.
-        let three = triangle.map(|index| vertices[index as usize]);
-        let normal = face_normal(three.map(|vertex| vertex.position));
-        corners.extend(three.map(|vertex| Vertex { normal, ..vertex }));
+impl LocalPrimitive {
+    /// Smallest and largest coordinates.
+    pub(super) fn bounds(&self) -> [[f32; 3]; 2] {
+        self.bounds
     }
-    let numbered =
-        (0..triangles.len() as u32).map(|number| [3 * number, 3 * number + 1, 3 * number + 2]).collect();
-    (corners, numbered)
+
+    fn measure(&mut self) {
+        let [mut low, mut high] = [[f32::INFINITY; 3], [f32::NEG_INFINITY; 3]];
+        for position in &self.positions {
+            for axis in 0..3 {
+                low[axis] = low[axis].min(position[axis]);
+                high[axis] = high[axis].max(position[axis]);
+            }
+        }
+        self.bounds = [low, high];
+    }
+
+    /// Gives each triangle corners of its own, with the triangle's normal: what glTF asks for when a file has none.
+    fn shade_flat(&mut self) {
+        let corners: Vec<usize> = self.triangles.as_flattened().iter().map(|index| *index as usize).collect();
+        self.positions = gathered(&self.positions, &corners);
+        self.uvs = std::mem::take(&mut self.uvs).map(|set| gathered(&set, &corners));
+        self.colors = gathered(&self.colors, &corners);
+        self.tangents.clear();
+        let faces = self.positions.as_chunks::<3>().0;
+        self.normals = faces.iter().flat_map(|corners| [face_normal(*corners); 3]).collect();
+        self.triangles = (0..self.triangles.len() as u32)
+            .map(|number| [3 * number, 3 * number + 1, 3 * number + 2])
+            .collect();
+    }
+}
+
+/// The elements at the indices, which have been checked; nothing of an attribute that is not there.
+fn gathered<T: Copy>(list: &[T], indices: &[usize]) -> Vec<T> {
+    indices.iter().filter_map(|index| list.get(*index).copied()).collect()
 }
 
 /// The unit normal of a triangle that is wound counter-clockwise.
@@ -235,44 +293,6 @@ fn face_normal(corners: [[f32; 3]; 3]) -> [f32; 3] {
     let [a, b, c] = corners.map(|corner| corner.map(f64::from));
     let from_a = |p: [f64; 3]| [p[0] - a[0], p[1] - a[1], p[2] - a[2]];
     unit(cross(from_a(b), from_a(c))).map_or(FALLBACK_NORMAL, |unit| unit.map(|value| value as f32))
-}
-
-impl LocalPrimitive {
-    /// Adds the primitive to the scene, seen through its node's transform.
-    pub(super) fn place(
-        &self,
-        transform: &Transform,
-        material: u32,
-        budget: Budget<'_>,
-        scene: &mut Scene,
-    ) -> Result<(), SceneError> {
-        budget.check(self.vertices.len() as u64, self.triangles.len() as u64)?;
-        let normals = transform.normals();
-        let base = scene.vertices.len() as u32;
-        scene.vertices.reserve(self.vertices.len());
-        for (number, vertex) in self.vertices.iter().enumerate() {
-            let position = transform.point(vertex.position);
-            if !within(&position, MAX_COORDINATE) {
-                return Err(SceneError::at(
-                    &*self.place,
-                    format!(
-                        "vertex {number} is moved farther than {MAX_COORDINATE:e} from the origin by its node"
-                    ),
-                ));
-            }
-            let normal = normals.normal(vertex.normal);
-            scene.vertices.push(Vertex {
-                position,
-                normal: normal.unwrap_or(FALLBACK_NORMAL),
-                uv: vertex.uv,
-            });
-        }
-        scene.triangles.extend(self.triangles.iter().map(|&[a, b, c]| {
-            let wound = if normals.mirrors { [a, c, b] } else { [a, b, c] };
-            Triangle { vertices: wound.map(|index| base + index), material }
-        }));
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Loads a self-contained GLB: every triangle of its default scene, in world space.
+//! Loads a self-contained GLB: every mesh of its default scene, where its nodes place it.
 //!
 //! The same bytes give the same scene on every machine: only correctly rounded arithmetic is used, and the order of
-//! triangles is the order in which a walk over the nodes, parents first, meets them.
+//! triangles is the order in which a walk over the nodes, parents first, meets them. Meshes that are seen more than
+//! once stay instances; all others become one mesh in world space, which is faster to trace.
 //!
 //! Beyond glTF 2.0, `scenes[i].extras.p2c2r_sky` may hold two linear RGB radiances, from below and from above.
 
@@ -9,29 +10,32 @@ mod accessor;
 mod camera;
 mod document;
 mod geometry;
+mod light;
 mod material;
-mod texture;
+mod placement;
+mod textures;
 mod transform;
+mod trigonometry;
 mod warnings;
 
-use std::collections::HashMap;
-
-pub(super) use self::texture::picture_format;
+pub(super) use self::textures::picture_format;
 use self::{
     accessor::Source,
     document::{Document, Node, element},
-    geometry::{Budget, LocalPrimitive},
-    texture::Textures,
+    material::MaterialReader,
+    placement::Placements,
+    textures::Textures,
     transform::Transform,
     warnings::Warnings,
 };
-use super::{Scene, Sun, error::SceneError, glb};
-use crate::limit::{MAX_CAMERAS, MAX_MATERIALS, MAX_NODE_DEPTH, MAX_RADIANCE, SceneLimits};
+use super::{Material, PunctualLight, Scene, error::SceneError, glb};
+use crate::limit::{MAX_CAMERAS, MAX_LIGHTS, MAX_MATERIALS, MAX_NODE_DEPTH, MAX_RADIANCE, SceneLimits};
 
 /// Sky of a scene that has no light of its own: a clear day.
 const DAY_SKY: [[f32; 3]; 2] = [[0.28, 0.26, 0.24], [0.55, 0.72, 1.0]];
 /// Sun of such a scene: from the front right, 55 degrees high. The direction (0.36, 0.8, 0.48) is unit length.
-const DAY_SUN: Sun = Sun { direction: [0.36, 0.8, 0.48], irradiance: [2.9, 2.7, 2.4] };
+const DAY_SUN: PunctualLight =
+    PunctualLight::Directional { direction: [0.36, 0.8, 0.48], irradiance: [2.9, 2.7, 2.4] };
 /// Sky of a scene with lights: none.
 const DARK_SKY: [[f32; 3]; 2] = [[0.0; 3]; 2];
 
@@ -90,9 +94,7 @@ struct Loader<'a> {
     scene: Scene,
     textures: Textures,
     warnings: Warnings,
-    /// Meshes in their own space, read at the first node that shows them.
-    meshes: HashMap<u32, Vec<LocalPrimitive>>,
-    default_material: Option<u32>,
+    placements: Placements,
 }
 
 impl<'a> Loader<'a> {
@@ -103,25 +105,24 @@ impl<'a> Loader<'a> {
             scene: Scene::default(),
             textures: Textures::default(),
             warnings: Warnings::default(),
-            meshes: HashMap::new(),
-            default_material: None,
+            placements: Placements::default(),
         }
     }
 
     fn read_materials(&mut self) -> Result<(), SceneError> {
         let materials = &self.source.document.materials;
         SceneError::check_limit("materials", materials.len() as u64, MAX_MATERIALS)?;
+        let mut reader = MaterialReader {
+            source: self.source,
+            textures: &mut self.textures,
+            limits: self.limits,
+            warnings: &mut self.warnings,
+        };
         for (index, material) in materials.iter().enumerate() {
-            let read = material::read(
-                self.source,
-                index,
-                material,
-                &mut self.textures,
-                self.limits,
-                &mut self.warnings,
-            )?;
-            self.scene.materials.push(read);
+            self.scene.materials.push(reader.read(index, material)?);
         }
+        // The last one is that of primitives without any.
+        self.scene.materials.push(Material::default());
         Ok(())
     }
 
@@ -165,60 +166,35 @@ impl<'a> Loader<'a> {
             self.scene.cameras.extend(read);
             SceneError::check_limit("cameras", self.scene.cameras.len() as u64, MAX_CAMERAS)?;
         }
-        match node.mesh {
-            Some(index) => self.place_mesh(index, transform),
-            None => Ok(()),
+        if let Some(used) = &node.extensions.punctual {
+            let lights = &document.extensions.punctual.lights;
+            let light = element(lights, used.light, "light", || "a node".into())?;
+            self.scene.lights.extend(light::read(used.light, light, transform, &mut self.warnings)?);
+            SceneError::check_limit("lights", self.scene.lights.len() as u64, MAX_LIGHTS)?;
         }
-    }
-
-    fn place_mesh(&mut self, index: u32, transform: &Transform) -> Result<(), SceneError> {
-        let mesh = element(&self.source.document.meshes, index, "mesh", || "a node".into())?;
-        let local = match self.meshes.remove(&index) {
-            Some(known) => known,
-            None => geometry::read_mesh(self.source, index, mesh, self.budget(), &mut self.warnings)?,
-        };
-        for primitive in &local {
-            let material = self.material(primitive.material)?;
-            primitive.place(transform, material, self.budget(), &mut self.scene)?;
+        if let Some(index) = node.mesh {
+            element(&document.meshes, index, "mesh", || "a node".into())?;
+            self.placements.add(index, *transform);
         }
-        self.meshes.insert(index, local);
         Ok(())
     }
 
-    /// The scene's index of a document's material. The default one is added when it is first needed.
-    fn material(&mut self, index: Option<u32>) -> Result<u32, SceneError> {
-        let Some(index) = index else {
-            return Ok(*self.default_material.get_or_insert_with(|| {
-                self.scene.materials.push(material::DEFAULT);
-                self.scene.materials.len() as u32 - 1
-            }));
-        };
-        let materials = &self.source.document.materials;
-        element(materials, index, "material", || "a primitive".into()).map(|_| index)
-    }
-
-    fn budget(&self) -> Budget<'a> {
-        Budget {
-            limits: self.limits,
-            vertices_used: self.scene.vertices.len() as u64,
-            triangles_used: self.scene.triangles.len() as u64,
-        }
-    }
-
     fn finish(mut self) -> Result<LoadedScene, SceneError> {
-        if self.scene.triangles.is_empty() {
+        let placements = std::mem::take(&mut self.placements);
+        placements.build(self.source, self.limits, &mut self.scene, &mut self.warnings)?;
+        if self.scene.instances.is_empty() {
             return Err(SceneError::NoTriangles);
         }
-        self.scene.textures = self.textures.into_textures();
+        (self.scene.textures, self.scene.images) = self.textures.into_parts();
         if self.scene.cameras.is_empty() {
             self.scene.cameras.push(camera::framing(&self.scene));
         }
         let own_sky = own_sky(self.source.document)?;
         let is_lit = own_sky.is_some_and(|sky| sky.as_flattened().iter().any(|value| *value > 0.0));
         self.scene.sky = own_sky.unwrap_or(DARK_SKY);
-        if !is_lit && !has_emitter(&self.scene) {
+        if !is_lit && self.scene.lights.is_empty() && !has_emitter(&self.scene) {
             self.scene.sky = DAY_SKY;
-            self.scene.sun = Some(DAY_SUN);
+            self.scene.lights.push(DAY_SUN);
             self.warnings.add("the scene has no light of its own: a sun and a sky were added".into());
         }
         Ok(LoadedScene { scene: self.scene, warnings: self.warnings.into_sentences() })
@@ -226,12 +202,12 @@ impl<'a> Loader<'a> {
 }
 
 fn has_emitter(scene: &Scene) -> bool {
-    scene.triangles.iter().any(|triangle| {
-        scene
-            .materials
-            .get(triangle.material as usize)
-            .is_some_and(|material| material.emission.iter().any(|value| *value > 0.0))
-    })
+    let shines = |material: &Material| material.unlit || material.shines();
+    scene
+        .meshes
+        .iter()
+        .flat_map(|mesh| &mesh.triangles)
+        .any(|triangle| scene.materials.get(triangle.material as usize).is_some_and(shines))
 }
 
 /// The sky that the scene's extras state.

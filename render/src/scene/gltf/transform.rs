@@ -2,6 +2,7 @@
 //! vertex on the same `f32`.
 
 use super::document::Node;
+use crate::scene::Affine;
 
 /// Three rows of four: `p' = M[row][0..3] · p + M[row][3]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,6 +57,28 @@ impl Transform {
     pub(super) fn point(&self, point: [f32; 3]) -> [f32; 3] {
         let [x, y, z] = point.map(f64::from);
         self.0.map(|[a, b, c, moved]| (a * x + b * y + c * z + moved) as f32)
+    }
+
+    /// A direction in the outer space, unit length; `None` when it vanishes.
+    pub(super) fn direction(&self, vector: [f32; 3]) -> Option<[f32; 3]> {
+        let [x, y, z] = vector.map(f64::from);
+        unit(self.0.map(|[a, b, c, _]| a * x + b * y + c * z)).map(|unit| unit.map(|value| value as f32))
+    }
+
+    /// The map and its inverse; `None` when it flattens space or its numbers leave `f32`.
+    pub(super) fn invertible(&self) -> Option<(Affine, Affine)> {
+        let [x, y, z] = self.axes();
+        let columns = [cross(y, z), cross(z, x), cross(x, y)];
+        let determinant = dot(x, columns[0]);
+        let moved = self.0.map(|row| row[3]);
+        let inverse = columns.map(|row| {
+            let [a, b, c] = row.map(|value| value / determinant);
+            [a, b, c, -(a * moved[0] + b * moved[1] + c * moved[2])]
+        });
+        let rounded = |rows: [[f64; 4]; 3]| Affine(rows.map(|row| row.map(|value| value as f32)));
+        let both = (rounded(self.0), rounded(inverse));
+        let sound = |affine: &Affine| affine.0.as_flattened().iter().all(|value| value.abs() < 1e12);
+        (sound(&both.0) && sound(&both.1)).then_some(both)
     }
 
     /// The images of the three unit vectors.

@@ -1,4 +1,4 @@
-//! Base colour pictures: decoded once for each (image, wrapping) that a material uses.
+//! Textures: each picture that a material uses is decoded once.
 
 use std::{collections::HashMap, io::Cursor};
 
@@ -7,17 +7,20 @@ use image::{ImageFormat, ImageReader, Limits};
 use super::{accessor::Source, document::element, warnings::Warnings};
 use crate::{
     limit::{MAX_TEXTURES, SceneLimits},
-    scene::{Texture, Wrap, error::SceneError},
+    scene::{Filter, Image, Texture, Wrap, error::SceneError},
 };
 
 /// Bytes that a decoder may need beyond four for each pixel.
 const DECODER_OVERHEAD_BYTES: u64 = 16 << 20;
 
-/// The textures decoded so far.
+/// The textures read so far.
 #[derive(Debug, Default)]
 pub(super) struct Textures {
-    decoded: Vec<Texture>,
-    by_use: HashMap<(u32, [Wrap; 2]), u32>,
+    read: Vec<Texture>,
+    images: Vec<Image>,
+    by_texture: HashMap<Texture, u32>,
+    /// The scene's index of each picture of the document.
+    by_image: HashMap<u32, u32>,
     pixels: u64,
 }
 
@@ -34,11 +37,12 @@ impl Textures {
     ) -> Result<Option<u32>, SceneError> {
         let texture = element(&source.document.textures, index, "texture", || place.to_owned())?;
         let here = format!("texture {index}");
-        let wrap = match texture.sampler {
-            None => [Wrap::Repeat; 2],
+        let (wrap, filter) = match texture.sampler {
+            None => ([Wrap::Repeat; 2], Filter::Linear),
             Some(sampler) => {
                 let sampler = element(&source.document.samplers, sampler, "sampler", || here.clone())?;
-                [wrap_of(sampler.wrap_s, &here)?, wrap_of(sampler.wrap_t, &here)?]
+                let wrap = [wrap_of(sampler.wrap_s, &here)?, wrap_of(sampler.wrap_t, &here)?];
+                (wrap, filter_of(sampler.mag_filter, &here)?)
             }
         };
         let Some(image) = texture.source else {
@@ -46,29 +50,34 @@ impl Textures {
                 .add(format!("{here}: its picture is in a format that needs an extension and is ignored"));
             return Ok(None);
         };
-        if let Some(known) = self.by_use.get(&(image, wrap)) {
+        let texture = Texture { image: self.image(source, image, limits)?, wrap, filter };
+        if let Some(known) = self.by_texture.get(&texture) {
             return Ok(Some(*known));
         }
-        SceneError::check_limit("textures", self.decoded.len() as u64 + 1, MAX_TEXTURES)?;
-        let decoded = self.decode(source, image, wrap, limits)?;
-        let known = self.decoded.len() as u32;
-        self.decoded.push(decoded);
-        self.by_use.insert((image, wrap), known);
+        SceneError::check_limit("textures", self.read.len() as u64 + 1, MAX_TEXTURES)?;
+        let known = self.read.len() as u32;
+        self.read.push(texture);
+        self.by_texture.insert(texture, known);
         Ok(Some(known))
     }
 
-    /// All textures, in the order of their indices.
-    pub(super) fn into_textures(self) -> Vec<Texture> {
-        self.decoded
+    /// All textures and their pictures, in the order of their indices.
+    pub(super) fn into_parts(self) -> (Vec<Texture>, Vec<Image>) {
+        (self.read, self.images)
     }
 
-    fn decode(
-        &mut self,
-        source: Source<'_>,
-        index: u32,
-        wrap: [Wrap; 2],
-        limits: &SceneLimits,
-    ) -> Result<Texture, SceneError> {
+    fn image(&mut self, source: Source<'_>, index: u32, limits: &SceneLimits) -> Result<u32, SceneError> {
+        if let Some(known) = self.by_image.get(&index) {
+            return Ok(*known);
+        }
+        let decoded = self.decode(source, index, limits)?;
+        let known = self.images.len() as u32;
+        self.images.push(decoded);
+        self.by_image.insert(index, known);
+        Ok(known)
+    }
+
+    fn decode(&mut self, source: Source<'_>, index: u32, limits: &SceneLimits) -> Result<Image, SceneError> {
         let place = format!("image {index}");
         let image = element(&source.document.images, index, "image", || place.clone())?;
         let view = image.buffer_view.filter(|_| image.uri.is_none()).ok_or_else(|| {
@@ -86,7 +95,7 @@ impl Textures {
         if width == 0 || height == 0 || texels.len() as u64 != pixels {
             return Err(SceneError::at(place, "the picture has no pixels"));
         }
-        Ok(Texture { width, height, texels, wrap })
+        Ok(Image { width, height, texels })
     }
 }
 
@@ -127,5 +136,14 @@ fn wrap_of(code: Option<u32>, place: &str) -> Result<Wrap, SceneError> {
         Some(other) => {
             Err(SceneError::at(place, format!("its sampler has the unknown wrapping mode {other}")))
         }
+    }
+}
+
+/// Magnification filters, section 5.26. There are no other sizes of the picture to choose from.
+fn filter_of(code: Option<u32>, place: &str) -> Result<Filter, SceneError> {
+    match code {
+        None | Some(9729) => Ok(Filter::Linear),
+        Some(9728) => Ok(Filter::Nearest),
+        Some(other) => Err(SceneError::at(place, format!("its sampler has the unknown filter {other}"))),
     }
 }

@@ -1,0 +1,93 @@
+//! How much light a GGX surface gives back in all: a table made at the start, by exact arithmetic, so that it is the
+//! same on every machine. With it no material loses the light that a single reflection loses (Turquin 2019), and what
+//! is not reflected at the surface is there for what lies below. `kernel/gpu/albedo.wgsl` is the twin of [`lookup`].
+
+use std::sync::LazyLock;
+
+use crate::{
+    bsdf::{MIN_ALPHA, ggx_masking, visible_normal},
+    math::{dot, normalize, reciprocal, square_root, vec3},
+};
+
+/// Entries along each axis.
+pub const EDGE: usize = 32;
+/// Normals drawn for an entry, along each of their two dimensions.
+const SAMPLES: u32 = 24;
+
+/// Share of light reflected from a direction, with all of it (`scale`) and none of it (`bias`) reflected head-on:
+/// with a reflectance of f0 it is `f0 * scale + bias`. Rows of equal roughness, from smooth to rough; in a row from
+/// grazing to head-on.
+pub static TABLE: LazyLock<Vec<[f32; 2]>> = LazyLock::new(|| {
+    let at = |index: usize| index as f32 / (EDGE - 1) as f32;
+    (0..EDGE * EDGE).map(|entry| integrate(cosine_of(at(entry % EDGE)), at(entry / EDGE))).collect()
+});
+
+/// Cosines lie closer together where the surface is seen edge-on and the table is steep.
+fn cosine_of(position: f32) -> f32 {
+    (position * position).max(1e-4)
+}
+
+fn integrate(cosine_view: f32, roughness: f32) -> [f32; 2] {
+    let alpha = (roughness * roughness).max(MIN_ALPHA);
+    let view = vec3(square_root(1.0 - cosine_view * cosine_view), 0.0, cosine_view);
+    let (mut scale, mut bias) = (0.0_f64, 0.0_f64);
+    for index in 0..SAMPLES * SAMPLES {
+        let stratum = |index: u32| (index as f32 + 0.5) / SAMPLES as f32;
+        let half = visible_normal(alpha, view, stratum(index % SAMPLES), stratum(index / SAMPLES));
+        let cosine_half = dot(view, half).max(0.0);
+        let light = normalize(half * (2.0 * cosine_half) - view);
+        if light.z <= 0.0 {
+            continue;
+        }
+        // The weight of a drawn direction is both maskings over that of the view.
+        let weight = both_maskings(alpha, cosine_view, light.z) * reciprocal(ggx_masking(alpha, cosine_view));
+        let m = 1.0 - cosine_half;
+        let m5 = m * m * m * m * m;
+        scale += f64::from(weight * (1.0 - m5));
+        bias += f64::from(weight * m5);
+    }
+    let count = f64::from(SAMPLES * SAMPLES);
+    [(scale / count) as f32, (bias / count) as f32]
+}
+
+/// Smith's masking of both directions, with their heights correlated (Heitz 2014).
+fn both_maskings(alpha: f32, cosine_view: f32, cosine_light: f32) -> f32 {
+    let a2 = alpha * alpha;
+    let root = |cosine: f32| square_root(a2 + (1.0 - a2) * cosine * cosine);
+    let sum = cosine_light * root(cosine_view) + cosine_view * root(cosine_light);
+    2.0 * cosine_light * cosine_view * reciprocal(sum.max(1e-12))
+}
+
+/// Scale and bias for a direction and a roughness, between the entries.
+#[inline(always)]
+pub fn lookup(table: &[[f32; 2]], cosine_view: f32, roughness: f32) -> [f32; 2] {
+    let last = (EDGE - 1) as f32;
+    let (x, y) = (square_root(cosine_view.min(1.0)) * last, roughness * last);
+    let (column, row) = ((x as usize).min(EDGE - 2), (y as usize).min(EDGE - 2));
+    let (along, down) = (x - column as f32, y - row as f32);
+    let at = row * EDGE + column;
+    let (above, below) = ([table[at], table[at + 1]], [table[at + EDGE], table[at + EDGE + 1]]);
+    std::array::from_fn(|part| {
+        let upper = above[0][part] + (above[1][part] - above[0][part]) * along;
+        let lower = below[0][part] + (below[1][part] - below[0][part]) * along;
+        upper + (lower - upper) * down
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smooth_surfaces_give_everything_back_and_rough_ones_what_the_integral_says() {
+        let table = &*TABLE;
+        for cosine in [0.2, 0.5, 1.0] {
+            let [scale, bias] = lookup(table, cosine, 0.0);
+            assert!((scale + bias - 1.0).abs() < 2e-3, "{cosine}: {scale} {bias}");
+        }
+        for entry in table {
+            assert!(entry.iter().all(|part| (0.0..=1.0).contains(part)), "{entry:?}");
+            assert!(entry[0] + entry[1] <= 1.0 + 1e-5);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Takes the noise out of a finished frame.
+
+use std::{fmt, str::FromStr};
+
+use crate::frame::{Frame, FrameError};
+
+mod atrous;
+mod guide;
+mod noise;
+mod oidn;
+mod plane;
+
+/// How a frame is freed of noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Denoiser {
+    /// Not at all: the frame is what the samples say.
+    #[default]
+    Off,
+    /// Our own edge-avoiding wavelet filter: needs nothing, and gives the same bits on every machine.
+    Atrous,
+    /// Intel Open Image Denoise, where it is installed: better with few samples; its bits differ between machines.
+    Oidn,
+}
+
+impl Denoiser {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Atrous, Self::Oidn];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Atrous => "atrous",
+            Self::Oidn => "oidn",
+        }
+    }
+}
+
+impl fmt::Display for Denoiser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no denoiser has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no denoiser; choose off, atrous or oidn")]
+pub struct DenoiserNameError(String);
+
+impl FromStr for Denoiser {
+    type Err = DenoiserNameError;
+
+    fn from_str(text: &str) -> Result<Self, DenoiserNameError> {
+        let named = Self::ALL.into_iter().find(|choice| choice.name() == text);
+        named.ok_or_else(|| DenoiserNameError(text.to_owned()))
+    }
+}
+
+/// Why a frame was not freed of noise. The frame is as before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DenoiseError {
+    /// A frame whose planes do not fit it.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The library is not there.
+    #[error("Open Image Denoise cannot be loaded ({tried}): install it or use --denoise atrous")]
+    NotInstalled {
+        /// The names that were tried, each with what the system said.
+        tried: String,
+    },
+    /// The library is there, but not the one that we know.
+    #[error(
+        "{library} is no Open Image Denoise of version 2 ({reason}): install that or use --denoise atrous"
+    )]
+    Version {
+        /// The library's name.
+        library: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// The library refused.
+    #[error("Open Image Denoise failed ({reason}): use --denoise atrous")]
+    Failed {
+        /// What the library said.
+        reason: String,
+    },
+}
+
+/// Takes the noise out of the frame's radiance; its features guide and stay as they are.
+pub fn denoise(frame: &mut Frame, choice: Denoiser) -> Result<(), DenoiseError> {
+    frame.check()?;
+    match choice {
+        Denoiser::Off => Ok(()),
+        Denoiser::Atrous => {
+            atrous::filter(frame);
+            Ok(())
+        }
+        Denoiser::Oidn => oidn::filter(frame),
+    }
+}
+
+#[cfg(test)]
+mod tests;

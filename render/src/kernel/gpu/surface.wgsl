@@ -1,0 +1,288 @@
+// The twin of kernel/surface.rs.
+
+const MIN_COSINE = 1e-3;
+const OFFSET_SHARE = 2e-6;
+const OFFSET_PER_DISTANCE = 2e-6;
+
+struct SurfacePoint {
+    position: vec3<f32>,
+    geometric: vec3<f32>,
+    normal: vec3<f32>,
+    surface: Surface,
+    emission: vec3<f32>,
+    light: u32,
+    unlit: bool,
+    offset: f32,
+}
+
+struct Between {
+    // Both coordinate sets.
+    uvs: vec4<f32>,
+    color: vec4<f32>,
+}
+
+struct Tangent {
+    along: vec3<f32>,
+    hand: f32,
+}
+
+fn lifted(point: SurfacePoint, direction: vec3<f32>) -> vec3<f32> {
+    let side = select(-point.offset, point.offset, dot3(point.geometric, direction) >= 0.0);
+    return point.position + point.geometric * side;
+}
+
+fn read2(first: u32, vertex: u32) -> vec2<f32> {
+    let at = first + vertex * 2u;
+    return vec2<f32>(attributes[at], attributes[at + 1u]);
+}
+
+fn read3(first: u32, vertex: u32) -> vec3<f32> {
+    let at = first + vertex * 3u;
+    return vec3<f32>(attributes[at], attributes[at + 1u], attributes[at + 2u]);
+}
+
+fn read4(first: u32, vertex: u32) -> vec4<f32> {
+    let at = first + vertex * 4u;
+    return vec4<f32>(attributes[at], attributes[at + 1u], attributes[at + 2u], attributes[at + 3u]);
+}
+
+fn vertex_uvs(mesh: u32, vertex: u32) -> vec4<f32> {
+    var uvs = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    if (!HAS_TEXTURES) {
+        return uvs;
+    }
+    if (meshes[mesh].uvs0 != ABSENT) {
+        let uv = read2(meshes[mesh].uvs0, vertex);
+        uvs.x = uv.x;
+        uvs.y = uv.y;
+    }
+    if (meshes[mesh].uvs1 != ABSENT) {
+        let uv = read2(meshes[mesh].uvs1, vertex);
+        uvs.z = uv.x;
+        uvs.w = uv.y;
+    }
+    return uvs;
+}
+
+fn between_at(mesh: u32, triangle: u32, w: f32, u: f32, v: f32) -> Between {
+    let vertex0 = shaded[triangle].vertex0;
+    let vertex1 = shaded[triangle].vertex1;
+    let vertex2 = shaded[triangle].vertex2;
+    var color = vec4<f32>(1.0, 1.0, 1.0, 1.0);
+    let colors = meshes[mesh].colors;
+    if (colors != ABSENT) {
+        color = read4(colors, vertex0) * w + read4(colors, vertex1) * u + read4(colors, vertex2) * v;
+    }
+    let uvs = vertex_uvs(mesh, vertex0) * w + vertex_uvs(mesh, vertex1) * u + vertex_uvs(mesh, vertex2) * v;
+    return Between(uvs, color);
+}
+
+fn base_color_at(material: u32, between: Between) -> vec4<f32> {
+    var color = materials[material].base_color * between.color;
+    let texture = materials[material].base_color_texture;
+    if (HAS_TEXTURES && texture != ABSENT) {
+        color = color * lookup(texture, true, between.uvs);
+    }
+    return color;
+}
+
+fn data_at(texture: u32, between: Between) -> vec4<f32> {
+    if (!HAS_TEXTURES || texture == ABSENT) {
+        return vec4<f32>(1.0, 1.0, 1.0, 1.0);
+    }
+    return lookup(texture, false, between.uvs);
+}
+
+fn surface_at(material: u32, color: vec4<f32>, between: Between) -> Surface {
+    var surface = Surface(
+        color.xyz,
+        materials[material].metallic,
+        materials[material].roughness,
+        materials[material].dielectric_f0,
+        materials[material].transmission,
+        materials[material].clearcoat,
+        materials[material].clearcoat_roughness,
+    );
+    if (HAS_TEXTURES && materials[material].metallic_roughness_texture != ABSENT) {
+        let seen = lookup(materials[material].metallic_roughness_texture, false, between.uvs);
+        surface.roughness = surface.roughness * seen.y;
+        surface.metallic = surface.metallic * seen.z;
+    }
+    if (HAS_LAYERS && materials[material].transmission > 0.0) {
+        surface.transmission = surface.transmission * data_at(materials[material].transmission_texture, between).x;
+    }
+    if (HAS_LAYERS && materials[material].clearcoat > 0.0) {
+        surface.coat = surface.coat * data_at(materials[material].clearcoat_texture, between).x;
+        surface.coat_roughness = surface.coat_roughness * data_at(materials[material].clearcoat_roughness_texture, between).y;
+    }
+    return surface;
+}
+
+fn emission_at(material: u32, uvs: vec4<f32>) -> vec3<f32> {
+    let texture = materials[material].emissive_texture;
+    if (!HAS_TEXTURES || texture == ABSENT) {
+        return materials[material].emission;
+    }
+    return materials[material].emission * lookup(texture, true, uvs).xyz;
+}
+
+fn outward(instance: u32, normal: vec3<f32>, from_behind: bool) -> vec3<f32> {
+    var world = normal;
+    if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
+        world = normal_to_world(instance, normal);
+    }
+    let unit = normalize3(world);
+    return select(unit, -unit, from_behind);
+}
+
+fn tangent_at(mesh: u32, triangle: u32, place: u32, texture: u32, w: f32, u: f32, v: f32) -> Tangent {
+    let vertex0 = shaded[triangle].vertex0;
+    let vertex1 = shaded[triangle].vertex1;
+    let vertex2 = shaded[triangle].vertex2;
+    let tangents = meshes[mesh].tangents;
+    if (tangents != ABSENT) {
+        let along = read4(tangents, vertex0) * w + read4(tangents, vertex1) * u + read4(tangents, vertex2) * v;
+        if (dot3(along.xyz, along.xyz) > 1e-12) {
+            return Tangent(along.xyz, select(1.0, -1.0, along.w < 0.0));
+        }
+    }
+    let second_set = (textures[texture].flags & 32u) != 0u;
+    let all0 = vertex_uvs(mesh, vertex0);
+    let all1 = vertex_uvs(mesh, vertex1);
+    let all2 = vertex_uvs(mesh, vertex2);
+    let a = select(all0.xy, all0.zw, second_set);
+    let b = select(all1.xy, all1.zw, second_set);
+    let c = select(all2.xy, all2.zw, second_set);
+    let du1 = b.x - a.x;
+    let dv1 = b.y - a.y;
+    let du2 = c.x - a.x;
+    let dv2 = c.y - a.y;
+    let determinant = du1 * dv2 - du2 * dv1;
+    let tangent = triangles[place].edge1 * dv2 - triangles[place].edge2 * dv1;
+    if (determinant < 0.0) {
+        return Tangent(-tangent, 1.0);
+    }
+    return Tangent(tangent, -1.0);
+}
+
+fn mapped(normal: vec3<f32>, seen: vec4<f32>, scale: f32, instance: u32, tangent: Tangent, from_behind: bool) -> vec3<f32> {
+    var world = tangent.along;
+    var hand = tangent.hand;
+    if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
+        world = vector_to_world(instance, tangent.along);
+        hand = select(hand, -hand, instances[instance].mirrors != 0u);
+    }
+    let front = select(normal, -normal, from_behind);
+    let across = world - front * dot3(front, world);
+    let length_squared = dot3(across, across);
+    if (length_squared < 1e-20) {
+        return normal;
+    }
+    let along = normalize3(across);
+    let bitangent = cross3(front, along) * hand;
+    let x = (seen.x * 2.0 - 1.0) * scale;
+    let y = (seen.y * 2.0 - 1.0) * scale;
+    let z = seen.z * 2.0 - 1.0;
+    let bent = normalize3(along * x + bitangent * y + front * z);
+    return select(bent, -bent, from_behind);
+}
+
+fn surface_offset(position: vec3<f32>, distance: f32) -> f32 {
+    let magnitude = abs(position);
+    let reach = max(max(magnitude.x, magnitude.y), magnitude.z);
+    return reach * OFFSET_SHARE + distance * OFFSET_PER_DISTANCE;
+}
+
+fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
+    let instance = hit.instance;
+    let mesh = instances[instance].mesh;
+    let triangle = meshes[mesh].first_triangle + hit.primitive;
+    let material = shaded[triangle].material;
+    let place = shaded[triangle].place;
+    let inner_ray = inward(instance, ray);
+    let found = intersect(place, inner_ray, true);
+    let u = found.u;
+    let v = found.v;
+    let w = 1.0 - u - v;
+    let between = between_at(mesh, triangle, w, u, v);
+    let edge1 = triangles[place].edge1;
+    let edge2 = triangles[place].edge2;
+    let face = cross3(edge1, edge2);
+    let from_behind = dot3(face, inner_ray.direction) > 0.0;
+    let geometric = outward(instance, face, from_behind);
+    let normals = meshes[mesh].normals;
+    let n0 = read3(normals, shaded[triangle].vertex0);
+    let n1 = read3(normals, shaded[triangle].vertex1);
+    let n2 = read3(normals, shaded[triangle].vertex2);
+    var normal = outward(instance, n0 * w + n1 * u + n2 * v, from_behind);
+    let normal_texture = materials[material].normal_texture;
+    if (HAS_TEXTURES && normal_texture != ABSENT) {
+        let seen = lookup(normal_texture, false, between.uvs);
+        let tangent = tangent_at(mesh, triangle, place, normal_texture, w, u, v);
+        normal = mapped(normal, seen, materials[material].normal_scale, instance, tangent, from_behind);
+    }
+    if (dot3(normal, geometric) < 0.0) {
+        normal = -normal;
+    }
+    if (dot3(normal, ray.direction) > -MIN_COSINE) {
+        normal = geometric;
+    }
+    let inner = triangles[place].corner + edge1 * u + edge2 * v;
+    var position = inner;
+    if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
+        position = point_to_world(instance, inner);
+    }
+    let color = base_color_at(material, between);
+    let flags = materials[material].flags;
+    let emitter = shaded[triangle].emitter;
+    let unlit = (flags & 2u) != 0u;
+    let shines = emitter != ABSENT && ((flags & 1u) != 0u || !from_behind);
+    var emission = vec3<f32>(0.0, 0.0, 0.0);
+    if (unlit) {
+        emission = color.xyz;
+    } else if (shines) {
+        emission = emission_at(material, between.uvs);
+    }
+    var light = NO_LIGHT;
+    if (shines) {
+        light = instances[instance].first_light + emitter;
+    }
+    return SurfacePoint(
+        position,
+        geometric,
+        normal,
+        surface_at(material, color, between),
+        emission,
+        light,
+        unlit,
+        surface_offset(position, hit.t),
+    );
+}
+
+fn counts(instance: u32, primitive: u32, u: f32, v: f32, key: u32) -> bool {
+    let mesh = instances[instance].mesh;
+    let triangle = meshes[mesh].first_triangle + primitive;
+    let material = shaded[triangle].material;
+    let between = between_at(mesh, triangle, 1.0 - u - v, u, v);
+    let opacity = base_color_at(material, between).w;
+    if (materials[material].alpha_mode == 0u) {
+        return true;
+    }
+    if (materials[material].alpha_mode == 1u) {
+        return opacity >= materials[material].alpha_cutoff;
+    }
+    return random(hash(key + hash(instance)), primitive) < opacity;
+}
+
+fn emission_of(instance: u32, primitive: u32, u: f32, v: f32) -> vec3<f32> {
+    let mesh = instances[instance].mesh;
+    let triangle = meshes[mesh].first_triangle + primitive;
+    let material = shaded[triangle].material;
+    if (!HAS_TEXTURES || materials[material].emissive_texture == ABSENT) {
+        return materials[material].emission;
+    }
+    let uvs0 = vertex_uvs(mesh, shaded[triangle].vertex0);
+    let uvs1 = vertex_uvs(mesh, shaded[triangle].vertex1);
+    let uvs2 = vertex_uvs(mesh, shaded[triangle].vertex2);
+    return emission_at(material, uvs0 * (1.0 - u - v) + uvs1 * u + uvs2 * v);
+}

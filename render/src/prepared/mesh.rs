@@ -1,0 +1,170 @@
+//! A mesh made ready: tree, indices, attributes. Positions live in the tree alone.
+
+use rayon::prelude::*;
+
+use crate::{
+    bvh::{
+        Aabb,
+        build::{Tree, build},
+        wide::{Facing, WideBvh},
+    },
+    light::area,
+    math::{Vec3, luminance},
+    ray::Corners,
+    scene::{AlphaMode, Mesh, Scene, Triangle},
+    texture::{Content, lookup},
+};
+
+/// Boxes are larger than their triangles by this share of the largest coordinate (eight units in the last place), so
+/// that rays along a box's faces and hits that were rounded stay inside.
+const BOX_MARGIN_SHARE: f32 = 1e-6;
+/// The emitter index of a triangle that does not shine.
+pub const NO_EMITTER: u32 = u32::MAX;
+
+/// What is needed to shade a hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShadedTriangle {
+    /// Indices into the mesh's attributes.
+    pub vertices: [u32; 3],
+    /// Index of the material.
+    pub material: u32,
+    /// Where the tree keeps its corners.
+    pub place: u32,
+    /// Number among the mesh's emitters; [`NO_EMITTER`] if it does not shine.
+    pub emitter: u32,
+}
+
+/// A mesh that can be rendered.
+#[derive(Debug)]
+pub struct PreparedMesh {
+    bvh: WideBvh,
+    bounds: Aabb,
+    triangles: Vec<ShadedTriangle>,
+    /// Primitives that shine.
+    emitters: Vec<u32>,
+    /// Without positions and triangles.
+    attributes: Mesh,
+}
+
+impl PreparedMesh {
+    /// Builds the tree. The mesh has at least one triangle, and all its indices are in range.
+    pub fn build(mut mesh: Mesh, scene: &Scene) -> Self {
+        let corners: Vec<Corners> =
+            mesh.triangles.par_iter().map(|triangle| corners(&mesh, triangle)).collect();
+        let sources = std::mem::take(&mut mesh.triangles);
+        mesh.positions = Vec::new();
+        let tree = build(&boxes(&corners));
+        let material = |primitive: u32| &scene.materials[sources[primitive as usize].material as usize];
+        let bvh = WideBvh::new(&tree, &corners, &|primitive| {
+            let material = material(primitive);
+            Facing { double_sided: material.double_sided, filtered: material.alpha != AlphaMode::Opaque }
+        });
+        let mut emitters = Vec::new();
+        let places = bvh.places(sources.len());
+        let triangles = (0_u32..)
+            .zip(sources.iter().zip(places))
+            .map(|(primitive, (triangle, place))| {
+                let shines = material(primitive).shines() && area(&corners[primitive as usize]) > 0.0;
+                let emitter = if shines { emitters.len() as u32 } else { NO_EMITTER };
+                emitters.extend(shines.then_some(primitive));
+                let Triangle { vertices, material } = *triangle;
+                ShadedTriangle { vertices, material, place, emitter }
+            })
+            .collect();
+        Self { bounds: *tree.bounds(), bvh, triangles, emitters, attributes: mesh }
+    }
+
+    /// The CPU kernel's tree.
+    pub fn bvh(&self) -> &WideBvh {
+        &self.bvh
+    }
+
+    /// What contains it.
+    pub fn bounds(&self) -> &Aabb {
+        &self.bounds
+    }
+
+    /// In the scene's order.
+    pub fn triangles(&self) -> &[ShadedTriangle] {
+        &self.triangles
+    }
+
+    /// Primitives that shine, in the scene's order.
+    pub fn emitters(&self) -> &[u32] {
+        &self.emitters
+    }
+
+    /// Normals, texture coordinates, tangents, colours; neither positions nor triangles.
+    pub fn attributes(&self) -> &Mesh {
+        &self.attributes
+    }
+
+    /// Triangles as they are intersected, in the scene's order.
+    pub fn corners(&self) -> Vec<Corners> {
+        self.triangles.iter().map(|triangle| self.bvh.corners(triangle.place)).collect()
+    }
+
+    /// The tree, built anew.
+    pub fn tree(&self) -> Tree {
+        build(&boxes(&self.corners()))
+    }
+
+    /// Memory that it takes, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let attributes = &self.attributes;
+        self.bvh.memory_bytes()
+            + size_of_val(&*self.triangles)
+            + size_of_val(&*self.emitters)
+            + size_of_val(&*attributes.normals)
+            + attributes.uvs.iter().map(|set| size_of_val(&**set)).sum::<usize>()
+            + size_of_val(&*attributes.tangents)
+            + size_of_val(&*attributes.colors)
+    }
+
+    /// Texture coordinates of both sets at a corner; zero where there are none.
+    #[inline(always)]
+    pub fn uvs(&self, vertex: u32) -> [[f32; 2]; 2] {
+        let at = |set: &Vec<[f32; 2]>| if set.is_empty() { [0.0; 2] } else { set[vertex as usize] };
+        [at(&self.attributes.uvs[0]), at(&self.attributes.uvs[1])]
+    }
+
+    /// Emission of a triangle, the mean of a few of its points where a texture makes it uneven.
+    pub fn mean_emission(&self, scene: &Scene, triangle: &ShadedTriangle) -> Vec3 {
+        /// Weights of the second and third corner: the middle and three points around it.
+        const POINTS: [(f32, f32); 4] = [(0.333, 0.333), (0.167, 0.167), (0.667, 0.167), (0.167, 0.667)];
+        let material = &scene.materials[triangle.material as usize];
+        let factor = Vec3::from(material.emission);
+        let Some(texture) = &material.emissive_texture else { return factor };
+        let corners = triangle.vertices.map(|vertex| self.uvs(vertex));
+        let mut sum = Vec3::ZERO;
+        for (u, v) in POINTS {
+            let [red, green, blue, _] =
+                lookup(scene, texture, Content::Color, &blended(&corners, 1.0 - u - v, u, v));
+            sum = sum + Vec3::from([red, green, blue]);
+        }
+        let mean = sum * 0.25;
+        // A texture that is dark at these points may be bright between them.
+        factor * if luminance(mean) > 0.01 { mean } else { Vec3::ONE * 0.01 }
+    }
+}
+
+/// Texture coordinates between three corners.
+#[inline(always)]
+pub fn blended(corners: &[[[f32; 2]; 2]; 3], w: f32, u: f32, v: f32) -> [[f32; 2]; 2] {
+    let [a, b, c] = corners;
+    std::array::from_fn(|set| {
+        std::array::from_fn(|axis| a[set][axis] * w + b[set][axis] * u + c[set][axis] * v)
+    })
+}
+
+fn corners(mesh: &Mesh, triangle: &Triangle) -> Corners {
+    let [a, b, c] = triangle.vertices.map(|vertex| Vec3::from(mesh.positions[vertex as usize]));
+    Corners { corner: a, edge1: b - a, edge2: c - a }
+}
+
+/// Boxes of the triangles, in the scene's order.
+fn boxes(corners: &[Corners]) -> Vec<Aabb> {
+    let exact: Vec<Aabb> = corners.par_iter().map(Corners::bounds).collect();
+    let margin = exact.iter().fold(Aabb::EMPTY, Aabb::union).reach() * BOX_MARGIN_SHARE;
+    exact.into_iter().map(|item| item.grown(margin)).collect()
+}
