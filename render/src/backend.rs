@@ -14,8 +14,7 @@ use p2c2r_protocol::tile::{Camera, FrameSize, GeometryError, Sampling, TileRect}
 use tracing::{debug, warn};
 
 use crate::{
-    bvh::wide::Stack,
-    kernel::{cpu::CpuBackend, gpu::GpuBackend, path::PathTracer, self_test::passes},
+    kernel::{cpu::CpuBackend, gpu::GpuBackend, path::PathTracer, self_test::passes, wave::Wave},
     limit::SceneLimits,
     prepared::PreparedScene,
     scene::{
@@ -280,6 +279,5 @@ pub fn camera(named: &NamedCamera, size: FrameSize) -> Camera {
 /// Renders single pixels on the calling thread: what others delivered can be checked with it.
 pub fn render_pixels(scene: &PreparedScene, view: &FrameView, pixels: &[(u32, u32)]) -> Vec<[f32; 3]> {
     let tracer = PathTracer::new(scene, view.size, view.sampling, &view.camera);
-    let mut stack = Stack::default();
-    pixels.iter().map(|(x, y)| tracer.pixel(*x, *y, &mut stack).radiance.to_array()).collect()
+    Wave::default().pixels(&tracer, pixels, || false).map(|(radiance, _)| radiance).unwrap_or_default()
 }

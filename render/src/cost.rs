@@ -2,7 +2,11 @@
 
 use rayon::prelude::*;
 
-use crate::{backend::FrameView, bvh::wide::Stack, kernel::path::PathTracer, prepared::PreparedScene};
+use crate::{
+    backend::FrameView,
+    kernel::{path::PathTracer, wave::Wave},
+    prepared::PreparedScene,
+};
 
 /// Paths per cell.
 const PATHS_PER_CELL: u32 = 4;
@@ -25,20 +29,20 @@ pub fn cost_map(scene: &PreparedScene, view: &FrameView, cell_px: u32) -> CostCe
     let tracer = PathTracer::new(scene, view.size, view.sampling, &view.camera);
     let (columns, rows) = (width.div_ceil(cell_px), height.div_ceil(cell_px));
     let row = |row: u32| {
-        let mut stack = Stack::default();
+        let mut wave = Wave::default();
         let (tracer, top) = (&tracer, row * cell_px);
         let tall = cell_px.min(height - top);
         let cells = (0..columns).map(move |column| {
             let left = column * cell_px;
             let wide = cell_px.min(width - left);
-            let rays: u32 = (0..PATHS_PER_CELL)
-                .map(|path| {
-                    // One path in each quarter of the cell.
-                    let x = left + (wide * (1 + 2 * (path & 1)) / 4).min(wide - 1);
-                    let y = top + (tall * (1 + 2 * (path >> 1)) / 4).min(tall - 1);
-                    tracer.path(x, y, FIRST_SAMPLE + path, &mut stack).rays
-                })
-                .sum();
+            // One path in each quarter of the cell.
+            let paths: [(u32, u32, u32); PATHS_PER_CELL as usize] = std::array::from_fn(|path| {
+                let path = path as u32;
+                let x = left + (wide * (1 + 2 * (path & 1)) / 4).min(wide - 1);
+                let y = top + (tall * (1 + 2 * (path >> 1)) / 4).min(tall - 1);
+                (x, y, FIRST_SAMPLE + path)
+            });
+            let rays = wave.path_rays(tracer, &paths);
             rays as f32 / PATHS_PER_CELL as f32 * (wide * tall) as f32
         });
         cells.collect::<Vec<f32>>()

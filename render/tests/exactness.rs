@@ -12,10 +12,7 @@ use p2c2r_render::{
         Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open,
         render_pixels,
     },
-    bvh::{
-        Hit,
-        wide::{Solid, Stack},
-    },
+    bvh::{Hit, walk::Stack},
     kernel::self_test::{known_scene, known_tile},
     limit::SceneLimits,
     math::{Vec3, normalize, vec3},
@@ -165,7 +162,7 @@ fn brute_force(scene: &PreparedScene, ray: &Ray) -> Hit {
     let mut best = Hit::nothing(f32::INFINITY);
     for (number, instance) in (0_u32..).zip(scene.instances()) {
         let (mesh, inward) = (&scene.meshes()[instance.mesh as usize], instance.inward(ray));
-        for (primitive, corners) in (0_u32..).zip(mesh.corners()) {
+        for (primitive, corners) in (0_u32..).zip(mesh.corners(&scene.forest().trees)) {
             let material = mesh.triangles()[primitive as usize].material as usize;
             if let Some(hit) = corners.intersect(&inward, scene.scene().materials[material].double_sided)
                 && hit.t < best.t
@@ -201,7 +198,8 @@ fn bvh_finds_what_trying_all_triangles_finds() {
             }
             let mesh = &scene.meshes()[0];
             let triangle = &mesh.triangles()[(random() * mesh.triangles().len() as f32) as usize];
-            let origin = if round % 2 == 0 { camera } else { mesh.bvh().corners(triangle.place).corner };
+            let origin =
+                if round % 2 == 0 { camera } else { scene.forest().trees.corners(triangle.place).corner };
             let ray = Ray { origin, direction: normalize(direction) };
             let expected = brute_force(&scene, &ray);
             let found = scene.closest_solid(&ray, 1e30, &mut stack);
@@ -210,7 +208,7 @@ fn bvh_finds_what_trying_all_triangles_finds() {
                 (expected.instance, expected.primitive),
                 "{name}, ray {ray:?}"
             );
-            assert_eq!(found.is_some(), scene.any(&ray, 1e30, |_| Solid, &mut stack));
+            assert_eq!(found.is_some(), scene.forest().any_solid(&ray, 1e30, &mut stack));
             hits += usize::from(found.is_some());
         }
         assert!(hits > 500, "{name}: {hits}");

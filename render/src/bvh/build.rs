@@ -115,7 +115,7 @@ fn best_split(
     let best = (0..3)
         .filter_map(|axis| best_on_axis(boxes, order, centers, axis))
         .min_by(|a, b| a.cost.total_cmp(&b.cost))?;
-    let leaf_cost = order.len() as f32 * bounds.half_area();
+    let leaf_cost = packs(order.len()) * bounds.half_area();
     let worth_it = best.cost + NODE_COST * bounds.half_area() < leaf_cost;
     (worth_it || order.len() > max_leaf).then_some(best)
 }
@@ -146,13 +146,18 @@ fn best_on_axis(boxes: &[Aabb], order: &[u32], centers: &Aabb, axis: usize) -> O
         bounds = bounds.union(&bins[last_bin].0);
         count += bins[last_bin].1;
         let (right_area, right_count) = right[last_bin + 1];
-        let cost = bounds.half_area() * count as f32 + right_area * right_count as f32;
+        let cost = bounds.half_area() * packs(count) + right_area * packs(right_count);
         if count > 0 && right_count > 0 && cost < split.cost {
             split.last_bin = last_bin;
             split.cost = cost;
         }
     }
     split.cost.is_finite().then_some(split)
+}
+
+/// Packs that so many triangles take.
+fn packs(triangles: usize) -> f32 {
+    triangles.div_ceil(MAX_LEAF) as f32
 }
 
 /// Keeps the order within both parts, so that the result depends on nothing but the input.

@@ -1,14 +1,19 @@
 //! Bounding volume hierarchies. One binary tree is built; each kernel gets the layout that suits it.
 //!
 //! Every mesh has a tree, and the instances of a scene have one more above them. Every layout returns the same hit,
-//! bit for bit, in whatever order it visits: of hits at the same distance the first in the scene's order wins, and a hit counts only if it does not lie before its own leaf's box, `near <= t * FAR_FACTOR`.
-//! (The triangle test rounds too. Were a hit in front of its box allowed, then whether the box is still visited would
-//! depend on what had been found before.) So a box that is skipped because it begins behind the best hit cannot
-//! hold a nearer one; and a leaf that is reached at all is reached in every layout, since rounding keeps order:
-//! a box inside another is entered no earlier and left no later. Of an instance, its own box counts as a leaf's, too.
+//! bit for bit, in whatever order it visits, because what counts as a hit does not depend on the tree: of those at the
+//! same distance the first in the scene's order wins, and a hit counts only if the ray enters the triangle's own box,
+//! grown by its mesh's margin, and not behind the hit: `near <= t * FAR_FACTOR`. (The triangle test rounds too. Were a
+//! hit in front of its box allowed, then whether a box around it is still visited would depend on what had been found
+//! before.) Rounding keeps order: a box around another is entered no later and left no earlier, so every tree leads to
+//! the triangle, and a box that is skipped because it begins behind the best hit cannot hold a nearer one. Of an
+//! instance, its own box counts like a triangle's.
 
 pub mod build;
+pub mod node;
+pub mod pack;
 pub mod pair;
+pub mod walk;
 pub mod wide;
 
 #[cfg(test)]

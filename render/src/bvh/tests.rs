@@ -1,16 +1,20 @@
 //! Every layout against trying all triangles, on scenes made to be awkward.
 
+use fearless_simd::{Level, dispatch};
 use proptest::prelude::*;
 
 use super::{
     Aabb, FAR_FACTOR, Hit,
     build::{Tree, build},
+    pack::Facing,
     pair::{LEAF, PairBvh},
-    wide::{Facing, Solid, Stack, Visit, WideBvh},
+    walk::{Forest, Placement, Rays, Solid, Stack},
+    wide::WideBvh,
 };
 use crate::{
     math::{Vec3, normalize, safe_reciprocal, vec3},
     ray::{Corners, Ray},
+    scene::Affine,
 };
 
 /// Larger than rounding at the coordinates of these scenes, as in the prepared scene.
@@ -24,17 +28,23 @@ fn boxes(triangles: &[Corners]) -> Vec<Aabb> {
         .collect()
 }
 
-/// Smallest t, then lowest index.
+/// Smallest t, then lowest index; none before its own box.
 fn brute_force(triangles: &[Corners], ray: &Ray) -> Hit {
     let mut best = Hit::nothing(f32::INFINITY);
     for (index, corners) in triangles.iter().enumerate() {
-        if let Some(hit) = corners.intersect(ray, true)
-            && hit.t < best.t
+        if let Some(t) = hit_in_box(corners, ray)
+            && t < best.t
         {
-            best = Hit { t: hit.t, primitive: index as u32, ..best };
+            best = Hit { t, primitive: index as u32, ..best };
         }
     }
     best
+}
+
+fn hit_in_box(corners: &Corners, ray: &Ray) -> Option<f32> {
+    let t = corners.intersect(ray, true)?.t;
+    let bounds = corners.bounds().grown(MARGIN);
+    box_distance(bounds.low, bounds.high, ray, t).map(|_| t)
 }
 
 /// Distance to a box, as bvh.wgsl computes it.
@@ -55,7 +65,7 @@ fn box_distance(low: [f32; 3], high: [f32; 3], ray: &Ray, t_max: f32) -> Option<
 fn closest_in_pairs(bvh: &PairBvh, triangles: &[Corners], ray: &Ray) -> Hit {
     let mut best = Hit::nothing(1e30);
     let mut stack = vec![(0_u32, 0.0_f32)];
-    while let Some((code, near)) = stack.pop() {
+    while let Some((code, _)) = stack.pop() {
         if code & LEAF == 0 {
             let node = &bvh.nodes[code as usize];
             for (low, high, code) in
@@ -67,46 +77,69 @@ fn closest_in_pairs(bvh: &PairBvh, triangles: &[Corners], ray: &Ray) -> Hit {
         }
         let (first, count) = ((code & 0x07ff_ffff) as usize, (code >> 27 & 15) as usize);
         for primitive in &bvh.order[first..first + count] {
-            if let Some(hit) = triangles[*primitive as usize].intersect(ray, true)
-                && hit.t * FAR_FACTOR >= near
-                && (hit.t < best.t || (hit.t == best.t && *primitive < best.primitive))
+            if let Some(t) = hit_in_box(&triangles[*primitive as usize], ray)
+                && (t < best.t || (t == best.t && *primitive < best.primitive))
             {
-                best = Hit { t: hit.t, primitive: *primitive, ..best };
+                best = Hit { t, primitive: *primitive, ..best };
             }
         }
     }
     best
 }
 
+/// Every set of instructions that this machine has.
+fn levels() -> Vec<Level> {
+    let all = Level::new();
+    #[cfg(target_arch = "x86_64")]
+    let between = {
+        use fearless_simd::Simd;
+        [all.as_sse4_2().map(Simd::level), all.as_avx2().map(Simd::level)]
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let between = [None; 2];
+    [Some(Level::baseline()), Some(all)].into_iter().chain(between).flatten().collect()
+}
+
+fn forest(tree: &Tree, triangles: &[Corners]) -> Forest {
+    let both_sides = |_| Facing { double_sided: true, filtered: false };
+    let only = Placement {
+        to_mesh: Affine::IDENTITY,
+        at_origin: true,
+        bounds: *tree.bounds(),
+        root: 0,
+        margin: MARGIN,
+    };
+    Forest { trees: WideBvh::new(tree, triangles, &both_sides), placements: vec![only], alone: true }
+}
+
 fn check(triangles: &[Corners], rays: &[Ray]) {
     let tree = build(&boxes(triangles));
-    let both_sides = |_| Facing { double_sided: true, filtered: false };
-    let (wide, pairs) = (WideBvh::new(&tree, triangles, &both_sides), PairBvh::new(&tree));
-    let visit = Visit { instance: 0, near: 0.0, base: 0 };
-    let any = |ray: &Ray, t_max: f32, stack: &mut Stack| {
-        wide.trace::<true>(ray, visit, &Solid, &mut Hit::nothing(t_max), stack)
-    };
+    let (forest, pairs) = (forest(&tree, triangles), PairBvh::new(&tree));
     let mut stack = Stack::default();
-    for ray in rays {
-        let expected = brute_force(triangles, ray);
-        let mut found = Hit::nothing(1e30);
-        wide.trace::<false>(ray, visit, &Solid, &mut found, &mut stack);
-        let found_in_pairs = closest_in_pairs(&pairs, triangles, ray);
-        assert_eq!(found.primitive, expected.primitive, "8-wide, {ray:?}");
-        assert_eq!(found_in_pairs.primitive, expected.primitive, "2-wide, {ray:?}");
-        assert_eq!(any(ray, 1e30, &mut stack), expected.is_some());
+    let mut any = |ray: &Ray, t_max: f32| forest.any_solid(ray, t_max, &mut stack);
+    let expected: Vec<Hit> = rays.iter().map(|ray| brute_force(triangles, ray)).collect();
+    for (ray, expected) in rays.iter().zip(&expected) {
+        let found = closest_in_pairs(&pairs, triangles, ray);
+        assert_eq!(found.primitive, expected.primitive, "2-wide, {ray:?}");
+        assert_eq!(any(ray, 1e30), expected.is_some());
         if expected.is_some() {
-            assert_eq!(
-                (found.t.to_bits(), found_in_pairs.t.to_bits()),
-                (expected.t.to_bits(), expected.t.to_bits())
-            );
-            assert!(!any(ray, expected.t, &mut stack) || brute_force_before(triangles, ray, expected.t));
+            assert_eq!(found.t.to_bits(), expected.t.to_bits());
+            assert!(!any(ray, expected.t) || brute_force_before(triangles, ray, expected.t));
+        }
+    }
+    for level in levels() {
+        let mut hits = vec![Hit::nothing(1e30); rays.len()];
+        let (batch, mut stack) = (Rays { rays, hits: &mut hits }, Stack::default());
+        dispatch!(level, simd => forest.closest(simd, batch, &Solid, &mut stack));
+        for (ray, (found, expected)) in rays.iter().zip(hits.iter().zip(&expected)) {
+            assert_eq!(found.primitive, expected.primitive, "{level:?}, {ray:?}");
+            assert!(!expected.is_some() || found.t.to_bits() == expected.t.to_bits(), "{level:?}, {ray:?}");
         }
     }
 }
 
 fn brute_force_before(triangles: &[Corners], ray: &Ray, t_max: f32) -> bool {
-    triangles.iter().filter_map(|corners| corners.intersect(ray, true)).any(|hit| hit.t < t_max)
+    triangles.iter().filter_map(|corners| hit_in_box(corners, ray)).any(|t| t <= t_max)
 }
 
 /// Corners on a small grid: many are shared, coplanar, equal, or degenerate, and rays run along them.

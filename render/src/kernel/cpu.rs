@@ -8,10 +8,9 @@ use std::sync::{
 use p2c2r_protocol::tile::TileRect;
 use rayon::prelude::*;
 
-use super::path::PathTracer;
+use super::{path::PathTracer, wave::Wave};
 use crate::{
     backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
-    bvh::wide::Stack,
     prepared::PreparedScene,
 };
 
@@ -72,18 +71,18 @@ impl Backend for CpuBackend {
         let blocks = blocks(job.rect);
         let done = AtomicU32::new(0);
         let count = blocks.len() as u32;
-        let render = |stack: &mut Stack, block: &TileRect| {
+        let render = |wave: &mut Wave, block: &TileRect| {
             let pixels =
-                (!control.is_cancelled()).then(|| render_block(&tracer, *block, control, stack)).flatten();
+                (!control.is_cancelled()).then(|| render_block(&tracer, *block, control, wave)).flatten();
             control.tell(done.fetch_add(1, Ordering::Relaxed) + 1, count);
             pixels
         };
         let samples = job.rect.pixels() * u64::from(view.sampling.samples);
         let finished: Vec<Option<BlockPixels>> = if samples < INLINE_PATHS || self.info.threads == 1 {
-            let mut stack = Stack::default();
-            blocks.iter().map(|block| render(&mut stack, block)).collect()
+            let mut wave = Wave::default();
+            blocks.iter().map(|block| render(&mut wave, block)).collect()
         } else {
-            self.pool.install(|| blocks.par_iter().map_init(Stack::default, render).collect())
+            self.pool.install(|| blocks.par_iter().map_init(Wave::default, render).collect())
         };
         assemble(job.rect, &blocks, finished, samples)
     }
@@ -108,25 +107,18 @@ fn blocks(rect: TileRect) -> Vec<TileRect> {
     .collect()
 }
 
-/// `None` when it was cancelled: looked at before every row, so that even thousands of samples stop soon.
+/// `None` when it was cancelled: looked at once a wave, so that even thousands of samples stop soon.
 fn render_block(
     tracer: &PathTracer<'_>,
     block: TileRect,
     control: &RenderControl<'_>,
-    stack: &mut Stack,
+    wave: &mut Wave,
 ) -> Option<BlockPixels> {
-    let mut pixels = BlockPixels { radiance: Vec::with_capacity(block.pixels() as usize), rays: 0 };
-    for y in block.y..block.y + block.height {
-        if control.is_cancelled() {
-            return None;
-        }
-        for x in block.x..block.x + block.width {
-            let outcome = tracer.pixel(x, y, stack);
-            pixels.radiance.push(outcome.radiance.to_array());
-            pixels.rays += u64::from(outcome.rays);
-        }
-    }
-    Some(pixels)
+    let pixels: Vec<(u32, u32)> = (block.y..block.y + block.height)
+        .flat_map(|y| (block.x..block.x + block.width).map(move |x| (x, y)))
+        .collect();
+    let (radiance, rays) = wave.pixels(tracer, &pixels, || control.is_cancelled())?;
+    Some(BlockPixels { radiance, rays })
 }
 
 fn assemble(

@@ -6,3 +6,4 @@ pub mod path;
 pub mod self_test;
 pub mod spirv;
 mod surface;
+pub mod wave;

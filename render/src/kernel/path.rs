@@ -3,13 +3,13 @@
 
 use p2c2r_protocol::tile::{Camera, FrameSize, Sampling};
 
-use super::surface::{Opacity, SurfacePoint, emission_of, surface_point};
+use super::surface::{SurfacePoint, emission_of, surface_point};
 use crate::{
     albedo,
     bsdf::{Bsdf, evaluate, sample, seen_from},
-    bvh::{Hit, wide::Stack},
-    light::{FAR, Light, NO_LIGHT, Source, arrival, mis_weight, solid_angle_density, triangle_point},
-    math::{Vec3, cross, dot, flush_tiny, normalize, reciprocal, square_root},
+    bvh::Hit,
+    light::{Light, NO_LIGHT, Source, arrival, mis_weight, solid_angle_density, triangle_point},
+    math::{Vec3, cross, dot, normalize, reciprocal, square_root},
     prepared::PreparedScene,
     ray::Ray,
     sample::{
@@ -40,13 +40,33 @@ pub struct PathTracer<'a> {
     inverse_height: f32,
 }
 
-/// What a path came to.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PathOutcome {
-    /// Radiance.
+/// A path on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Path {
+    /// The ray that goes on with it.
+    pub ray: Ray,
+    /// What it has collected.
     pub radiance: Vec3,
-    /// Rays traced.
-    pub rays: u32,
+    /// Share of the light along the ray that arrives at the camera.
+    throughput: Vec3,
+    /// Density of the ray's direction.
+    density: f32,
+    /// Where its random numbers come from.
+    key: u32,
+    bounce: u32,
+}
+
+/// What happens where a path hits something.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Light from a light, if nothing is in the way.
+    pub direct: Option<Candidate>,
+    /// Whether the path goes on.
+    pub goes_on: bool,
+}
+
+impl Step {
+    const END: Self = Self { direct: None, goes_on: false };
 }
 
 /// A place on a path, and where its random numbers come from.
@@ -76,70 +96,80 @@ impl<'a> PathTracer<'a> {
         }
     }
 
-    /// Mean radiance of a pixel over the view's samples, added up in the order of the samples.
-    #[inline]
-    pub fn pixel(&self, x: u32, y: u32, stack: &mut Stack) -> PathOutcome {
-        let mut sum = PathOutcome::default();
-        for index in 0..self.sampling.samples {
-            let path = self.path(x, y, self.sampling.first_sample + index, stack);
-            sum.radiance = sum.radiance + path.radiance;
-            sum.rays += path.rays;
-        }
-        sum.radiance = flush_tiny(sum.radiance * reciprocal(self.sampling.samples as f32));
-        sum
+    /// The scene that is seen.
+    pub fn scene(&self) -> &'a PreparedScene {
+        self.scene
     }
 
-    /// One path.
-    pub fn path(&self, x: u32, y: u32, sample_index: u32, stack: &mut Stack) -> PathOutcome {
+    /// How it is sampled.
+    pub fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
+    /// A path that starts at the camera.
+    #[inline(always)]
+    pub fn begin(&self, x: u32, y: u32, sample_index: u32) -> Path {
         let key = path_key(self.sampling.seed, y * self.size.width_px() + x, sample_index);
-        let mut ray = self.camera_ray(x, y, key);
-        let mut throughput = Vec3::ONE;
-        let mut outcome = PathOutcome::default();
-        let mut density = 0.0;
-        for bounce in 0..self.sampling.max_depth {
-            let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
-            let hit = self.closest(&ray, key.wrapping_add(first + SEE_THROUGH), stack);
-            outcome.rays += 1;
-            if !hit.is_some() {
-                outcome.radiance = outcome.radiance + throughput * self.sky(ray.direction);
-                break;
-            }
-            let point = surface_point(self.scene, &ray, &hit);
-            if point.light != NO_LIGHT || point.unlit {
-                let sought = bounce > 0 && point.light != NO_LIGHT;
-                let weight = if sought { self.hit_weight(&ray, hit.t, &point, density) } else { 1.0 };
-                outcome.radiance = outcome.radiance + throughput * point.emission * weight;
-            }
-            if point.unlit || bounce + 1 >= self.sampling.max_depth {
-                break;
-            }
-            let view = -ray.direction;
-            let bsdf = seen_from(self.albedo, &point.surface, point.normal, view);
-            let vertex = Vertex { point: &point, bsdf: &bsdf, view, key, first };
-            let direct = self.direct_light(&vertex, &mut outcome.rays, stack);
-            outcome.radiance = outcome.radiance + throughput * direct;
-            let (layer, r0, r1) = (
-                random(key, first + LOBE_CHOICE),
-                random(key, first + DIRECTION),
-                random(key, first + DIRECTION + 1),
-            );
-            let direction = sample(&bsdf, point.normal, view, layer, r0, r1);
-            let scattering = evaluate(&bsdf, point.normal, view, direction);
-            if scattering.density <= 1e-12 || !same_side(&point, direction) {
-                break;
-            }
-            throughput = throughput * (scattering.value * reciprocal(scattering.density));
-            density = scattering.density;
-            if bounce >= ROULETTE_FROM {
-                let survival = throughput.max_component().clamp(MIN_SURVIVAL, 1.0);
-                if random(key, first + ROULETTE) >= survival {
-                    break;
-                }
-                throughput = throughput * reciprocal(survival);
-            }
-            ray = Ray { origin: point.lifted(direction), direction };
+        Path {
+            ray: self.camera_ray(x, y, key),
+            radiance: Vec3::ZERO,
+            throughput: Vec3::ONE,
+            density: 0.0,
+            key,
+            bounce: 0,
         }
-        outcome
+    }
+
+    /// Where the random numbers of the see-through surfaces before the path's next hit come from.
+    #[inline(always)]
+    pub fn see_through_key(&self, path: &Path) -> u32 {
+        path.key.wrapping_add(CAMERA_DIMENSIONS + path.bounce * BOUNCE_DIMENSIONS + SEE_THROUGH)
+    }
+
+    /// Goes on with a path where its ray has hit.
+    #[inline(always)]
+    pub fn step(&self, path: &mut Path, hit: &Hit) -> Step {
+        let (ray, key, bounce) = (path.ray, path.key, path.bounce);
+        let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
+        if !hit.is_some() {
+            path.radiance = path.radiance + path.throughput * self.sky(ray.direction);
+            return Step::END;
+        }
+        let point = surface_point(self.scene, &ray, hit);
+        if point.light != NO_LIGHT || point.unlit {
+            let sought = bounce > 0 && point.light != NO_LIGHT;
+            let weight = if sought { self.hit_weight(&ray, hit.t, &point, path.density) } else { 1.0 };
+            path.radiance = path.radiance + path.throughput * point.emission * weight;
+        }
+        if point.unlit || bounce + 1 >= self.sampling.max_depth {
+            return Step::END;
+        }
+        let view = -ray.direction;
+        let bsdf = seen_from(self.albedo, &point.surface, point.normal, view);
+        let vertex = Vertex { point: &point, bsdf: &bsdf, view, key, first };
+        let direct = self.direct_light(&vertex, path.throughput);
+        let (layer, r0, r1) = (
+            random(key, first + LOBE_CHOICE),
+            random(key, first + DIRECTION),
+            random(key, first + DIRECTION + 1),
+        );
+        let direction = sample(&bsdf, point.normal, view, layer, r0, r1);
+        let scattering = evaluate(&bsdf, point.normal, view, direction);
+        if scattering.density <= 1e-12 || !same_side(&point, direction) {
+            return Step { direct, goes_on: false };
+        }
+        path.throughput = path.throughput * (scattering.value * reciprocal(scattering.density));
+        path.density = scattering.density;
+        if bounce >= ROULETTE_FROM {
+            let survival = path.throughput.max_component().clamp(MIN_SURVIVAL, 1.0);
+            if random(key, first + ROULETTE) >= survival {
+                return Step { direct, goes_on: false };
+            }
+            path.throughput = path.throughput * reciprocal(survival);
+        }
+        path.ray = Ray { origin: point.lifted(direction), direction };
+        path.bounce = bounce + 1;
+        Step { direct, goes_on: true }
     }
 
     /// Through a random point of the pixel.
@@ -148,16 +178,6 @@ impl<'a> PathTracer<'a> {
         let u = (x as f32 + random(key, FILM)) * self.inverse_width * 2.0 - 1.0;
         let v = 1.0 - (y as f32 + random(key, FILM + 1)) * self.inverse_height * 2.0;
         Ray { origin: self.origin, direction: normalize(self.forward + self.right * u + self.up * v) }
-    }
-
-    #[inline(always)]
-    fn closest(&self, ray: &Ray, key: u32, stack: &mut Stack) -> Hit {
-        self.scene.closest(ray, FAR, |instance| Opacity::new(self.scene, instance, key), stack)
-    }
-
-    #[inline(always)]
-    fn is_hidden(&self, ray: &Ray, distance: f32, key: u32, stack: &mut Stack) -> bool {
-        self.scene.any(ray, distance, |instance| Opacity::new(self.scene, instance, key), stack)
     }
 
     /// Radiance from outside the scene.
@@ -177,23 +197,19 @@ impl<'a> PathTracer<'a> {
 
     /// Light that comes straight from one of the lights.
     #[inline(always)]
-    fn direct_light(&self, vertex: &Vertex<'_>, rays: &mut u32, stack: &mut Stack) -> Vec3 {
+    fn direct_light(&self, vertex: &Vertex<'_>, throughput: Vec3) -> Option<Candidate> {
         let lights = self.scene.lights();
         if lights.lights().is_empty() {
-            return Vec3::ZERO;
+            return None;
         }
         let light = &lights.lights()[lights.choose(random(vertex.key, vertex.first + LIGHT_CHOICE)) as usize];
         let candidate = match &light.source {
             Source::Triangle { .. } => self.from_triangle(vertex, light),
             Source::Punctual(punctual) => from_punctual(vertex, light, punctual),
         };
-        let Some(candidate) = candidate.filter(|candidate| candidate.value != Vec3::ZERO) else {
-            return Vec3::ZERO;
-        };
-        *rays += 1;
-        let hidden =
-            self.is_hidden(&candidate.ray, candidate.distance * SHADOW_REACH, shadow_key(vertex), stack);
-        if hidden { Vec3::ZERO } else { candidate.value }
+        let mut candidate = candidate.filter(|candidate| candidate.radiance != Vec3::ZERO)?;
+        candidate.radiance = throughput * candidate.radiance;
+        Some(candidate)
     }
 
     #[inline(always)]
@@ -228,15 +244,26 @@ impl<'a> PathTracer<'a> {
         let weight =
             scattering.value * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)));
         let emission = emission_of(self.scene, *instance, *primitive, u, v);
-        Some(Candidate { ray: Ray { origin, direction }, distance, value: weight * emission })
+        Some(Candidate {
+            ray: Ray { origin, direction },
+            reach: distance * SHADOW_REACH,
+            key: shadow_key(vertex),
+            radiance: weight * emission,
+        })
     }
 }
 
 /// What comes from a light if nothing is in the way.
-struct Candidate {
-    ray: Ray,
-    distance: f32,
-    value: Vec3,
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Towards the light.
+    pub ray: Ray,
+    /// How far nothing may be in the way.
+    pub reach: f32,
+    /// Where the random numbers of see-through surfaces on the way come from.
+    pub key: u32,
+    /// What arrives.
+    pub radiance: Vec3,
 }
 
 #[inline(always)]
@@ -249,7 +276,7 @@ fn from_punctual(vertex: &Vertex<'_>, light: &Light, punctual: &PunctualLight) -
     }
     let value = scattering.value * seen.irradiance * reciprocal(light.density.max(1e-20));
     let ray = Ray { origin: vertex.point.lifted(direction), direction };
-    Some(Candidate { ray, distance: seen.distance, value })
+    Some(Candidate { ray, reach: seen.distance * SHADOW_REACH, key: shadow_key(vertex), radiance: value })
 }
 
 /// Where the random numbers of a shadow ray's see-through surfaces come from.

@@ -3,7 +3,7 @@
 
 use crate::{
     bsdf::Surface,
-    bvh::{Hit, wide::Filter},
+    bvh::{Hit, walk::Filter},
     light::NO_LIGHT,
     math::{Vec3, cross, dot, normalize, vec3},
     prepared::{PreparedInstance, PreparedMesh, PreparedScene, ShadedTriangle, blended},
@@ -256,32 +256,27 @@ fn mapped(
 
 /// Lets rays through what is masked out, and through blended surfaces by chance.
 pub struct Opacity<'a> {
-    scene: &'a Scene,
-    mesh: &'a PreparedMesh,
-    instance: u32,
-    key: u32,
-}
-
-impl<'a> Opacity<'a> {
-    /// For the rays of one key in an instance.
-    #[inline(always)]
-    pub fn new(prepared: &'a PreparedScene, instance: u32, key: u32) -> Self {
-        let mesh = &prepared.meshes()[prepared.instances()[instance as usize].mesh as usize];
-        Self { scene: prepared.scene(), mesh, instance, key }
-    }
+    /// What they go through.
+    pub prepared: &'a PreparedScene,
+    /// Where the random numbers of each ray come from.
+    pub keys: &'a [u32],
 }
 
 impl Filter for Opacity<'_> {
     #[inline(never)]
-    fn counts(&self, primitive: u32, u: f32, v: f32) -> bool {
-        let triangle = &self.mesh.triangles()[primitive as usize];
-        let material = &self.scene.materials[triangle.material as usize];
-        let between = between(self.mesh, triangle, 1.0 - u - v, u, v);
-        let opacity = base_color(self.scene, material, &between)[3];
+    fn counts(&self, ray: usize, instance: u32, primitive: u32, u: f32, v: f32) -> bool {
+        let scene = self.prepared.scene();
+        let mesh = &self.prepared.meshes()[self.prepared.instances()[instance as usize].mesh as usize];
+        let triangle = &mesh.triangles()[primitive as usize];
+        let material = &scene.materials[triangle.material as usize];
+        let between = between(mesh, triangle, 1.0 - u - v, u, v);
+        let opacity = base_color(scene, material, &between)[3];
         match material.alpha {
             AlphaMode::Opaque => true,
             AlphaMode::Mask { cutoff } => opacity >= cutoff,
-            AlphaMode::Blend => random(hash(self.key.wrapping_add(hash(self.instance))), primitive) < opacity,
+            AlphaMode::Blend => {
+                random(hash(self.keys[ray].wrapping_add(hash(instance))), primitive) < opacity
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::{
     bvh::{
         Aabb,
         build::{Tree, build},
-        wide::{Facing, WideBvh},
+        pack::Facing,
+        wide::{Appended, WideBvh},
     },
     light::area,
     math::{Vec3, luminance},
@@ -37,8 +38,9 @@ pub struct ShadedTriangle {
 /// A mesh that can be rendered.
 #[derive(Debug)]
 pub struct PreparedMesh {
-    bvh: WideBvh,
     bounds: Aabb,
+    margin: f32,
+    root: u32,
     triangles: Vec<ShadedTriangle>,
     /// Primitives that shine.
     emitters: Vec<u32>,
@@ -48,12 +50,13 @@ pub struct PreparedMesh {
 
 impl PreparedMesh {
     /// Builds the tree. The mesh has at least one triangle, and all its indices are in range.
-    pub fn build(mut mesh: Mesh, scene: &Scene) -> Self {
+    pub fn build(mut mesh: Mesh, scene: &Scene) -> (Self, WideBvh) {
         let corners: Vec<Corners> =
             mesh.triangles.par_iter().map(|triangle| corners(&mesh, triangle)).collect();
         let sources = std::mem::take(&mut mesh.triangles);
         mesh.positions = Vec::new();
-        let tree = build(&boxes(&corners));
+        let (boxes, margin) = boxes(&corners);
+        let tree = build(&boxes);
         let material = |primitive: u32| &scene.materials[sources[primitive as usize].material as usize];
         let bvh = WideBvh::new(&tree, &corners, &|primitive| {
             let material = material(primitive);
@@ -71,12 +74,26 @@ impl PreparedMesh {
                 ShadedTriangle { vertices, material, place, emitter }
             })
             .collect();
-        Self { bounds: *tree.bounds(), bvh, triangles, emitters, attributes: mesh }
+        (Self { bounds: *tree.bounds(), margin, root: 0, triangles, emitters, attributes: mesh }, bvh)
     }
 
-    /// The CPU kernel's tree.
-    pub fn bvh(&self) -> &WideBvh {
-        &self.bvh
+    /// Remembers where its tree lies.
+    pub fn moved(mut self, to: Appended) -> Self {
+        self.root = to.root;
+        for triangle in &mut self.triangles {
+            triangle.place += to.places;
+        }
+        self
+    }
+
+    /// The code of its tree's root.
+    pub fn root(&self) -> u32 {
+        self.root
+    }
+
+    /// By how much the boxes of its triangles are larger than they.
+    pub fn margin(&self) -> f32 {
+        self.margin
     }
 
     /// What contains it.
@@ -100,20 +117,19 @@ impl PreparedMesh {
     }
 
     /// Triangles as they are intersected, in the scene's order.
-    pub fn corners(&self) -> Vec<Corners> {
-        self.triangles.iter().map(|triangle| self.bvh.corners(triangle.place)).collect()
+    pub fn corners(&self, trees: &WideBvh) -> Vec<Corners> {
+        self.triangles.iter().map(|triangle| trees.corners(triangle.place)).collect()
     }
 
     /// The tree, built anew.
-    pub fn tree(&self) -> Tree {
-        build(&boxes(&self.corners()))
+    pub fn tree(&self, trees: &WideBvh) -> Tree {
+        build(&boxes(&self.corners(trees)).0)
     }
 
-    /// Memory that it takes, bytes.
+    /// Memory that it takes, its tree aside, bytes.
     pub fn memory_bytes(&self) -> usize {
         let attributes = &self.attributes;
-        self.bvh.memory_bytes()
-            + size_of_val(&*self.triangles)
+        size_of_val(&*self.triangles)
             + size_of_val(&*self.emitters)
             + size_of_val(&*attributes.normals)
             + attributes.uvs.iter().map(|set| size_of_val(&**set)).sum::<usize>()
@@ -162,9 +178,9 @@ fn corners(mesh: &Mesh, triangle: &Triangle) -> Corners {
     Corners { corner: a, edge1: b - a, edge2: c - a }
 }
 
-/// Boxes of the triangles, in the scene's order.
-fn boxes(corners: &[Corners]) -> Vec<Aabb> {
+/// Boxes of the triangles, in the scene's order, and by how much they are larger than these.
+fn boxes(corners: &[Corners]) -> (Vec<Aabb>, f32) {
     let exact: Vec<Aabb> = corners.par_iter().map(Corners::bounds).collect();
     let margin = exact.iter().fold(Aabb::EMPTY, Aabb::union).reach() * BOX_MARGIN_SHARE;
-    exact.into_iter().map(|item| item.grown(margin)).collect()
+    (exact.into_iter().map(|item| item.grown(margin)).collect(), margin)
 }

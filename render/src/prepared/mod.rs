@@ -15,7 +15,8 @@ use crate::{
         Aabb, Hit,
         build::build_with_leaves,
         pair::PairBvh,
-        wide::{Filter, Solid, Stack, Visit, WideBvh},
+        walk::{Forest, Placement, Stack},
+        wide::WideBvh,
     },
     light::{Candidate, LightTable, NO_LIGHT, Source, area, punctual_power},
     math::{Vec3, luminance, square_root},
@@ -76,8 +77,7 @@ pub struct PreparedScene {
     scene: Scene,
     meshes: Vec<PreparedMesh>,
     instances: Vec<PreparedInstance>,
-    /// Over the instances, unless there is but one and it stands at the origin.
-    top: Option<WideBvh>,
+    forest: Forest,
     lights: LightTable,
     pairs: OnceLock<PairTrees>,
     triangles: usize,
@@ -99,16 +99,20 @@ impl PreparedScene {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let triangles = scene.placed_triangles();
         let sources = std::mem::take(&mut scene.meshes);
-        let meshes: Vec<PreparedMesh> =
+        let built: Vec<(PreparedMesh, WideBvh)> =
             sources.into_par_iter().map(|mesh: Mesh| PreparedMesh::build(mesh, &scene)).collect();
         let mut instances: Vec<PreparedInstance> =
             std::mem::take(&mut scene.instances).iter().map(PreparedInstance::new).collect();
-        let boxes: Vec<Aabb> = instances.iter().map(|instance| instance_box(instance, &meshes)).collect();
-        let lights = light_table(&scene, &meshes, &mut instances, &boxes);
+        let boxes: Vec<Aabb> = instances
+            .iter()
+            .map(|instance| instance_box(instance, built[instance.mesh as usize].0.bounds()))
+            .collect();
         let alone = matches!(instances.as_slice(), [only] if only.at_origin);
+        let (meshes, forest) = plant(built, &instances, &boxes, alone);
+        let lights = light_table(&scene, &meshes, &forest.trees, &mut instances, &boxes);
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            top: (!alone).then(|| WideBvh::over_items(&build_with_leaves(&boxes, 1))),
+            forest,
             lights,
             pairs: OnceLock::new(),
             triangles,
@@ -143,7 +147,8 @@ impl PreparedScene {
         self.meshes.iter().map(PreparedMesh::memory_bytes).sum::<usize>()
             + size_of_val(&*self.instances)
             + size_of_val(self.lights.lights())
-            + self.top.as_ref().map_or(0, WideBvh::memory_bytes)
+            + size_of_val(&*self.forest.placements)
+            + self.forest.trees.memory_bytes()
     }
 
     /// Memory that it takes, bytes.
@@ -167,7 +172,7 @@ impl PreparedScene {
 
     /// Whether there is but one instance, and it stands at the origin.
     pub fn is_alone(&self) -> bool {
-        self.top.is_none()
+        self.forest.alone
     }
 
     /// What shines.
@@ -179,83 +184,33 @@ impl PreparedScene {
     /// would cost every node their memory.
     pub fn pair_trees(&self) -> &PairTrees {
         self.pairs.get_or_init(|| {
-            let boxes: Vec<Aabb> =
-                self.instances.iter().map(|instance| instance_box(instance, &self.meshes)).collect();
-            let meshes = self.meshes.par_iter().map(|mesh| PairBvh::new(&mesh.tree())).collect();
+            let boxes: Vec<Aabb> = self.forest.placements.iter().map(|placement| placement.bounds).collect();
+            let meshes =
+                self.meshes.par_iter().map(|mesh| PairBvh::new(&mesh.tree(&self.forest.trees))).collect();
             PairTrees { top: PairBvh::new(&build_with_leaves(&boxes, 1)), meshes }
         })
     }
 
-    /// The first thing that a ray hits. `filter` is asked about triangles that are not there everywhere.
+    /// The CPU kernel's trees.
     #[inline(always)]
-    pub fn closest<F: Filter>(
-        &self,
-        ray: &Ray,
-        t_max: f32,
-        filter: impl Fn(u32) -> F,
-        stack: &mut Stack,
-    ) -> Hit {
-        self.trace::<false, F>(ray, t_max, filter, stack)
-    }
-
-    /// Whether a ray hits anything before `t_max`.
-    #[inline(always)]
-    pub fn any<F: Filter>(
-        &self,
-        ray: &Ray,
-        t_max: f32,
-        filter: impl Fn(u32) -> F,
-        stack: &mut Stack,
-    ) -> bool {
-        self.trace::<true, F>(ray, t_max, filter, stack).is_some()
-    }
-
-    #[inline(always)]
-    fn trace<const ANY: bool, F: Filter>(
-        &self,
-        ray: &Ray,
-        t_max: f32,
-        filter: impl Fn(u32) -> F,
-        stack: &mut Stack,
-    ) -> Hit {
-        let mut best = Hit::nothing(t_max);
-        let Some(top) = &self.top else {
-            let visit = Visit { instance: 0, near: 0.0, base: 0 };
-            self.meshes[self.instances[0].mesh as usize].bvh().trace::<ANY>(
-                ray,
-                visit,
-                &filter(0),
-                &mut best,
-                stack,
-            );
-            return best;
-        };
-        top.visit_items(ray, &mut best, stack, |item, near, (base, stack), best| {
-            let instance = &self.instances[item as usize];
-            let inward = instance.inward(ray);
-            let visit = Visit { instance: item, near, base };
-            let bvh = self.meshes[instance.mesh as usize].bvh();
-            bvh.trace::<ANY>(&inward, visit, &filter(item), best, stack) && ANY
-        });
-        best
+    pub fn forest(&self) -> &Forest {
+        &self.forest
     }
 
     /// The triangle of a hit, in its mesh's space.
     #[inline(always)]
     pub fn corners(&self, hit: &Hit) -> Corners {
-        let mesh = self.instances[hit.instance as usize].mesh;
-        self.meshes[mesh as usize].bvh().corners(hit.place)
+        self.forest.trees.corners(hit.place)
     }
 
     /// The first thing that a ray hits when everything is solid.
     pub fn closest_solid(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> Hit {
-        self.closest(ray, t_max, |_| Solid, stack)
+        self.forest.closest_solid(ray, t_max, stack)
     }
 }
 
 /// What contains an instance in the world.
-fn instance_box(instance: &PreparedInstance, meshes: &[PreparedMesh]) -> Aabb {
-    let inner = meshes[instance.mesh as usize].bounds();
+fn instance_box(instance: &PreparedInstance, inner: &Aabb) -> Aabb {
     if instance.at_origin {
         return *inner;
     }
@@ -267,9 +222,35 @@ fn instance_box(instance: &PreparedInstance, meshes: &[PreparedMesh]) -> Aabb {
     exact.grown(exact.reach() * INSTANCE_MARGIN_SHARE)
 }
 
+/// Puts all trees one behind the other.
+fn plant(
+    built: Vec<(PreparedMesh, WideBvh)>,
+    instances: &[PreparedInstance],
+    boxes: &[Aabb],
+    alone: bool,
+) -> (Vec<PreparedMesh>, Forest) {
+    let mut trees =
+        if alone { WideBvh::default() } else { WideBvh::over_items(&build_with_leaves(boxes, 1)) };
+    let meshes: Vec<PreparedMesh> =
+        built.into_iter().map(|(mesh, tree)| mesh.moved(trees.append(tree))).collect();
+    let placements = instances.iter().zip(boxes).map(|(instance, bounds)| {
+        let mesh = &meshes[instance.mesh as usize];
+        Placement {
+            to_mesh: instance.to_mesh,
+            at_origin: instance.at_origin,
+            bounds: *bounds,
+            root: mesh.root(),
+            margin: mesh.margin(),
+        }
+    });
+    let forest = Forest { placements: placements.collect(), trees, alone };
+    (meshes, forest)
+}
+
 fn light_table(
     scene: &Scene,
     meshes: &[PreparedMesh],
+    trees: &WideBvh,
     instances: &mut [PreparedInstance],
     boxes: &[Aabb],
 ) -> LightTable {
@@ -282,7 +263,7 @@ fn light_table(
         for primitive in mesh.emitters() {
             let triangle = &mesh.triangles()[*primitive as usize];
             let material = &scene.materials[triangle.material as usize];
-            let inner = mesh.bvh().corners(triangle.place);
+            let inner = trees.corners(triangle.place);
             let corners = Corners {
                 corner: instance.to_world.point(inner.corner),
                 edge1: instance.to_world.vector(inner.edge1),

@@ -1,4 +1,4 @@
-// The twin of ray.rs and of what bvh/wide.rs and prepared/mod.rs find: another layout, the same hit.
+// The twin of ray.rs and of what bvh/walk.rs finds: another layout, the same hit.
 
 const FAR_FACTOR = 1.0000007;
 const LEAF = 0x80000000u;
@@ -70,14 +70,28 @@ fn yields_to(t: f32, instance: u32, primitive: u32) -> bool {
     return best.primitive != NONE && first;
 }
 
-fn leaf(code: u32, ray: Ray, instance: u32, near: f32, key: u32) -> bool {
+// Whether the ray enters a triangle's own box before the hit.
+fn is_in_box(place: u32, margin: f32, ray: Ray, inverse: vec3<f32>, negative: vec3<bool>, t: f32) -> bool {
+    let a = triangles[place].corner;
+    let b = a + triangles[place].edge1;
+    let c = a + triangles[place].edge2;
+    let low = min(min(a, b), c) - vec3<f32>(margin);
+    let high = max(max(a, b), c) + vec3<f32>(margin);
+    return box_distance(low, high, ray.origin, inverse, negative, t) >= 0.0;
+}
+
+fn leaf(code: u32, ray: Ray, inverse: vec3<f32>, negative: vec3<bool>, instance: u32, instance_near: f32, key: u32) -> bool {
+    let margin = meshes[instances[instance].mesh].margin;
     let first = code & 0x07ffffffu;
     let count = (code >> 27u) & 15u;
     var found = false;
     for (var place = first; place < first + count; place = place + 1u) {
         let hit = intersect(place, ray, triangles[place].double_sided != 0u);
         let primitive = triangles[place].primitive;
-        if (hit.t > 0.0 && hit.t * FAR_FACTOR >= near && yields_to(hit.t, instance, primitive)) {
+        if (hit.t > 0.0 && hit.t * FAR_FACTOR >= instance_near && yields_to(hit.t, instance, primitive)) {
+            if (!is_in_box(place, margin, ray, inverse, negative, hit.t)) {
+                continue;
+            }
             if (!HAS_ALPHA || triangles[place].filtered == 0u || counts(instance, primitive, hit.u, hit.v, key)) {
                 best = Hit(hit.t, instance, primitive);
                 found = true;
@@ -96,7 +110,7 @@ fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u
     var near = 0.0;
     loop {
         if ((code & LEAF) != 0u) {
-            if (leaf(code, ray, instance, max(near, instance_near), key) && any_hit) {
+            if (leaf(code, ray, inverse, negative, instance, instance_near, key) && any_hit) {
                 return true;
             }
         } else {

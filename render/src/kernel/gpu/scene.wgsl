@@ -70,7 +70,8 @@ struct Mesh {
     uvs1: u32,
     tangents: u32,
     colors: u32,
-    pad: u32,
+    // By how much the boxes of its triangles are larger than they.
+    margin: f32,
 }
 
 struct Instance {

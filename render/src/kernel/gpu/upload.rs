@@ -97,7 +97,7 @@ struct GpuMesh {
     uvs: [u32; 2],
     tangents: u32,
     colors: u32,
-    pad: u32,
+    margin: f32,
 }
 
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -220,12 +220,12 @@ impl Geometry {
             })
         }));
         for (mesh, tree) in scene.meshes().iter().zip(&trees.meshes) {
-            all.add(scene.scene(), mesh, tree);
+            all.add(scene, mesh, tree);
         }
         all
     }
 
-    fn add(&mut self, scene: &Scene, mesh: &PreparedMesh, tree: &PairBvh) {
+    fn add(&mut self, scene: &PreparedScene, mesh: &PreparedMesh, tree: &PairBvh) {
         let (root, first) = (self.nodes.len() as u32, self.triangles.len() as u32);
         self.nodes.extend(
             tree.nodes.iter().map(|node| {
@@ -252,7 +252,7 @@ impl Geometry {
             uvs: [self.attribute(&attributes.uvs[0]), self.attribute(&attributes.uvs[1])],
             tangents: self.attribute(&attributes.tangents),
             colors: self.attribute(&attributes.colors),
-            pad: 0,
+            margin: mesh.margin(),
         };
         self.meshes.push(described);
     }
@@ -267,10 +267,10 @@ impl Geometry {
     }
 }
 
-fn corners(scene: &Scene, mesh: &PreparedMesh, primitive: u32) -> GpuCorners {
+fn corners(scene: &PreparedScene, mesh: &PreparedMesh, primitive: u32) -> GpuCorners {
     let triangle = &mesh.triangles()[primitive as usize];
-    let material = &scene.materials[triangle.material as usize];
-    let corners = mesh.bvh().corners(triangle.place);
+    let material = &scene.scene().materials[triangle.material as usize];
+    let corners = scene.forest().trees.corners(triangle.place);
     GpuCorners {
         corner: corners.corner.to_array(),
         primitive,

@@ -1,0 +1,290 @@
+//! Finds what rays hit, one ray after the other.
+
+use fearless_simd::{Level, Simd, dispatch};
+
+use super::{
+    Aabb, FAR_FACTOR, Hit,
+    build::MAX_DEPTH,
+    node::{INNER, KIND, LEAF, NOTHING, Node, Slabs, WIDTH},
+    pack::LANES,
+    wide::WideBvh,
+};
+use crate::{math::safe_reciprocal, ray::Ray, scene::Affine};
+
+/// Deepest stack of one tree: all but one child of every level wait.
+const TREE_STACK: usize = (WIDTH - 1) * MAX_DEPTH + 1;
+/// Of a tree over instances and one of a mesh below it, and the way back.
+const STACK: usize = 2 * TREE_STACK + 2;
+
+/// Says whether a hit of a triangle that is not there everywhere counts.
+pub trait Filter {
+    /// Whether the hit of the ray of that index counts; `u` and `v` are the weights of the second and third corner.
+    fn counts(&self, ray: usize, instance: u32, primitive: u32, u: f32, v: f32) -> bool;
+}
+
+/// Every hit counts.
+pub struct Solid;
+
+impl Filter for Solid {
+    #[inline(always)]
+    fn counts(&self, _ray: usize, _instance: u32, _primitive: u32, _u: f32, _v: f32) -> bool {
+        true
+    }
+}
+
+/// Where an instance stands, and its mesh's tree.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// From the world to the mesh.
+    pub to_mesh: Affine,
+    /// Mesh and world are the same.
+    pub at_origin: bool,
+    /// Contains it in the world.
+    pub bounds: Aabb,
+    /// The code of the mesh's root.
+    pub root: u32,
+    /// By how much the boxes of the mesh's triangles are larger than they.
+    pub margin: f32,
+}
+
+impl Placement {
+    /// The ray in the mesh's space: the same distances along a direction of another length.
+    #[inline(always)]
+    pub fn inward(&self, ray: &Ray) -> Ray {
+        if self.at_origin {
+            return *ray;
+        }
+        Ray { origin: self.to_mesh.point(ray.origin), direction: self.to_mesh.vector(ray.direction) }
+    }
+}
+
+/// Trees and instances.
+#[derive(Debug)]
+pub struct Forest {
+    /// The tree over the instances first, if there is one, then those of the meshes.
+    pub trees: WideBvh,
+    /// The instances, in the scene's order.
+    pub placements: Vec<Placement>,
+    /// There is but one instance, it stands at the origin, and its tree is the only one.
+    pub alone: bool,
+}
+
+/// Rays to be traced: all as far as their hits' distances say.
+pub struct Rays<'a> {
+    /// The rays.
+    pub rays: &'a [Ray],
+    /// Nothing yet, as far as it is looked for ([`Hit::nothing`]); what is found replaces it.
+    pub hits: &'a mut [Hit],
+}
+
+/// What waits to be visited: codes and where they begin. Made once per thread: clearing it for every ray would cost
+/// more than many a ray.
+pub struct Stack([(u32, f32); STACK]);
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self([(NOTHING, 0.0); STACK])
+    }
+}
+
+impl Forest {
+    /// The first thing that each ray hits, in the scene's order where there are several at one distance.
+    #[inline(always)]
+    pub fn closest<S: Simd>(&self, simd: S, rays: Rays<'_>, filter: &impl Filter, stack: &mut Stack) {
+        self.trace::<S, false>(simd, rays, filter, stack);
+    }
+
+    /// Any hit of each ray.
+    #[inline(always)]
+    pub fn any<S: Simd>(&self, simd: S, rays: Rays<'_>, filter: &impl Filter, stack: &mut Stack) {
+        self.trace::<S, true>(simd, rays, filter, stack);
+    }
+
+    /// The first thing that a ray hits within `t_max`, when everything is solid.
+    pub fn closest_solid(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> Hit {
+        let mut hits = [Hit::nothing(t_max)];
+        let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits };
+        dispatch!(Level::new(), simd => self.closest(simd, rays, &Solid, stack));
+        hits[0]
+    }
+
+    /// Whether a ray hits anything within `t_max`, when everything is solid.
+    pub fn any_solid(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> bool {
+        let mut hits = [Hit::nothing(t_max)];
+        let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits };
+        dispatch!(Level::new(), simd => self.any(simd, rays, &Solid, stack));
+        hits[0].is_some()
+    }
+
+    #[inline(always)]
+    fn trace<S: Simd, const ANY: bool>(
+        &self,
+        simd: S,
+        Rays { rays, hits }: Rays<'_>,
+        filter: &impl Filter,
+        stack: &mut Stack,
+    ) {
+        for (index, (ray, hit)) in rays.iter().zip(hits).enumerate() {
+            let mut walk = Walk { simd, forest: self, filter, index, best: *hit, stack };
+            walk.from_root::<ANY>(ray);
+            *hit = walk.best;
+        }
+    }
+}
+
+/// The way of a ray through the trees.
+struct Walk<'a, S: Simd, F: Filter> {
+    simd: S,
+    forest: &'a Forest,
+    filter: &'a F,
+    /// Of the ray.
+    index: usize,
+    best: Hit,
+    stack: &'a mut Stack,
+}
+
+/// An instance that is walked through.
+struct Inside<'a> {
+    ray: &'a Ray,
+    instance: u32,
+    /// Where the instance's box begins: no hit of its lies before.
+    near: f32,
+    /// By how much the boxes of its triangles are larger than they.
+    margin: f32,
+}
+
+/// Where a ray enters a box, if it does.
+#[inline(always)]
+fn enters(bounds: &Aabb, ray: &Ray) -> Option<f32> {
+    let (origin, direction) = (ray.origin.to_array(), ray.direction.to_array());
+    let side = |axis: usize, far: bool| {
+        let bound = if (direction[axis] < 0.0) == far { bounds.low[axis] } else { bounds.high[axis] };
+        (bound - origin[axis]) * safe_reciprocal(direction[axis])
+    };
+    let near = side(0, false).max(side(1, false)).max(side(2, false).max(0.0));
+    let far = side(0, true).min(side(1, true)).min(side(2, true));
+    (near <= far * FAR_FACTOR).then_some(near)
+}
+
+impl<S: Simd, F: Filter> Walk<'_, S, F> {
+    /// `true` if something was hit and any hit is enough.
+    #[inline(always)]
+    fn from_root<const ANY: bool>(&mut self, ray: &Ray) -> bool {
+        let forest = self.forest;
+        if forest.alone {
+            let Some(only) = forest.placements.first() else { return false };
+            let inside = Inside { ray, instance: 0, near: 0.0, margin: only.margin };
+            return self.through(INNER, 0, ray, |walk, code, _| walk.test(&inside, code) && ANY);
+        }
+        self.through(INNER, 0, ray, |walk, code, free| walk.enter::<ANY>(code & !KIND, ray, free))
+    }
+
+    /// Goes through an instance.
+    #[inline(always)]
+    fn enter<const ANY: bool>(&mut self, item: u32, ray: &Ray, free: usize) -> bool {
+        let placement = &self.forest.placements[item as usize];
+        let Some(near) = enters(&placement.bounds, ray) else { return false };
+        if near > self.best.t * FAR_FACTOR {
+            return false;
+        }
+        let inward = placement.inward(ray);
+        let inside = Inside { ray: &inward, instance: item, near, margin: placement.margin };
+        self.through(placement.root, free, &inward, |walk, code, _| walk.test(&inside, code) && ANY)
+    }
+
+    /// Visits what lies below a node, the nearest child first, until `leaf` says that it is enough. `base` is the free
+    /// part of the stack.
+    #[inline(always)]
+    fn through(
+        &mut self,
+        root: u32,
+        base: usize,
+        ray: &Ray,
+        mut leaf: impl FnMut(&mut Self, u32, usize) -> bool,
+    ) -> bool {
+        let slabs = Slabs::new(self.simd, ray);
+        let mut code = root;
+        let mut top = base;
+        loop {
+            while code & KIND == INNER {
+                let node = &self.forest.trees.nodes()[code as usize];
+                let (near, entered) = node.enter(self.simd, &slabs, self.best.t);
+                if entered == 0 {
+                    break;
+                }
+                top = self.descend(node, near.into(), entered, top);
+                top -= 1;
+                code = self.stack.0[top].0;
+            }
+            if code & KIND != INNER && leaf(self, code, top) {
+                return true;
+            }
+            loop {
+                if top == base {
+                    return false;
+                }
+                top -= 1;
+                let (waiting, near) = self.stack.0[top];
+                if !Node::is_behind(near, self.best.t) {
+                    code = waiting;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Lets the children that are entered wait, the nearest on top.
+    #[inline(always)]
+    fn descend(&mut self, node: &Node, near: [f32; WIDTH], entered: u32, first: usize) -> usize {
+        let (mut entered, mut top) = (entered, first);
+        while entered != 0 {
+            let child = entered.trailing_zeros() as usize;
+            entered &= entered - 1;
+            let entry = (node.codes[child], near[child]);
+            let mut at = top;
+            while at > first && self.stack.0[at - 1].1 < entry.1 {
+                self.stack.0[at] = self.stack.0[at - 1];
+                at -= 1;
+            }
+            self.stack.0[at] = entry;
+            top += 1;
+        }
+        top
+    }
+
+    /// Tests the triangles of a pack; `true` if `best` had to yield.
+    #[inline(always)]
+    fn test(&mut self, inside: &Inside<'_>, code: u32) -> bool {
+        let index = code & !LEAF;
+        let pack = &self.forest.trees.packs()[index as usize];
+        let crossings = pack.intersect(self.simd, inside.ray, self.best.t);
+        let (mut lanes, mut found) = (crossings.lanes, false);
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros() as usize;
+            lanes &= lanes - 1;
+            let (t, primitive) = (crossings.t[lane], pack.primitives()[lane]);
+            if !self.best.yields_to(t, inside.instance, primitive)
+                || !inside.holds(pack.corners(lane).bounds(), t)
+            {
+                continue;
+            }
+            let asked = pack.is_filtered(lane);
+            let (u, v) = (crossings.u[lane], crossings.v[lane]);
+            if asked && !self.filter.counts(self.index, inside.instance, primitive, u, v) {
+                continue;
+            }
+            let place = index * LANES as u32 + lane as u32;
+            self.best = Hit { t, instance: inside.instance, primitive, place };
+            found = true;
+        }
+        found
+    }
+}
+
+impl Inside<'_> {
+    /// Whether a hit lies behind the near sides of its triangle's box and of the instance's.
+    #[inline(always)]
+    fn holds(&self, bounds: Aabb, t: f32) -> bool {
+        enters(&bounds.grown(self.margin), self.ray).is_some_and(|near| t * FAR_FACTOR >= near.max(self.near))
+    }
+}

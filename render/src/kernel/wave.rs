@@ -1,0 +1,203 @@
+//! Many paths at once: rays of a wave are traced together, then their hits are shaded together.
+
+use fearless_simd::{Level, Simd, dispatch};
+
+use super::{
+    path::{Path, PathTracer},
+    surface::Opacity,
+};
+use crate::{
+    bvh::{
+        Hit,
+        walk::{Rays, Stack},
+    },
+    light::FAR,
+    math::{Vec3, flush_tiny, reciprocal},
+    ray::Ray,
+};
+
+/// Paths of a wave: few enough that all they carry stays in the nearest caches.
+const WAVE: usize = 512;
+
+/// A sample of a pixel, and where its radiance is added.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    x: u32,
+    y: u32,
+    sample: u32,
+    pixel: usize,
+}
+
+/// Room for a wave. Made once per thread.
+pub struct Wave {
+    level: Level,
+    stack: Stack,
+    starts: Vec<Start>,
+    paths: Vec<Path>,
+    /// Those that go on, as indices of paths.
+    active: Vec<u32>,
+    closest: Batch,
+    shadow: Batch,
+    /// Of each shadow ray: its path, and what arrives if nothing is in the way.
+    direct: Vec<(u32, Vec3)>,
+    rays: u64,
+}
+
+/// Rays to trace.
+#[derive(Default)]
+struct Batch {
+    rays: Vec<Ray>,
+    hits: Vec<Hit>,
+    keys: Vec<u32>,
+}
+
+impl Batch {
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.rays.clear();
+        self.hits.clear();
+        self.keys.clear();
+    }
+
+    #[inline(always)]
+    fn push(&mut self, ray: Ray, reach: f32, key: u32) {
+        self.rays.push(ray);
+        self.hits.push(Hit::nothing(reach));
+        self.keys.push(key);
+    }
+}
+
+impl Default for Wave {
+    fn default() -> Self {
+        Self::new(Level::new())
+    }
+}
+
+impl Wave {
+    /// With the instructions of a level.
+    pub fn new(level: Level) -> Self {
+        Self {
+            level,
+            stack: Stack::default(),
+            starts: Vec::with_capacity(WAVE),
+            paths: Vec::with_capacity(WAVE),
+            active: Vec::with_capacity(WAVE),
+            closest: Batch::default(),
+            shadow: Batch::default(),
+            direct: Vec::with_capacity(WAVE),
+            rays: 0,
+        }
+    }
+
+    /// Mean radiance of pixels over the view's samples, added up in the order of the samples, and the rays that it
+    /// took. `None` when `stopped` said so: it is asked once a wave.
+    pub fn pixels(
+        &mut self,
+        tracer: &PathTracer<'_>,
+        pixels: &[(u32, u32)],
+        stopped: impl Fn() -> bool,
+    ) -> Option<(Vec<[f32; 3]>, u64)> {
+        let sampling = tracer.sampling();
+        let mut sums = vec![Vec3::ZERO; pixels.len()];
+        self.rays = 0;
+        for sample in 0..sampling.samples {
+            for (pixel, (x, y)) in pixels.iter().enumerate() {
+                self.starts.push(Start {
+                    x: *x,
+                    y: *y,
+                    sample: sampling.first_sample.wrapping_add(sample),
+                    pixel,
+                });
+                if self.starts.len() == WAVE {
+                    if stopped() {
+                        self.starts.clear();
+                        return None;
+                    }
+                    self.trace(tracer, &mut sums);
+                }
+            }
+        }
+        self.trace(tracer, &mut sums);
+        let share = reciprocal(sampling.samples as f32);
+        let means = sums.into_iter().map(|sum| flush_tiny(sum * share).to_array());
+        Some((means.collect(), self.rays))
+    }
+
+    /// Rays that single paths take.
+    pub fn path_rays(&mut self, tracer: &PathTracer<'_>, paths: &[(u32, u32, u32)]) -> u64 {
+        self.rays = 0;
+        let starts = paths.iter().map(|(x, y, sample)| Start { x: *x, y: *y, sample: *sample, pixel: 0 });
+        self.starts.extend(starts);
+        self.trace(tracer, &mut [Vec3::ZERO]);
+        self.rays
+    }
+
+    fn trace(&mut self, tracer: &PathTracer<'_>, sums: &mut [Vec3]) {
+        dispatch!(self.level, simd => self.trace_with(simd, tracer, sums));
+        for (start, path) in self.starts.drain(..).zip(&self.paths) {
+            if let Some(sum) = sums.get_mut(start.pixel) {
+                *sum = *sum + path.radiance;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn trace_with<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>, _sums: &mut [Vec3]) {
+        self.paths.clear();
+        self.paths.extend(self.starts.iter().map(|start| tracer.begin(start.x, start.y, start.sample)));
+        self.active.clear();
+        self.active.extend(0..self.paths.len() as u32);
+        while !self.active.is_empty() {
+            self.find_hits(simd, tracer);
+            self.shade(tracer);
+            self.light(simd, tracer);
+        }
+    }
+
+    #[inline(always)]
+    fn find_hits<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>) {
+        self.closest.clear();
+        for index in &self.active {
+            let path = &self.paths[*index as usize];
+            self.closest.push(path.ray, FAR, tracer.see_through_key(path));
+        }
+        self.rays += self.closest.rays.len() as u64;
+        let Batch { rays, hits, keys } = &mut self.closest;
+        let filter = Opacity { prepared: tracer.scene(), keys };
+        tracer.scene().forest().closest(simd, Rays { rays, hits }, &filter, &mut self.stack);
+    }
+
+    #[inline(always)]
+    fn shade(&mut self, tracer: &PathTracer<'_>) {
+        self.shadow.clear();
+        self.direct.clear();
+        let mut kept = 0;
+        for at in 0..self.active.len() {
+            let index = self.active[at];
+            let step = tracer.step(&mut self.paths[index as usize], &self.closest.hits[at]);
+            if let Some(direct) = step.direct {
+                self.shadow.push(direct.ray, direct.reach, direct.key);
+                self.direct.push((index, direct.radiance));
+            }
+            if step.goes_on {
+                self.active[kept] = index;
+                kept += 1;
+            }
+        }
+        self.active.truncate(kept);
+    }
+
+    #[inline(always)]
+    fn light<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>) {
+        self.rays += self.shadow.rays.len() as u64;
+        let Batch { rays, hits, keys } = &mut self.shadow;
+        let filter = Opacity { prepared: tracer.scene(), keys };
+        tracer.scene().forest().any(simd, Rays { rays, hits }, &filter, &mut self.stack);
+        for ((index, radiance), hit) in self.direct.iter().zip(&self.shadow.hits) {
+            if !hit.is_some() {
+                let path = &mut self.paths[*index as usize];
+                path.radiance = path.radiance + *radiance;
+            }
+        }
+    }
+}
