@@ -20,6 +20,7 @@ pub mod light;
 pub mod limit;
 pub mod math;
 pub mod picture;
+mod prefetch;
 pub mod prepared;
 pub mod ray;
 pub mod sample;

@@ -9,7 +9,7 @@ use super::{
     pack::LANES,
     wide::WideBvh,
 };
-use crate::{math::safe_reciprocal, ray::Ray, scene::Affine};
+use crate::{math::safe_reciprocal, prefetch::prefetch, ray::Ray, scene::Affine};
 
 /// Deepest stack of one tree: all but one child of every level wait.
 const TREE_STACK: usize = (WIDTH - 1) * MAX_DEPTH + 1;
@@ -212,9 +212,7 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
                 if entered == 0 {
                     break;
                 }
-                top = self.descend(node, near.into(), entered, top);
-                top -= 1;
-                code = self.stack.0[top].0;
+                (code, top) = self.descend(node, &near.into(), entered, top);
             }
             if code & KIND != INNER && leaf(self, code, top) {
                 return true;
@@ -233,23 +231,54 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         }
     }
 
-    /// Lets the children that are entered wait, the nearest on top.
+    /// The nearest of the children that are entered; the others wait, the nearest on top. One or two are by far the most
+    /// frequent.
     #[inline(always)]
-    fn descend(&mut self, node: &Node, near: [f32; WIDTH], entered: u32, first: usize) -> usize {
-        let (mut entered, mut top) = (entered, first);
+    fn descend(&mut self, node: &Node, near: &[f32; WIDTH], entered: u32, top: usize) -> (u32, usize) {
+        let entry = |children: u32| {
+            let child = children.trailing_zeros() as usize % WIDTH;
+            self.announce(node.codes[child]);
+            (node.codes[child], near[child])
+        };
+        let first = entry(entered);
+        let mut entered = entered & (entered - 1);
+        if entered == 0 {
+            return (first.0, top);
+        }
+        let second = entry(entered);
+        entered &= entered - 1;
+        let swapped = second.1 < first.1;
+        let (mut nearest, other) = if swapped { (second, first) } else { (first, second) };
+        self.stack.0[top] = other;
+        let mut end = top + 1;
         while entered != 0 {
-            let child = entered.trailing_zeros() as usize;
+            let child = entered.trailing_zeros() as usize % WIDTH;
+            self.announce(node.codes[child]);
+            let mut next = (node.codes[child], near[child]);
             entered &= entered - 1;
-            let entry = (node.codes[child], near[child]);
-            let mut at = top;
-            while at > first && self.stack.0[at - 1].1 < entry.1 {
+            if next.1 < nearest.1 {
+                std::mem::swap(&mut next, &mut nearest);
+            }
+            let mut at = end;
+            while at > top && self.stack.0[at - 1].1 < next.1 {
                 self.stack.0[at] = self.stack.0[at - 1];
                 at -= 1;
             }
-            self.stack.0[at] = entry;
-            top += 1;
+            self.stack.0[at] = next;
+            end += 1;
         }
-        top
+        (nearest.0, end)
+    }
+
+    /// Asks for the memory of what will be visited.
+    #[inline(always)]
+    fn announce(&self, code: u32) {
+        let trees = &self.forest.trees;
+        match code & KIND {
+            INNER => prefetch(&trees.nodes()[code as usize]),
+            LEAF => prefetch(&trees.packs()[(code & !LEAF) as usize]),
+            _ => {}
+        }
     }
 
     /// Tests the triangles of a pack; `true` if `best` had to yield.

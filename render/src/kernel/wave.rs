@@ -19,6 +19,9 @@ use crate::{
 /// Paths of a wave: few enough that all they carry stays in the nearest caches.
 const WAVE: usize = 512;
 
+/// How many hits ahead of their use memory is asked for.
+const AHEAD: usize = 4;
+
 /// A sample of a pixel, and where its radiance is added.
 #[derive(Debug, Clone, Copy)]
 struct Start {
@@ -174,6 +177,7 @@ impl Wave {
         let mut kept = 0;
         for at in 0..self.active.len() {
             let index = self.active[at];
+            self.announce(tracer, at);
             let step = tracer.step(&mut self.paths[index as usize], &self.closest.hits[at]);
             if let Some(direct) = step.direct {
                 self.shadow.push(direct.ray, direct.reach, direct.key);
@@ -185,6 +189,17 @@ impl Wave {
             }
         }
         self.active.truncate(kept);
+    }
+
+    /// Asks for the memory of the hits after next.
+    #[inline(always)]
+    fn announce(&self, tracer: &PathTracer<'_>, at: usize) {
+        if let Some(hit) = self.closest.hits.get(at + 2 * AHEAD).filter(|hit| hit.is_some()) {
+            tracer.scene().announce_triangle(hit);
+        }
+        if let Some(hit) = self.closest.hits.get(at + AHEAD).filter(|hit| hit.is_some()) {
+            tracer.scene().announce_attributes(hit);
+        }
     }
 
     #[inline(always)]

@@ -14,12 +14,14 @@ use crate::{
     bvh::{
         Aabb, Hit,
         build::build_with_leaves,
+        pack::LANES,
         pair::PairBvh,
         walk::{Forest, Placement, Stack},
         wide::WideBvh,
     },
     light::{Candidate, LightTable, NO_LIGHT, Source, area, punctual_power},
     math::{Vec3, luminance, square_root},
+    prefetch::prefetch,
     ray::{Corners, Ray},
     scene::{Affine, Instance, Mesh, Scene},
 };
@@ -201,6 +203,27 @@ impl PreparedScene {
     #[inline(always)]
     pub fn corners(&self, hit: &Hit) -> Corners {
         self.forest.trees.corners(hit.place)
+    }
+
+    /// Asks for the memory that shading a hit begins with.
+    #[inline(always)]
+    pub fn announce_triangle(&self, hit: &Hit) {
+        let mesh = &self.meshes[self.instances[hit.instance as usize].mesh as usize];
+        prefetch(&mesh.triangles()[hit.primitive as usize]);
+        prefetch(&self.forest.trees.packs()[hit.place as usize / LANES]);
+    }
+
+    /// Asks for the memory that it goes on with.
+    #[inline(always)]
+    pub fn announce_attributes(&self, hit: &Hit) {
+        let mesh = &self.meshes[self.instances[hit.instance as usize].mesh as usize];
+        for vertex in mesh.triangles()[hit.primitive as usize].vertices {
+            let attributes = mesh.attributes();
+            prefetch(&attributes.normals[vertex as usize]);
+            if let Some(uv) = attributes.uvs[0].get(vertex as usize) {
+                prefetch(uv);
+            }
+        }
     }
 
     /// The first thing that a ray hits when everything is solid.
