@@ -25,5 +25,6 @@ pub mod prepared;
 pub mod ray;
 pub mod sample;
 pub mod scene;
+pub mod simd;
 pub mod texture;
 pub mod tone;

@@ -13,7 +13,10 @@ use p2c2r_render::{
         render_pixels,
     },
     bvh::{Hit, walk::Stack},
-    kernel::self_test::{known_scene, known_tile},
+    kernel::{
+        cpu::CpuBackend,
+        self_test::{known_scene, known_tile},
+    },
     limit::SceneLimits,
     math::{Vec3, normalize, vec3},
     prepared::PreparedScene,
@@ -23,6 +26,7 @@ use p2c2r_render::{
         generate::{SceneKind, generate},
         gltf::parse_package,
     },
+    simd::levels,
 };
 
 fn render(backend: &mut dyn Backend, scene: &Arc<PreparedScene>, job: &TileJob) -> TilePixels {
@@ -81,6 +85,33 @@ fn gpu_and_cpu_give_the_same_bits() {
         let job = TileJob { view, rect: TileRect { x: 5, y: 3, width: 50, height: 33 } };
         let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
         assert_eq!((differing(&a.radiance, &b.radiance), a.rays), (0, b.rays), "{kind}");
+    }
+}
+
+#[test]
+fn every_set_of_instructions_gives_the_same_bits() {
+    let mut scenes = vec![("known".to_owned(), known_scene(), known_tile())];
+    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
+        let scene = generated(kind);
+        let view = view(&scene, 96, 60, 3);
+        scenes.push((kind.to_string(), scene, TileJob { view, rect: view.size.full() }));
+    }
+    let levels = levels();
+    if levels.len() < 3 {
+        eprintln!("SKIPPED in part: this machine has no more than {levels:?}");
+    }
+    for (name, scene, job) in scenes {
+        let of = |level| render(&mut CpuBackend::open_at(level, Some(2)).unwrap(), &scene, &job);
+        let best = of(levels[0]);
+        for level in &levels[1..] {
+            let other = of(*level);
+            assert_eq!(
+                (differing(&best.radiance, &other.radiance), best.rays),
+                (0, other.rays),
+                "{name}, {:?} and {level:?}",
+                levels[0]
+            );
+        }
     }
 }
 

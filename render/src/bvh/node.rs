@@ -61,11 +61,11 @@ impl Node {
     /// Of up to [`WIDTH`] boxes. They are grown by the margin first.
     pub fn new(boxes: &[Aabb], margin: f32) -> Self {
         let mut sides = [[[f32::INFINITY; WIDTH]; 3], [[f32::NEG_INFINITY; WIDTH]; 3]];
+        let [low, high] = &mut sides;
         for (child, bounds) in boxes.iter().take(WIDTH).enumerate() {
             let grown = bounds.grown(margin);
-            for axis in 0..3 {
-                sides[0][axis][child] = grown.low[axis];
-                sides[1][axis][child] = grown.high[axis];
+            for (lanes, value) in low.iter_mut().zip(grown.low).chain(high.iter_mut().zip(grown.high)) {
+                lanes[child] = value;
             }
         }
         Self { sides, codes: [NOTHING; WIDTH] }

@@ -1,6 +1,5 @@
 //! Every layout against trying all triangles, on scenes made to be awkward.
 
-use fearless_simd::{Level, dispatch};
 use proptest::prelude::*;
 
 use super::{
@@ -15,6 +14,7 @@ use crate::{
     math::{Vec3, normalize, safe_reciprocal, vec3},
     ray::{Corners, Ray},
     scene::Affine,
+    simd::{levels, with_level},
 };
 
 /// Larger than rounding at the coordinates of these scenes, as in the prepared scene.
@@ -87,19 +87,6 @@ fn closest_in_pairs(bvh: &PairBvh, triangles: &[Corners], ray: &Ray) -> Hit {
     best
 }
 
-/// Every set of instructions that this machine has.
-fn levels() -> Vec<Level> {
-    let all = Level::new();
-    #[cfg(target_arch = "x86_64")]
-    let between = {
-        use fearless_simd::Simd;
-        [all.as_sse4_2().map(Simd::level), all.as_avx2().map(Simd::level)]
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let between = [None; 2];
-    [Some(Level::baseline()), Some(all)].into_iter().chain(between).flatten().collect()
-}
-
 fn forest(tree: &Tree, triangles: &[Corners]) -> Forest {
     let both_sides = |_| Facing { double_sided: true, filtered: false };
     let only = Placement {
@@ -130,7 +117,7 @@ fn check(triangles: &[Corners], rays: &[Ray]) {
     for level in levels() {
         let mut hits = vec![Hit::nothing(1e30); rays.len()];
         let (batch, mut stack) = (Rays { rays, hits: &mut hits }, Stack::default());
-        dispatch!(level, simd => forest.closest(simd, batch, &Solid, &mut stack));
+        with_level!(level, simd => forest.closest(simd, batch, &Solid, &mut stack));
         for (ray, (found, expected)) in rays.iter().zip(hits.iter().zip(&expected)) {
             assert_eq!(found.primitive, expected.primitive, "{level:?}, {ray:?}");
             assert!(!expected.is_some() || found.t.to_bits() == expected.t.to_bits(), "{level:?}, {ray:?}");

@@ -1,6 +1,6 @@
 //! Finds what rays hit, one ray after the other.
 
-use fearless_simd::{Level, Simd, dispatch};
+use fearless_simd::{Level, Simd};
 
 use super::{
     Aabb, FAR_FACTOR, Hit,
@@ -9,7 +9,7 @@ use super::{
     pack::LANES,
     wide::WideBvh,
 };
-use crate::{math::safe_reciprocal, prefetch::prefetch, ray::Ray, scene::Affine};
+use crate::{math::safe_reciprocal, prefetch::prefetch, ray::Ray, scene::Affine, simd::with_level};
 
 /// Deepest stack of one tree: all but one child of every level wait.
 const TREE_STACK: usize = (WIDTH - 1) * MAX_DEPTH + 1;
@@ -104,7 +104,7 @@ impl Forest {
     pub fn closest_solid(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> Hit {
         let mut hits = [Hit::nothing(t_max)];
         let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits };
-        dispatch!(Level::new(), simd => self.closest(simd, rays, &Solid, stack));
+        with_level!(Level::new(), simd => self.closest(simd, rays, &Solid, stack));
         hits[0]
     }
 
@@ -112,7 +112,7 @@ impl Forest {
     pub fn any_solid(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> bool {
         let mut hits = [Hit::nothing(t_max)];
         let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits };
-        dispatch!(Level::new(), simd => self.any(simd, rays, &Solid, stack));
+        with_level!(Level::new(), simd => self.any(simd, rays, &Solid, stack));
         hits[0].is_some()
     }
 
@@ -126,7 +126,7 @@ impl Forest {
     ) {
         for (index, (ray, hit)) in rays.iter().zip(hits).enumerate() {
             let mut walk = Walk { simd, forest: self, filter, index, best: *hit, stack };
-            walk.from_root::<ANY>(ray);
+            walk.start::<ANY>(ray);
             *hit = walk.best;
         }
     }
@@ -169,7 +169,7 @@ fn enters(bounds: &Aabb, ray: &Ray) -> Option<f32> {
 impl<S: Simd, F: Filter> Walk<'_, S, F> {
     /// `true` if something was hit and any hit is enough.
     #[inline(always)]
-    fn from_root<const ANY: bool>(&mut self, ray: &Ray) -> bool {
+    fn start<const ANY: bool>(&mut self, ray: &Ray) -> bool {
         let forest = self.forest;
         if forest.alone {
             let Some(only) = forest.placements.first() else { return false };

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use fearless_simd::Level;
 use p2c2r_protocol::tile::TileRect;
 use rayon::prelude::*;
 
@@ -25,12 +26,18 @@ const MAX_THREADS: usize = 1024;
 /// Renders on the CPU.
 pub struct CpuBackend {
     pool: rayon::ThreadPool,
+    level: Level,
     info: BackendInfo,
 }
 
 impl CpuBackend {
     /// With so many threads; one per core if not said, or 0.
     pub fn open(threads: Option<usize>) -> Result<Self, RenderError> {
+        Self::open_at(Level::new(), threads)
+    }
+
+    /// With the instructions of a level.
+    pub fn open_at(level: Level, threads: Option<usize>) -> Result<Self, RenderError> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.filter(|threads| *threads > 0).unwrap_or_else(cores).min(MAX_THREADS);
         let pool = rayon::ThreadPoolBuilder::new()
@@ -46,7 +53,7 @@ impl CpuBackend {
             threads: threads as u32,
             exact: true,
         };
-        Ok(Self { pool, info })
+        Ok(Self { pool, level, info })
     }
 }
 
@@ -79,10 +86,10 @@ impl Backend for CpuBackend {
         };
         let samples = job.rect.pixels() * u64::from(view.sampling.samples);
         let finished: Vec<Option<BlockPixels>> = if samples < INLINE_PATHS || self.info.threads == 1 {
-            let mut wave = Wave::default();
+            let mut wave = Wave::new(self.level);
             blocks.iter().map(|block| render(&mut wave, block)).collect()
         } else {
-            self.pool.install(|| blocks.par_iter().map_init(Wave::default, render).collect())
+            self.pool.install(|| blocks.par_iter().map_init(|| Wave::new(self.level), render).collect())
         };
         assemble(job.rect, &blocks, finished, samples)
     }

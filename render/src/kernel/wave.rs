@@ -1,6 +1,6 @@
 //! Many paths at once: rays of a wave are traced together, then their hits are shaded together.
 
-use fearless_simd::{Level, Simd, dispatch};
+use fearless_simd::{Level, Simd};
 
 use super::{
     path::{Path, PathTracer},
@@ -14,6 +14,7 @@ use crate::{
     light::FAR,
     math::{Vec3, flush_tiny, reciprocal},
     ray::Ray,
+    simd::with_level,
 };
 
 /// Paths of a wave: few enough that all they carry stays in the nearest caches.
@@ -136,7 +137,7 @@ impl Wave {
     }
 
     fn trace(&mut self, tracer: &PathTracer<'_>, sums: &mut [Vec3]) {
-        dispatch!(self.level, simd => self.trace_with(simd, tracer, sums));
+        with_level!(self.level, simd => self.trace_with(simd, tracer, sums));
         for (start, path) in self.starts.drain(..).zip(&self.paths) {
             if let Some(sum) = sums.get_mut(start.pixel) {
                 *sum = *sum + path.radiance;

@@ -78,6 +78,7 @@ impl PreparedMesh {
     }
 
     /// Remembers where its tree lies.
+    #[must_use]
     pub fn moved(mut self, to: Appended) -> Self {
         self.root = to.root;
         for triangle in &mut self.triangles {
