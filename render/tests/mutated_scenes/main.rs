@@ -1,0 +1,150 @@
+//! Thousands of damaged scenes: each loads or is refused with a sentence, none panics or takes more memory than its
+//! bound, and whatever loads can be rendered.
+//!
+//! `P2C2R_MUTANTS=100000` asks for more of them, `P2C2R_MUTANT=4711` for one alone: a failure names its number.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's report")]
+
+mod corpus;
+mod glb;
+mod memory;
+mod mutate;
+
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use p2c2r_protocol::tile::{FrameSize, Sampling};
+use p2c2r_render::{
+    backend::{FrameView, camera, render_pixels},
+    limit::SceneLimits,
+    prepared::PreparedScene,
+    scene::{
+        SceneError,
+        gltf::{LoadedScene, parse_package},
+    },
+};
+
+use self::{
+    corpus::corpus,
+    mutate::{Random, mutant},
+};
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;
+
+/// Mutants unless told otherwise.
+const DEFAULT_MUTANTS: u64 = 3000;
+/// What a prepared scene may take in this test.
+const PREPARED_BYTES: u64 = 64 << 20;
+/// What loading, preparing and rendering may take at most: the scene as it is read beside the scene as it becomes,
+/// and the trees while they are built; the decoders' own allowance; the document, whose smallest elements are three
+/// bytes of text and some hundred in memory.
+fn memory_bound(file_bytes: usize) -> usize {
+    3 * PREPARED_BYTES as usize + (24 << 20) + 300 * file_bytes
+}
+/// A file that takes longer is reported. Machines differ, so it decides nothing.
+const SLOW: Duration = Duration::from_secs(2);
+
+fn limits() -> SceneLimits {
+    SceneLimits::default()
+}
+
+/// What became of a mutant.
+enum Fate {
+    Refused(SceneError),
+    Rendered,
+    Broken(String),
+}
+
+/// Loads, prepares and renders; says what is wrong with the outcome.
+fn fate(bytes: &[u8]) -> Fate {
+    let LoadedScene { scene, .. } = match parse_package(bytes, &limits()) {
+        Ok(loaded) => loaded,
+        Err(error) => return Fate::Refused(error),
+    };
+    let prepared = PreparedScene::build(scene);
+    let size = FrameSize::new(4, 4).unwrap();
+    let sampling = Sampling { first_sample: 0, samples: 1, max_depth: 4, seed: 1 };
+    let pixels: Vec<(u32, u32)> = (0..16).map(|pixel| (pixel % 4, pixel / 4)).collect();
+    for named in &prepared.scene().cameras {
+        let view = FrameView { size, sampling, camera: camera(named, size) };
+        if let Err(error) = view.camera.check() {
+            return Fate::Broken(format!("camera {:?} loads and cannot be used: {error}", named.name));
+        }
+        let radiance = render_pixels(&prepared, &view, &pixels);
+        if let Some(pixel) = radiance.iter().flatten().find(|value| !(value.is_finite() && **value >= 0.0)) {
+            return Fate::Broken(format!("a pixel of camera {:?} is {pixel}", named.name));
+        }
+    }
+    Fate::Rendered
+}
+
+/// A sentence for a person: short, on one line, without control characters.
+fn is_sentence(text: &str) -> bool {
+    (10..2000).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// The complaint about one mutant, if there is one; whether it rendered, and its peak of memory.
+fn examine(number: u64, corpus: &[(&str, Vec<u8>)]) -> (Option<String>, bool, usize) {
+    let mut random = Random::new(number);
+    let (name, original) = &corpus[random.below(corpus.len())];
+    let bytes = mutant(original, &mut random);
+    let started = Instant::now();
+    let (outcome, peak) = memory::with_peak(|| catch_unwind(AssertUnwindSafe(|| fate(&bytes))));
+    let rendered = matches!(outcome, Ok(Fate::Rendered));
+    let complaint = match outcome {
+        Err(_) => Some("it panics".to_owned()),
+        Ok(Fate::Broken(complaint)) => Some(complaint),
+        Ok(Fate::Refused(error)) if !is_sentence(&error.to_string()) => {
+            Some(format!("its error is no sentence: {error:?}"))
+        }
+        Ok(_) if peak > memory_bound(bytes.len()) => {
+            Some(format!("it takes {peak} bytes, and it has {}", bytes.len()))
+        }
+        Ok(_) => None,
+    };
+    if started.elapsed() > SLOW {
+        eprintln!("mutant {number} of \"{name}\" took {:?}", started.elapsed());
+    }
+    (complaint.map(|complaint| format!("mutant {number} of \"{name}\": {complaint}")), rendered, peak)
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().expect("the variable holds a number"))
+}
+
+/// One test alone in this process: another one's memory would be counted, too.
+#[test]
+fn mutants_load_or_are_refused() {
+    let corpus = corpus();
+    for (name, original) in &corpus {
+        match fate(original) {
+            Fate::Rendered => {}
+            Fate::Refused(error) => eprintln!("\"{name}\" is not supported yet: {error}"),
+            Fate::Broken(complaint) => panic!("\"{name}\" itself: {complaint}"),
+        }
+    }
+    let numbers = match number_from("P2C2R_MUTANT") {
+        Some(one) => one..one + 1,
+        None => 0..number_from("P2C2R_MUTANTS").unwrap_or(DEFAULT_MUTANTS),
+    };
+    let started = Instant::now();
+    let (mut complaints, mut rendered, mut worst, count) = (Vec::new(), 0, 0, numbers.end - numbers.start);
+    for number in numbers {
+        let (complaint, has_rendered, peak) = examine(number, &corpus);
+        complaints.extend(complaint);
+        rendered += u64::from(has_rendered);
+        worst = worst.max(peak);
+    }
+    eprintln!(
+        "{count} mutants in {:.1} s: {rendered} rendered, {} broken, at most {} KiB of memory",
+        started.elapsed().as_secs_f64(),
+        complaints.len(),
+        worst / 1024
+    );
+    assert!(complaints.is_empty(), "{} mutants broke:\n{}", complaints.len(), complaints.join("\n"));
+    assert!(count < 100 || rendered * 20 > count, "only {rendered} of {count} rendered: the test lost its teeth");
+}
