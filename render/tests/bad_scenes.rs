@@ -80,7 +80,7 @@ fn assert_says(sentence: &str, parts: &[&str]) {
 
 #[test]
 fn the_plain_triangle_loads_with_a_camera_and_daylight() {
-    let LoadedScene { scene, warnings } = load(&triangle(), &triangle_binary()).unwrap();
+    let LoadedScene { scene, warnings, .. } = load(&triangle(), &triangle_binary()).unwrap();
     assert_eq!((scene.placed_triangles(), scene.meshes[0].positions.len(), scene.materials.len()), (1, 3, 1));
     assert_eq!(scene.meshes[0].normals[0], [0.0, 0.0, 1.0]);
     assert_eq!(scene.cameras.len(), 1);

@@ -82,6 +82,21 @@ impl WideBvh {
         size_of_val(&*self.nodes) + size_of_val(&*self.packs)
     }
 
+    /// Memory that the tree over so many triangles takes at most, bytes: each in a pack of its own.
+    pub fn most_bytes(triangles: u64) -> u64 {
+        let packs = triangles.saturating_mul(size_of::<Pack>() as u64);
+        Self::most_bytes_over_items(triangles).saturating_add(packs)
+    }
+
+    /// Memory that the tree over so many items takes at most, bytes.
+    ///
+    /// A node either has eight children or nothing but leaves. The most nodes for their leaves has a tree whose lowest
+    /// nodes have two leaves each: seven such nodes and one above them for every fourteen leaves.
+    pub fn most_bytes_over_items(items: u64) -> u64 {
+        let nodes = (items.saturating_mul(4) / 7).saturating_add(1);
+        nodes.saturating_mul(size_of::<WideNode>() as u64)
+    }
+
     /// The place of each primitive.
     pub fn places(&self, primitives: usize) -> Vec<u32> {
         let mut places = vec![0; primitives];

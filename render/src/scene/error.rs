@@ -32,6 +32,19 @@ pub enum SceneError {
         /// How much is allowed.
         limit: u64,
     },
+    /// More memory than is allowed.
+    #[error(
+        "the scene needs up to {needed_mib} MiB of memory, most of it for {largest}, and {allowed_mib} MiB are \
+         allowed; allow more (--memory-mib), or give the scene fewer triangles or smaller textures"
+    )]
+    Memory {
+        /// What the prepared scene takes at most, MiB.
+        needed_mib: u64,
+        /// What is allowed, MiB.
+        allowed_mib: u64,
+        /// What most of it is for.
+        largest: &'static str,
+    },
     /// The file says that it cannot be shown without extensions that this renderer lacks.
     #[error("the scene requires glTF extensions that are not supported: {}", .0.join(", "))]
     Extensions(Vec<String>),

@@ -10,6 +10,7 @@ pub mod generate;
 mod glb;
 pub mod gltf;
 pub mod material;
+mod memory;
 mod obj;
 pub mod package;
 mod write_glb;
@@ -18,6 +19,7 @@ pub use self::{
     affine::Affine,
     error::SceneError,
     material::{AlphaMode, Filter, Image, Material, Texture, TextureUse, Wrap},
+    memory::MemoryEstimate,
 };
 
 /// Three vertices and a material.

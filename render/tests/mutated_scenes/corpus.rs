@@ -48,7 +48,7 @@ fn sheet(edge: u16) -> Sheet {
 }
 
 /// A mesh of the sheet with the material and texture coordinates.
-fn sheet_mesh(builder: &mut Builder, material: Option<usize>) -> usize {
+pub fn sheet_mesh(builder: &mut Builder, material: Option<usize>) -> usize {
     let sheet = sheet(SHEET_EDGE);
     let attributes = json!({
         "POSITION": builder.floats(&sheet.positions), "NORMAL": builder.floats(&sheet.normals),

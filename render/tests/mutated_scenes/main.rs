@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's report")]
 
+mod amplified;
 mod corpus;
 mod glb;
 mod memory;
@@ -28,6 +29,7 @@ use p2c2r_render::{
 };
 
 use self::{
+    amplified::amplified,
     corpus::corpus,
     mutate::{Random, mutant},
 };
@@ -49,7 +51,7 @@ fn memory_bound(file_bytes: usize) -> usize {
 const SLOW: Duration = Duration::from_secs(2);
 
 fn limits() -> SceneLimits {
-    SceneLimits::default()
+    SceneLimits { prepared_bytes: PREPARED_BYTES, ..SceneLimits::default() }
 }
 
 /// What became of a mutant.
@@ -61,11 +63,16 @@ enum Fate {
 
 /// Loads, prepares and renders; says what is wrong with the outcome.
 fn fate(bytes: &[u8]) -> Fate {
-    let LoadedScene { scene, .. } = match parse_package(bytes, &limits()) {
+    let LoadedScene { scene, memory, .. } = match parse_package(bytes, &limits()) {
         Ok(loaded) => loaded,
         Err(error) => return Fate::Refused(error),
     };
     let prepared = PreparedScene::build(scene);
+    prepared.pair_trees();
+    let (taken, promised) = (prepared.memory_bytes() as u64, memory.total_bytes());
+    if taken > promised {
+        return Fate::Broken(format!("it takes {taken} bytes prepared, and {promised} were estimated"));
+    }
     let size = FrameSize::new(4, 4).unwrap();
     let sampling = Sampling { first_sample: 0, samples: 1, max_depth: 4, seed: 1 };
     let pixels: Vec<(u32, u32)> = (0..16).map(|pixel| (pixel % 4, pixel / 4)).collect();
@@ -87,13 +94,17 @@ fn is_sentence(text: &str) -> bool {
     (10..2000).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-/// The complaint about one mutant, if there is one; whether it rendered, and its peak of memory.
-fn examine(number: u64, corpus: &[(&str, Vec<u8>)]) -> (Option<String>, bool, usize) {
-    let mut random = Random::new(number);
-    let (name, original) = &corpus[random.below(corpus.len())];
-    let bytes = mutant(original, &mut random);
+/// What came of a file.
+struct Finding {
+    complaint: Option<String>,
+    rendered: bool,
+    peak_bytes: usize,
+}
+
+/// Loads, prepares and renders under watch.
+fn examine(name: &str, bytes: &[u8]) -> Finding {
     let started = Instant::now();
-    let (outcome, peak) = memory::with_peak(|| catch_unwind(AssertUnwindSafe(|| fate(&bytes))));
+    let (outcome, peak) = memory::with_peak(|| catch_unwind(AssertUnwindSafe(|| fate(bytes))));
     let rendered = matches!(outcome, Ok(Fate::Rendered));
     let complaint = match outcome {
         Err(_) => Some("it panics".to_owned()),
@@ -107,26 +118,28 @@ fn examine(number: u64, corpus: &[(&str, Vec<u8>)]) -> (Option<String>, bool, us
         Ok(_) => None,
     };
     if started.elapsed() > SLOW {
-        eprintln!("mutant {number} of \"{name}\" took {:?}", started.elapsed());
+        eprintln!("{name} took {:?}", started.elapsed());
     }
-    (complaint.map(|complaint| format!("mutant {number} of \"{name}\": {complaint}")), rendered, peak)
+    Finding { complaint: complaint.map(|complaint| format!("{name}: {complaint}")), rendered, peak_bytes: peak }
 }
 
 fn number_from(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect("the variable holds a number"))
 }
 
-/// One test alone in this process: another one's memory would be counted, too.
-#[test]
-fn mutants_load_or_are_refused() {
-    let corpus = corpus();
-    for (name, original) in &corpus {
+/// Every file of the corpus is sound, or of a kind that is not supported yet.
+fn check_corpus(corpus: &[(&str, Vec<u8>)]) {
+    for (name, original) in corpus {
         match fate(original) {
             Fate::Rendered => {}
             Fate::Refused(error) => eprintln!("\"{name}\" is not supported yet: {error}"),
             Fate::Broken(complaint) => panic!("\"{name}\" itself: {complaint}"),
         }
     }
+}
+
+/// Complaints about mutants of the corpus.
+fn check_mutants(corpus: &[(&str, Vec<u8>)]) -> Vec<String> {
     let numbers = match number_from("P2C2R_MUTANT") {
         Some(one) => one..one + 1,
         None => 0..number_from("P2C2R_MUTANTS").unwrap_or(DEFAULT_MUTANTS),
@@ -134,10 +147,13 @@ fn mutants_load_or_are_refused() {
     let started = Instant::now();
     let (mut complaints, mut rendered, mut worst, count) = (Vec::new(), 0, 0, numbers.end - numbers.start);
     for number in numbers {
-        let (complaint, has_rendered, peak) = examine(number, &corpus);
-        complaints.extend(complaint);
-        rendered += u64::from(has_rendered);
-        worst = worst.max(peak);
+        let mut random = Random::new(number);
+        let (name, original) = &corpus[random.below(corpus.len())];
+        let bytes = mutant(original, &mut random);
+        let finding = examine(&format!("mutant {number} of \"{name}\""), &bytes);
+        complaints.extend(finding.complaint);
+        rendered += u64::from(finding.rendered);
+        worst = worst.max(finding.peak_bytes);
     }
     eprintln!(
         "{count} mutants in {:.1} s: {rendered} rendered, {} broken, at most {} KiB of memory",
@@ -145,6 +161,28 @@ fn mutants_load_or_are_refused() {
         complaints.len(),
         worst / 1024
     );
-    assert!(complaints.is_empty(), "{} mutants broke:\n{}", complaints.len(), complaints.join("\n"));
     assert!(count < 100 || rendered * 20 > count, "only {rendered} of {count} rendered: the test lost its teeth");
+    complaints
+}
+
+/// Complaints about small files that ask for much.
+fn check_amplified() -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (name, bytes) in amplified() {
+        let finding = examine(&name, &bytes);
+        let (file_kib, peak_kib) = (bytes.len() / 1024, finding.peak_bytes / 1024);
+        eprintln!("{name}: {file_kib} KiB, {peak_kib} KiB of memory, rendered: {}", finding.rendered);
+        complaints.extend(finding.complaint);
+    }
+    complaints
+}
+
+/// One test alone in this process: another one's memory would be counted, too.
+#[test]
+fn bad_scenes_load_or_are_refused_within_their_memory() {
+    let corpus = corpus();
+    check_corpus(&corpus);
+    let mut complaints = check_mutants(&corpus);
+    complaints.extend(check_amplified());
+    assert!(complaints.is_empty(), "{} files broke:\n{}", complaints.len(), complaints.join("\n"));
 }
