@@ -5,6 +5,8 @@ use p2c2r_protocol::limit::MAX_SCENE_BYTES;
 
 /// Most bytes of a GLB's JSON chunk. Parsed JSON takes several times its size in memory.
 pub const MAX_JSON_BYTES: u64 = 64 << 20;
+/// Most objects of a GLB's JSON, braces in its texts counted along.
+pub const MAX_JSON_OBJECTS: u64 = 1 << 22;
 /// Most triangles of a scene; those of an instanced mesh count once.
 pub const MAX_TRIANGLES: u64 = 1 << 25;
 /// Most vertices of a scene; those of an instanced mesh count once.

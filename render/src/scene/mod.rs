@@ -13,6 +13,7 @@ pub mod material;
 mod memory;
 mod obj;
 pub mod package;
+mod summary;
 mod write_glb;
 
 pub use self::{
@@ -20,6 +21,7 @@ pub use self::{
     error::SceneError,
     material::{AlphaMode, Filter, Image, Material, Texture, TextureUse, Wrap},
     memory::MemoryEstimate,
+    summary::{LightCounts, SceneSummary},
 };
 
 /// Three vertices and a material.

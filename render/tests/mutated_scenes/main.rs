@@ -45,7 +45,7 @@ const PREPARED_BYTES: u64 = 64 << 20;
 /// and the trees while they are built; the decoders' own allowance; the document, whose smallest elements are three
 /// bytes of text and some hundred in memory.
 fn memory_bound(file_bytes: usize) -> usize {
-    3 * PREPARED_BYTES as usize + (24 << 20) + 300 * file_bytes
+    3 * PREPARED_BYTES as usize + (24 << 20) + 100 * file_bytes
 }
 /// A file that takes longer is reported. Machines differ, so it decides nothing.
 const SLOW: Duration = Duration::from_secs(2);

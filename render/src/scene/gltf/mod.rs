@@ -10,6 +10,7 @@ mod accessor;
 mod camera;
 mod document;
 mod estimate;
+mod extras;
 mod geometry;
 mod light;
 mod material;
