@@ -322,7 +322,8 @@ mod tests {
     #[test]
     fn scenes_share_the_memory_and_one_that_needs_more_is_refused() {
         let package = |seed| Bytes::from(generate(SceneKind::Spheres, seed, Some(3000)));
-        let one = SceneLibrary::in_memory(AMPLE_BYTES).admit(package(0)).unwrap().prepared.memory_bytes() as u64;
+        let one =
+            SceneLibrary::in_memory(AMPLE_BYTES).admit(package(0)).unwrap().prepared.memory_bytes() as u64;
         // Enough for what the loader thinks that one may need, not for all of them.
         let library = SceneLibrary::in_memory(one * 4);
         for seed in 0..MAX_RESIDENT_SCENES as u64 + 1 {

@@ -176,16 +176,17 @@ fn b26_instances_are_counted_before_they_are_made() {
 
 #[test]
 fn a_scene_without_triangles_says_so() {
-    for change in [
-        json!([]),
-        json!([{ "primitives": [] }]),
-        json!([{ "primitives": [{ "attributes": { "POSITION": 0 }, "mode": 1 }] }]),
+    for (change, lines) in [
+        (json!([]), false),
+        (json!([{ "primitives": [] }]), false),
+        (json!([{ "primitives": [{ "attributes": { "POSITION": 0 }, "mode": 1 }] }]), true),
     ] {
         let sentence = refusal(|document, _| {
             document["nodes"] = if change == json!([]) { json!([{}]) } else { json!([{ "mesh": 0 }]) };
             document["meshes"] = change;
         });
         assert_says(&sentence, &["no triangles"]);
+        assert_eq!(sentence.contains("points and lines"), lines, "{sentence}");
     }
 }
 

@@ -84,10 +84,7 @@ fn table(info: &SceneInfo) -> String {
             format!("{} in memory, {} as seen", summary.unique_triangles, summary.placed_triangles),
         ),
         ("vertices", summary.vertices.to_string()),
-        (
-            "meshes",
-            format!("{} in {} nodes, {} instances", summary.meshes, summary.nodes, summary.instances),
-        ),
+        ("meshes", format!("{} in {} nodes, {} instances", summary.meshes, summary.nodes, summary.instances)),
         ("materials", summary.materials.to_string()),
         ("textures", format!("{}, {} texels", summary.textures, summary.texels)),
         (

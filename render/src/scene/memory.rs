@@ -93,7 +93,10 @@ mod tests {
         assert_eq!(estimate.total_bytes(), 4 * MIB);
         assert!(estimate.check(4 * MIB).is_ok());
         let refusal = estimate.check(4 * MIB - 1).unwrap_err().to_string();
-        assert!(refusal.contains("4 MiB") && refusal.contains("3 MiB") && refusal.contains("textures"), "{refusal}");
+        assert!(
+            refusal.contains("4 MiB") && refusal.contains("3 MiB") && refusal.contains("textures"),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -21,7 +21,17 @@ pub fn amplified() -> Vec<(String, Vec<u8>)> {
         ("extras".into(), blown_up("/scenes/0/extras", "[],")),
         ("children".into(), blown_up("/nodes/0/children", "1,")),
     ];
-    let lists = ["nodes", "scenes", "meshes", "materials", "accessors", "bufferViews", "buffers", "textures", "images"];
+    let lists = [
+        "nodes",
+        "scenes",
+        "meshes",
+        "materials",
+        "accessors",
+        "bufferViews",
+        "buffers",
+        "textures",
+        "images",
+    ];
     let more = ["samplers", "cameras", "animations", "skins", "extensionsUsed", "unknown"];
     for list in lists.into_iter().chain(more) {
         files.push((format!("elements of {list}"), blown_up(&format!("/{list}"), "{},")));

@@ -139,15 +139,15 @@ fn placed() -> Vec<u8> {
 /// Whole-number attributes, strides, colours, tangents, strips, fans, and triangles without indices or normals.
 fn packed() -> Vec<u8> {
     let mut builder = Builder::new();
-    let corners: [[i16; 4]; 4] =
-        [[0, 0, 0, 0], [32767, 0, 0, 0], [0, 32767, 0, 0], [32767, 32767, 9000, 0]];
+    let corners: [[i16; 4]; 4] = [[0, 0, 0, 0], [32767, 0, 0, 0], [0, 32767, 0, 0], [32767, 32767, 9000, 0]];
     let bytes: Vec<u8> = corners.as_flattened().iter().flat_map(|value| value.to_le_bytes()).collect();
     let quantized = builder.accessor(&bytes, 5122, "VEC3", 4);
     builder.document["accessors"][quantized]["normalized"] = json!(true);
     builder.document["bufferViews"][quantized]["byteStride"] = json!(8);
     let normals = builder.accessor(&[0, 0, 127, 0].repeat(4), 5120, "VEC3", 4);
     builder.document["accessors"][normals]["normalized"] = json!(true);
-    let normals_view = builder.document["accessors"][normals]["bufferView"].as_u64().expect("a view") as usize;
+    let normals_view =
+        builder.document["accessors"][normals]["bufferView"].as_u64().expect("a view") as usize;
     builder.document["bufferViews"][normals_view]["byteStride"] = json!(4);
     let uvs = builder.accessor(&[0, 0, 255, 0, 0, 255, 255, 255], 5121, "VEC2", 4);
     let rgba = builder.accessor(&[200, 100, 50, 255].repeat(4), 5121, "VEC4", 4);

@@ -101,10 +101,15 @@ struct Finding {
     peak_bytes: usize,
 }
 
-/// Loads, prepares and renders under watch.
+/// Loads a scene, prepares and renders it under watch.
 fn examine(name: &str, bytes: &[u8]) -> Finding {
+    watch(name, bytes.len(), || fate(bytes))
+}
+
+/// Does something with a file under watch.
+fn watch(name: &str, file_bytes: usize, work: impl FnOnce() -> Fate) -> Finding {
     let started = Instant::now();
-    let (outcome, peak) = memory::with_peak(|| catch_unwind(AssertUnwindSafe(|| fate(bytes))));
+    let (outcome, peak) = memory::with_peak(|| catch_unwind(AssertUnwindSafe(work)));
     let rendered = matches!(outcome, Ok(Fate::Rendered));
     let complaint = match outcome {
         Err(_) => Some("it panics".to_owned()),
@@ -112,15 +117,19 @@ fn examine(name: &str, bytes: &[u8]) -> Finding {
         Ok(Fate::Refused(error)) if !is_sentence(&error.to_string()) => {
             Some(format!("its error is no sentence: {error:?}"))
         }
-        Ok(_) if peak > memory_bound(bytes.len()) => {
-            Some(format!("it takes {peak} bytes, and it has {}", bytes.len()))
+        Ok(_) if peak > memory_bound(file_bytes) => {
+            Some(format!("it takes {peak} bytes, and it has {file_bytes}"))
         }
         Ok(_) => None,
     };
     if started.elapsed() > SLOW {
         eprintln!("{name} took {:?}", started.elapsed());
     }
-    Finding { complaint: complaint.map(|complaint| format!("{name}: {complaint}")), rendered, peak_bytes: peak }
+    Finding {
+        complaint: complaint.map(|complaint| format!("{name}: {complaint}")),
+        rendered,
+        peak_bytes: peak,
+    }
 }
 
 fn number_from(variable: &str) -> Option<u64> {
@@ -161,7 +170,10 @@ fn check_mutants(corpus: &[(&str, Vec<u8>)]) -> Vec<String> {
         complaints.len(),
         worst / 1024
     );
-    assert!(count < 100 || rendered * 20 > count, "only {rendered} of {count} rendered: the test lost its teeth");
+    assert!(
+        count < 100 || rendered * 20 > count,
+        "only {rendered} of {count} rendered: the test lost its teeth"
+    );
     complaints
 }
 

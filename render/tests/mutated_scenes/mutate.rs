@@ -6,12 +6,32 @@ use super::glb::{join, split};
 
 /// Numbers that loaders stumble over.
 const NUMBERS: [&str; 20] = [
-    "0", "-1", "1", "2", "3", "255", "65535", "2147483647", "4294967295", "4294967296", "9007199254740993",
-    "18446744073709551615", "-9223372036854775808", "0.5", "-0.0", "1e-40", "1e30", "3.5e38", "-1e308", "1e400",
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "255",
+    "65535",
+    "2147483647",
+    "4294967295",
+    "4294967296",
+    "9007199254740993",
+    "18446744073709551615",
+    "-9223372036854775808",
+    "0.5",
+    "-0.0",
+    "1e-40",
+    "1e30",
+    "3.5e38",
+    "-1e308",
+    "1e400",
 ];
 /// Floats of the binary chunk that loaders stumble over.
-const FLOATS: [f32; 8] =
-    [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-45, -0.0, 1e20];
+const FLOATS: [f32; 10] =
+    [f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-45, -0.0, 1e20, 1e9, -1e6, 1e-20];
+/// Factors that numbers survive: what they describe stays a scene, though an odd one.
+const FACTORS: [f64; 10] = [0.0, -1.0, 0.5, 2.0, 1e-3, 1e3, 1e-12, 1e12, 1e-30, 1e6];
 /// Most copies that an element of a list becomes.
 const MAX_COPIES: u64 = 64;
 
@@ -39,12 +59,24 @@ impl Random {
 
 /// A damaged copy of a sound GLB.
 pub fn mutant(original: &[u8], random: &mut Random) -> Vec<u8> {
-    match random.below(8) {
+    match random.below(10) {
         0 => damage_bytes(original.to_vec(), random),
         1 => damage_frame(original.to_vec(), random),
         2 => {
             let (document, mut binary) = split(original);
             damage_floats(&mut binary, random);
+            join(document.to_string().as_bytes(), &binary)
+        }
+        3 => {
+            let (document, mut binary) = split(original);
+            claim_pixels(&mut binary, random);
+            join(document.to_string().as_bytes(), &binary)
+        }
+        4 | 5 => {
+            let (mut document, mut binary) = split(original);
+            for _ in 0..=random.below(6) {
+                stretch_number(&mut document, &mut binary, random);
+            }
             join(document.to_string().as_bytes(), &binary)
         }
         _ => {
@@ -61,7 +93,7 @@ pub fn mutant(original: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 /// Flips bits, overwrites, moves, removes and repeats bytes.
-fn damage_bytes(mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
+pub fn damage_bytes(mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
     for _ in 0..=random.below(6) {
         let at = random.below(bytes.len());
         let length = random.below(16).min(bytes.len() - at);
@@ -95,7 +127,16 @@ fn damage_frame(mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
         0 => bytes.truncate(random.below(bytes.len() + 1)),
         _ if at + 4 <= bytes.len() => {
             let old = u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-            let lies = [0, 1, old.wrapping_sub(1), old.wrapping_add(1), old / 2, u32::MAX, 1 << 31, random.next() as u32];
+            let lies = [
+                0,
+                1,
+                old.wrapping_sub(1),
+                old.wrapping_add(1),
+                old / 2,
+                u32::MAX,
+                1 << 31,
+                random.next() as u32,
+            ];
             bytes[at..at + 4].copy_from_slice(&lies[random.below(lies.len())].to_le_bytes());
         }
         _ => {}
@@ -117,8 +158,42 @@ fn damage_floats(binary: &mut [u8], random: &mut Random) {
     }
 }
 
+/// Multiplies a number with a fraction, in the document or the binary chunk.
+fn stretch_number(document: &mut Value, binary: &mut [u8], random: &mut Random) {
+    let factor = FACTORS[random.below(FACTORS.len())];
+    if random.below(2) == 0 {
+        let (words, _) = binary.as_chunks_mut::<4>();
+        let at = random.below(words.len());
+        let Some(word) = words.get_mut(at) else { return };
+        *word = (f32::from_le_bytes(*word) * factor as f32).to_le_bytes();
+        return;
+    }
+    let mut paths = Vec::new();
+    collect(document, &mut String::new(), &mut paths);
+    paths.retain(|path| document.pointer(path).is_some_and(Value::is_f64));
+    let at = random.below(paths.len());
+    let Some(place) = paths.get(at).and_then(|path| document.pointer_mut(path)) else { return };
+    if let Some(number) = place.as_f64() {
+        *place = json!(number * factor);
+    }
+}
+
+/// Lets a PNG claim another size, with the checksum that makes it believed.
+fn claim_pixels(binary: &mut [u8], random: &mut Random) {
+    const HEADER: &[u8; 4] = b"IHDR";
+    const HEADER_BYTES: usize = 17;
+    let Some(start) = binary.windows(4).position(|word| word == HEADER) else { return };
+    let Some(header) = binary.get_mut(start..start + HEADER_BYTES + 4) else { return };
+    for edge in [4, 8] {
+        let sizes = [0, 1, 4, 6, 1000, 16_384, 16_385, u32::MAX >> 1, u32::MAX];
+        header[edge..edge + 4].copy_from_slice(&sizes[random.below(sizes.len())].to_be_bytes());
+    }
+    let checksum = crc32fast::hash(&header[..HEADER_BYTES]);
+    header[HEADER_BYTES..].copy_from_slice(&checksum.to_be_bytes());
+}
+
 /// Changes one place of the document: a number, a type, a key, a list.
-fn damage_json(document: &mut Value, random: &mut Random) {
+pub fn damage_json(document: &mut Value, random: &mut Random) {
     let mut paths = Vec::new();
     collect(document, &mut String::new(), &mut paths);
     let path = &paths[random.below(paths.len())];
@@ -158,7 +233,7 @@ fn number(random: &mut Random) -> Value {
     json!(format!("number:{}", NUMBERS[random.below(NUMBERS.len())]))
 }
 
-fn numbers_unquoted(json: &str) -> String {
+pub fn numbers_unquoted(json: &str) -> String {
     let mut parts = json.split("\"number:");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -194,7 +269,9 @@ fn collect(value: &Value, path: &mut String, out: &mut Vec<String>) {
         path.truncate(length);
     };
     match value {
-        Value::Array(list) => list.iter().enumerate().for_each(|(index, child)| visit(&index.to_string(), child)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, child)| visit(&index.to_string(), child))
+        }
         Value::Object(fields) => fields.iter().for_each(|(key, child)| visit(key, child)),
         _ => {}
     }

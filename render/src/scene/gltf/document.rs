@@ -12,8 +12,8 @@ use serde::{
 
 use super::extras::SceneExtras;
 use crate::{
-    limit::{MAX_JSON_OBJECTS, MAX_LIGHTS, MAX_MATERIALS},
-    scene::error::{SceneError, printable},
+    limit::{MAX_LIGHTS, MAX_MATERIALS},
+    scene::error::SceneError,
 };
 
 /// Most elements of any list of the document: parsed, they take many times their size in the file.
@@ -121,19 +121,6 @@ impl Default for Spot {
     fn default() -> Self {
         Self { inner_cone_angle: 0.0, outer_cone_angle: std::f32::consts::FRAC_PI_4 }
     }
-}
-
-/// The part of a document that says of which version it is.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Versioned {
-    asset: Asset,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Asset {
-    version: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -437,33 +424,6 @@ fn at_most<'de, const MAX: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
         }
     }
     deserializer.deserialize_seq(Bounded::<MAX, T>(PhantomData))
-}
-
-/// Parses the JSON and refuses documents that this renderer cannot show.
-pub(super) fn parse(json: &[u8]) -> Result<Document, SceneError> {
-    let damaged = |error: serde_json::Error| {
-        SceneError::NotGltf(format!("its JSON cannot be read: {}", printable(&error.to_string())))
-    };
-    // Before anything of it is kept: `{}` is two bytes here and some hundred in memory.
-    let objects = json.iter().filter(|byte| **byte == b'{').count() as u64;
-    SceneError::check_limit("JSON objects", objects, MAX_JSON_OBJECTS)?;
-    // First of all: a document of another version has another form.
-    let asset = serde_json::from_slice::<Versioned>(json).map_err(damaged)?.asset;
-    if !(asset.version == "2" || asset.version.starts_with("2.")) {
-        let version = if asset.version.is_empty() { "missing".into() } else { printable(&asset.version) };
-        return Err(SceneError::NotGltf(format!(
-            "its asset.version is {version}, and only 2.x is supported: convert it to glTF 2.0"
-        )));
-    }
-    let document: Document = serde_json::from_slice(json).map_err(damaged)?;
-    let missing: Vec<String> = document
-        .extensions_required
-        .iter()
-        .filter(|name| !is_supported(name))
-        .take(8)
-        .map(|name| printable(name))
-        .collect();
-    if missing.is_empty() { Ok(document) } else { Err(SceneError::Extensions(missing)) }
 }
 
 /// Whether what the extension adds is understood.

@@ -60,7 +60,8 @@ struct Counts {
 
 impl Counts {
     fn of_mesh(document: &Document, mesh: &Mesh, limits: &SceneLimits) -> Self {
-        let primitives = mesh.primitives.iter().map(|primitive| Self::of_primitive(document, primitive, limits));
+        let primitives =
+            mesh.primitives.iter().map(|primitive| Self::of_primitive(document, primitive, limits));
         primitives.fold(Self::default(), |sum, read| sum.plus(&read, 1))
     }
 

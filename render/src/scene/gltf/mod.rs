@@ -14,6 +14,7 @@ mod extras;
 mod geometry;
 mod light;
 mod material;
+mod parse;
 mod placement;
 mod textures;
 mod transform;
@@ -59,7 +60,7 @@ pub fn parse_package(bytes: &[u8], limits: &SceneLimits) -> Result<LoadedScene, 
     SceneError::check_limit("bytes", bytes.len() as u64, limits.package_bytes)?;
     let glb = glb::split(bytes)?;
     SceneError::check_limit("bytes of JSON", glb.json.len() as u64, limits.json_bytes)?;
-    let document = document::parse(glb.json)?;
+    let document = parse::parse(glb.json)?;
     SceneError::check_limit("nodes", document.nodes.len() as u64, limits.nodes)?;
     let mut loader = Loader::new(Source { document: &document, binary: glb.binary }, limits);
     loader.warnings.add_document(&document);
@@ -197,7 +198,7 @@ impl<'a> Loader<'a> {
         let placements = std::mem::take(&mut self.placements);
         placements.build(self.source, self.limits, &mut self.scene, &mut self.warnings)?;
         if self.scene.instances.is_empty() {
-            return Err(SceneError::NoTriangles);
+            return Err(SceneError::no_triangles(&self.warnings.into_sentences()));
         }
         (self.scene.textures, self.scene.images) = self.textures.into_parts();
         if self.scene.cameras.is_empty() {
@@ -211,11 +212,7 @@ impl<'a> Loader<'a> {
             self.scene.lights.push(DAY_SUN);
             self.warnings.add("the scene has no light of its own: a sun and a sky were added".into());
         }
-        Ok(LoadedScene {
-            scene: self.scene,
-            warnings: self.warnings.into_sentences(),
-            memory: self.memory,
-        })
+        Ok(LoadedScene { scene: self.scene, warnings: self.warnings.into_sentences(), memory: self.memory })
     }
 }
 
