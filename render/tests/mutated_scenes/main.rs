@@ -7,6 +7,7 @@
 
 mod amplified;
 mod corpus;
+mod files;
 mod glb;
 mod memory;
 mod mutate;
@@ -22,10 +23,7 @@ use p2c2r_render::{
     backend::{FrameView, camera, render_pixels},
     limit::SceneLimits,
     prepared::PreparedScene,
-    scene::{
-        SceneError,
-        gltf::{LoadedScene, parse_package},
-    },
+    scene::gltf::{LoadedScene, parse_package},
 };
 
 use self::{
@@ -39,6 +37,8 @@ static ALLOCATOR: memory::Counting = memory::Counting;
 
 /// Mutants unless told otherwise.
 const DEFAULT_MUTANTS: u64 = 3000;
+/// Files of each other kind: one for so many mutants.
+const FEWER_FILES: u64 = 10;
 /// What a prepared scene may take in this test.
 const PREPARED_BYTES: u64 = 64 << 20;
 /// What loading, preparing and rendering may take at most: the scene as it is read beside the scene as it becomes,
@@ -56,7 +56,7 @@ fn limits() -> SceneLimits {
 
 /// What became of a mutant.
 enum Fate {
-    Refused(SceneError),
+    Refused(String),
     Rendered,
     Broken(String),
 }
@@ -65,7 +65,7 @@ enum Fate {
 fn fate(bytes: &[u8]) -> Fate {
     let LoadedScene { scene, memory, .. } = match parse_package(bytes, &limits()) {
         Ok(loaded) => loaded,
-        Err(error) => return Fate::Refused(error),
+        Err(error) => return Fate::Refused(error.to_string()),
     };
     let prepared = PreparedScene::build(scene);
     prepared.pair_trees();
@@ -114,7 +114,7 @@ fn watch(name: &str, file_bytes: usize, work: impl FnOnce() -> Fate) -> Finding 
     let complaint = match outcome {
         Err(_) => Some("it panics".to_owned()),
         Ok(Fate::Broken(complaint)) => Some(complaint),
-        Ok(Fate::Refused(error)) if !is_sentence(&error.to_string()) => {
+        Ok(Fate::Refused(error)) if !is_sentence(&error) => {
             Some(format!("its error is no sentence: {error:?}"))
         }
         Ok(_) if peak > memory_bound(file_bytes) => {
@@ -177,6 +177,17 @@ fn check_mutants(corpus: &[(&str, Vec<u8>)]) -> Vec<String> {
     complaints
 }
 
+/// Complaints about damaged files that are no GLBs.
+fn check_files(corpus: &[(&str, Vec<u8>)]) -> Vec<String> {
+    let count = number_from("P2C2R_MUTANTS").unwrap_or(DEFAULT_MUTANTS) / FEWER_FILES;
+    let findings = files::check(corpus, count);
+    let rendered = findings.iter().filter(|finding| finding.rendered).count();
+    let worst = findings.iter().map(|finding| finding.peak_bytes).max().unwrap_or(0);
+    eprintln!("{} other files: {rendered} rendered, at most {} KiB of memory", findings.len(), worst / 1024);
+    assert!(rendered * 20 > findings.len(), "only {rendered} of {} rendered", findings.len());
+    findings.into_iter().filter_map(|finding| finding.complaint).collect()
+}
+
 /// Complaints about small files that ask for much.
 fn check_amplified() -> Vec<String> {
     let mut complaints = Vec::new();
@@ -195,6 +206,7 @@ fn bad_scenes_load_or_are_refused_within_their_memory() {
     let corpus = corpus();
     check_corpus(&corpus);
     let mut complaints = check_mutants(&corpus);
+    complaints.extend(check_files(&corpus));
     complaints.extend(check_amplified());
     assert!(complaints.is_empty(), "{} files broke:\n{}", complaints.len(), complaints.join("\n"));
 }
