@@ -7,6 +7,7 @@
 
 mod amplified;
 mod corpus;
+mod estimate;
 mod files;
 mod glb;
 mod memory;
@@ -205,6 +206,7 @@ fn check_amplified() -> Vec<String> {
 fn bad_scenes_load_or_are_refused_within_their_memory() {
     let corpus = corpus();
     check_corpus(&corpus);
+    estimate::check_generated();
     let mut complaints = check_mutants(&corpus);
     complaints.extend(check_files(&corpus));
     complaints.extend(check_amplified());
