@@ -38,6 +38,8 @@ impl WideBvh {
             bvh.packs.push(Pack::new(primitives, triangles, facing));
             LEAF | (bvh.packs.len() as u32 - 1)
         });
+        // It stays for long, and lists that grow reserve up to twice what they hold.
+        bvh.shrink();
         bvh
     }
 
@@ -63,6 +65,12 @@ impl WideBvh {
         self.nodes.append(&mut other.nodes);
         self.packs.append(&mut other.packs);
         at
+    }
+
+    /// Gives back what its lists reserved while they grew.
+    pub fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.packs.shrink_to_fit();
     }
 
     /// Nodes; the root is the first.
@@ -94,7 +102,7 @@ impl WideBvh {
     /// nodes have two leaves each: seven such nodes and one above them for every fourteen leaves.
     pub fn most_bytes_over_items(items: u64) -> u64 {
         let nodes = (items.saturating_mul(4) / 7).saturating_add(1);
-        nodes.saturating_mul(size_of::<WideNode>() as u64)
+        nodes.saturating_mul(size_of::<Node>() as u64)
     }
 
     /// The place of each primitive.

@@ -1,7 +1,7 @@
 //! How much memory a scene will take once it is prepared, known before any of it is loaded.
 
 use crate::{
-    bvh::{pair::PairBvh, wide::WideBvh},
+    bvh::{pair::PairBvh, walk::Placement, wide::WideBvh},
     light::Light,
     prepared::{PreparedInstance, ShadedTriangle},
     scene::error::SceneError,
@@ -11,8 +11,8 @@ const MIB: u64 = 1 << 20;
 /// Bytes of an emitter's entry in its mesh's list.
 const EMITTER_BYTES: u64 = size_of::<u32>() as u64;
 
-/// Upper bounds of the parts of a prepared scene, bytes. No scene takes more, whatever its triangles look like; real
-/// ones take a third to a half of it, and need the rest for a moment while their trees are built.
+/// Upper bounds of the parts of a prepared scene, bytes. No scene takes more, whatever its triangles look like; ordinary
+/// ones take about half of it, and most of the rest for a moment while they are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryEstimate {
     /// Trees of both kernels, triangles and vertex attributes.
@@ -67,7 +67,8 @@ impl MemoryEstimate {
     /// Adds all instances of the scene.
     pub(crate) fn add_instances(&mut self, instances: u64) {
         let trees = WideBvh::most_bytes_over_items(instances).saturating_add(PairBvh::most_bytes(instances));
-        let places = instances.saturating_mul(size_of::<PreparedInstance>() as u64);
+        let places =
+            instances.saturating_mul((size_of::<PreparedInstance>() + size_of::<Placement>()) as u64);
         self.instances = self.instances.saturating_add(trees).saturating_add(places);
     }
 
