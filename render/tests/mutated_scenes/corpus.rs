@@ -126,7 +126,7 @@ fn placed() -> Vec<u8> {
         builder.node(json!({ "extensions": extensions, "translation": [1.0, 2.0, 3.0] }));
     }
     let child = builder.push("nodes", json!({ "mesh": mesh, "scale": [-1.0, 2.0, 0.5] }));
-    let turned = json!([0.0, 0.3826834, 0.0, 0.9238795]);
+    let turned = json!([0.0, 0.6, 0.0, 0.8]);
     builder.node(json!({ "children": [child], "rotation": turned, "translation": [0.5, 0.0, -1.0] }));
     let matrix = json!([2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, -1, 0, 1]);
     builder.node(json!({ "mesh": mesh, "matrix": matrix }));
@@ -198,7 +198,7 @@ fn moving() -> Vec<u8> {
     builder.document["skins"] =
         json!([{ "joints": [root, joint], "inverseBindMatrices": inverse, "skeleton": root }]);
     let times = builder.floats(&[[0.0], [1.0]]);
-    let turns = builder.floats(&[[0.0, 0.0, 0.0, 1.0], [0.0, 0.7071068, 0.0, 0.7071068]]);
+    let turns = builder.floats(&[[0.0, 0.0, 0.0, 1.0], [0.0, 0.6, 0.0, 0.8]]);
     let moves = builder.floats(&[[0.0_f32, 0.0, 0.0]; 6]);
     let grows = builder.floats(&[[1.0_f32, 1.0, 1.0], [2.0, 2.0, 2.0]]);
     let morphs = builder.floats(&[[0.0_f32], [1.0]]);

@@ -270,7 +270,7 @@ fn collect(value: &Value, path: &mut String, out: &mut Vec<String>) {
     };
     match value {
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(index, child)| visit(&index.to_string(), child))
+            list.iter().enumerate().for_each(|(index, child)| visit(&index.to_string(), child));
         }
         Value::Object(fields) => fields.iter().for_each(|(key, child)| visit(key, child)),
         _ => {}
