@@ -326,7 +326,7 @@ mod tests {
             SceneLibrary::in_memory(AMPLE_BYTES).admit(package(0)).unwrap().prepared.memory_bytes() as u64;
         // Enough for what the loader thinks that one may need, not for all of them.
         let library = SceneLibrary::in_memory(one * 4);
-        for seed in 0..MAX_RESIDENT_SCENES as u64 + 1 {
+        for seed in 0..=MAX_RESIDENT_SCENES as u64 {
             library.admit(package(seed)).unwrap();
         }
         assert!((2..=4).contains(&library.resident_hashes().len()));
