@@ -263,6 +263,17 @@ fn pictures_are_limited_before_they_are_decoded() {
     assert_says(&with_picture(&png, pixels).unwrap_err().to_string(), &["texture pixels: 128"]);
     let cut = with_picture(&png[..png.len() / 2], SceneLimits::default()).unwrap_err().to_string();
     assert_says(&cut, &["image 0", "damaged"]);
+    let mut jpeg = Vec::new();
+    image::RgbImage::new(64, 2)
+        .write_to(&mut std::io::Cursor::new(&mut jpeg), image::ImageFormat::Jpeg)
+        .unwrap();
+    // The decoder's own message ends with a line break somewhere among these.
+    for length in (20..jpeg.len() - 2).step_by(7) {
+        if let Err(error) = with_picture(&jpeg[..length], SceneLimits::default()) {
+            let told = error.to_string();
+            assert!(told.contains("image 0") && !told.contains(char::is_control), "{told:?}");
+        }
+    }
     let other = with_picture(b"GIF89a..........", SceneLimits::default()).unwrap_err().to_string();
     assert_says(&other, &["image 0", "neither PNG nor JPEG"]);
     // A header that claims 2^31 x 2^31 pixels.
