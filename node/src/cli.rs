@@ -1,6 +1,10 @@
 //! The command line: what can be said to the program. What it means is in [`crate::command`].
 
-use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2c2r_protocol::{
@@ -8,7 +12,7 @@ use p2c2r_protocol::{
     ticket::Ticket,
     tile::FrameSize,
 };
-use p2c2r_render::{backend::BackendChoice, scene::generate::SceneKind};
+use p2c2r_render::backend::BackendChoice;
 
 /// Shown below the help text.
 const EXIT_CODES: &str =
@@ -71,9 +75,9 @@ pub enum Command {
     /// List the peers that the running node knows
     #[command(after_help = "Example: p2c2r-node peers")]
     Peers(QueryArgs),
-    /// Write one of the built-in scenes as a GLB file
-    #[command(after_help = "Example: p2c2r-node scene city -o city.glb --seed 7")]
-    Scene(SceneArgs),
+    /// Write one of the built-in scenes as a GLB file, or say what is in a scene file
+    #[command(subcommand, after_help = "Example: p2c2r-node scene city -o city.glb --seed 7")]
+    Scene(SceneCommand),
     /// Measure this machine
     #[command(subcommand, after_help = "Example: p2c2r-node bench schedule")]
     Bench(BenchCommand),
@@ -103,6 +107,10 @@ pub struct DeviceArgs {
     /// Threads of the CPU renderer [default: one per core]
     #[arg(long, env = "P2C2R_THREADS", value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Memory for scenes, MiB; a scene that needs more is refused before it is loaded
+    /// [default: half of the machine's]
+    #[arg(long, env = "P2C2R_MEMORY_MIB", value_name = "N")]
+    pub memory_mib: Option<NonZeroU64>,
 }
 
 /// `run`.
@@ -125,7 +133,7 @@ pub struct RunArgs {
 /// `render`.
 #[derive(Debug, Args)]
 pub struct RenderArgs {
-    /// Scene: a .glb or .gltf file
+    /// Scene: a .glb, .gltf or .obj file
     pub scene: PathBuf,
     /// Picture to write: .png (8 bit) or .exr (linear, 32 bit float)
     #[arg(short, long, value_name = "FILE")]
@@ -180,11 +188,38 @@ pub struct QueryArgs {
 }
 
 /// `scene`.
+#[derive(Debug, Subcommand)]
+pub enum SceneCommand {
+    /// Write the Cornell box: diffuse light in a closed room
+    #[command(after_help = "Example: p2c2r-node scene cornell -o cornell.glb")]
+    Cornell(GenerateArgs),
+    /// Write spheres of plastic and metal on a checkered floor
+    #[command(after_help = "Example: p2c2r-node scene spheres -o spheres.glb --triangles 50000")]
+    Spheres(GenerateArgs),
+    /// Write a street at night
+    #[command(after_help = "Example: p2c2r-node scene city -o city.glb --seed 7")]
+    City(GenerateArgs),
+    /// Say what is in a scene file, and whether it can be rendered
+    #[command(after_help = "Example: p2c2r-node scene info city.glb --json")]
+    Info(SceneInfoArgs),
+}
+
+/// `scene info`.
 #[derive(Debug, Args)]
-pub struct SceneArgs {
-    /// Which scene
-    #[arg(value_name = "cornell|spheres|city")]
-    pub kind: SceneKind,
+pub struct SceneInfoArgs {
+    /// Scene: a .glb, .gltf or .obj file
+    pub scene: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Memory that the scene may need, MiB [default: half of the machine's]
+    #[arg(long, env = "P2C2R_MEMORY_MIB", value_name = "N")]
+    pub memory_mib: Option<NonZeroU64>,
+}
+
+/// `scene cornell`, `scene spheres`, `scene city`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
     /// GLB file to write
     #[arg(short, long, value_name = "FILE.glb")]
     pub output: PathBuf,

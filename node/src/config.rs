@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    num::NonZeroUsize,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::{
     cli::{DeviceArgs, NetworkArgs},
     data_dir::{self, DataDirError},
+    memory,
 };
 
 /// Largest configuration file, bytes.
@@ -77,6 +78,8 @@ struct File {
     backend: Option<String>,
     /// Threads of the CPU renderer.
     threads: Option<NonZeroUsize>,
+    /// Memory for scenes, MiB.
+    memory_mib: Option<NonZeroU64>,
     /// Disk for cached scenes, MiB.
     scene_cache_mib: Option<u64>,
     /// Largest scene accepted from others, MiB.
@@ -109,6 +112,8 @@ pub struct DeviceConfig {
     pub backend: BackendChoice,
     /// Threads of the CPU backend; one per core if not said.
     pub threads: Option<usize>,
+    /// Memory for scenes, bytes.
+    pub scene_memory_bytes: u64,
 }
 
 impl DeviceConfig {
@@ -117,6 +122,7 @@ impl DeviceConfig {
         Self {
             backend: args.backend.unwrap_or(BackendChoice::Auto),
             threads: args.threads.map(NonZeroUsize::get),
+            scene_memory_bytes: memory::for_scenes_bytes(args.memory_mib),
         }
     }
 }
@@ -166,6 +172,7 @@ impl NodeConfig {
                 .map(|text| text.parse().map_err(|error| value("backend", error)))
                 .transpose()?,
             threads: file.threads,
+            memory_mib: file.memory_mib,
         };
         let mut join = network.join.clone();
         if join.is_empty() {
@@ -185,6 +192,7 @@ impl NodeConfig {
             device: DeviceConfig::from_args(&DeviceArgs {
                 backend: device.backend.or(from_file.backend),
                 threads: device.threads.or(from_file.threads),
+                memory_mib: device.memory_mib.or(from_file.memory_mib),
             }),
             scene_cache_bytes: file
                 .scene_cache_mib
@@ -223,12 +231,16 @@ mod tests {
 
     #[test]
     fn flag_stands_over_file_and_file_over_default() {
-        let text = "threads = 3\nmdns = false\nscene_cache_mib = 1";
+        let text = "threads = 3\nmdns = false\nscene_cache_mib = 1\nmemory_mib = 2";
         let config = load(text, &DeviceArgs::default()).unwrap();
         assert_eq!((config.device.threads, config.mdns, config.scene_cache_bytes), (Some(3), false, 1 << 20));
         assert!(config.contribute);
         let flags = DeviceArgs { threads: NonZeroUsize::new(5), ..DeviceArgs::default() };
         assert_eq!(load(text, &flags).unwrap().device.threads, Some(5));
+        assert_eq!(config.device.scene_memory_bytes, 2 << 20);
+        let flags = DeviceArgs { memory_mib: NonZeroU64::new(7), ..DeviceArgs::default() };
+        assert_eq!(load(text, &flags).unwrap().device.scene_memory_bytes, 7 << 20);
+        assert_eq!(load("", &flags).unwrap().device.scene_memory_bytes, 7 << 20);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod exit;
 mod headless;
 mod heartbeat;
 mod logging;
+mod memory;
 mod node;
 mod progress;
 mod report;
@@ -56,7 +57,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ticket(args) => run(command::query::ticket(&global, args)),
         Command::Status(args) => run(command::query::status(&global, args)),
         Command::Peers(args) => run(command::query::peers(&global, args)),
-        Command::Scene(args) => command::scene::scene(&args),
+        Command::Scene(args) => command::scene::scene(&global, &args),
         Command::Bench(BenchCommand::Schedule(args)) => run(bench::schedule::run(&global, args)),
     }
 }

@@ -66,7 +66,11 @@ impl Node {
     pub async fn start(config: &NodeConfig, data: DataDir) -> anyhow::Result<Self> {
         let key = data.secret_key()?;
         let store = SledStore::open(&data.store())?;
-        let library = Arc::new(SceneLibrary::on_disk(data.scenes(), config.scene_cache_bytes));
+        let library = Arc::new(SceneLibrary::on_disk(
+            data.scenes(),
+            config.scene_cache_bytes,
+            config.device.scene_memory_bytes,
+        ));
         let (swarm, events) = p2c2r_swarm::start(SwarmConfig {
             secret: key.clone(),
             listen: config.listen.clone(),
@@ -101,7 +105,7 @@ impl Node {
         Self::assemble(
             &config,
             &SecretKey::from_seed(seed),
-            Arc::new(SceneLibrary::in_memory()),
+            Arc::new(SceneLibrary::in_memory(device.scene_memory_bytes)),
             None,
             None,
             None,
@@ -187,7 +191,9 @@ impl Node {
         let (path, library) = (path.to_owned(), Arc::clone(&self.library));
         let scene = spawn_blocking(move || -> anyhow::Result<ResidentScene> {
             let package = pack(&path, &SceneLimits::default())?;
-            library.admit(package.bytes.into()).with_context(|| format!("scene {}", path.display()))
+            library
+                .admit_packed(package.bytes.into(), package.warnings)
+                .with_context(|| format!("scene {}", path.display()))
         })
         .await??;
         Ok(scene)

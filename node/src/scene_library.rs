@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use crate::data_dir::write_private;
 
-/// Scenes kept ready in memory; the one unused for longest goes first.
+/// Scenes kept ready in memory, as far as it reaches; the one unused for longest goes first.
 const MAX_RESIDENT_SCENES: usize = 4;
 
 /// A scene in memory: its package to hand on, and what the renderer needs.
@@ -43,6 +43,8 @@ pub struct ResidentScene {
 pub struct SceneLibrary {
     resident: Mutex<Resident>,
     disk: Option<DiskCache>,
+    /// For all scenes together.
+    memory_bytes: u64,
 }
 
 #[derive(Default)]
@@ -51,6 +53,14 @@ struct Resident {
     /// Scenes that somebody may still hold: a job that waits must find its scene, however many came after it.
     held: HashMap<SceneHash, HeldScene>,
     uses: u64,
+}
+
+impl Resident {
+    /// Whether several scenes take more memory together; one alone was admitted.
+    fn is_over(&self, memory_bytes: u64) -> bool {
+        let bytes = self.scenes.values().map(|(scene, _)| scene.prepared.memory_bytes() as u64);
+        self.scenes.len() > 1 && bytes.sum::<u64>() > memory_bytes
+    }
 }
 
 /// A scene for as long as somebody else keeps it.
@@ -76,14 +86,14 @@ impl HeldScene {
 }
 
 impl SceneLibrary {
-    /// A library that keeps packages in `folder`, up to `quota_bytes`.
-    pub fn on_disk(folder: PathBuf, quota_bytes: u64) -> Self {
-        Self { resident: Mutex::default(), disk: Some(DiskCache { folder, quota_bytes }) }
+    /// A library that keeps packages in `folder`, up to `quota_bytes`, and holds `memory_bytes` of scenes.
+    pub fn on_disk(folder: PathBuf, quota_bytes: u64, memory_bytes: u64) -> Self {
+        Self { resident: Mutex::default(), disk: Some(DiskCache { folder, quota_bytes }), memory_bytes }
     }
 
-    /// A library that keeps nothing.
-    pub fn in_memory() -> Self {
-        Self { resident: Mutex::default(), disk: None }
+    /// A library that holds `memory_bytes` of scenes and keeps nothing on disk.
+    pub fn in_memory(memory_bytes: u64) -> Self {
+        Self { resident: Mutex::default(), disk: None, memory_bytes }
     }
 
     /// The scene, if it is ready to render.
@@ -112,13 +122,27 @@ impl SceneLibrary {
     }
 
     /// Makes a package ready to render and keeps it on disk. Blocks for as long as parsing and the BVH take: call it
-    /// on a blocking thread.
+    /// on a blocking thread. A scene that needs more than the library's memory is refused before it is loaded.
     pub fn admit(&self, package: Bytes) -> Result<ResidentScene, SceneError> {
+        self.admit_packed(package, Vec::new())
+    }
+
+    /// [`Self::admit`], for a scene about which packing already had something to say.
+    pub fn admit_packed(&self, package: Bytes, warnings: Vec<String>) -> Result<ResidentScene, SceneError> {
+        let mut found = self.admit_package(package)?;
+        if !warnings.is_empty() {
+            found.warnings = warnings.into_iter().chain(found.warnings.iter().cloned()).collect();
+        }
+        Ok(found)
+    }
+
+    fn admit_package(&self, package: Bytes) -> Result<ResidentScene, SceneError> {
         let scene = scene_hash(&package);
         if let Some(found) = self.resident(&scene) {
             return Ok(found);
         }
-        let loaded = parse_package(&package, &SceneLimits::default())?;
+        let limits = SceneLimits { prepared_bytes: self.memory_bytes, ..SceneLimits::default() };
+        let loaded = parse_package(&package, &limits)?;
         let prepared = Arc::new(PreparedScene::build(loaded.scene));
         if let Some(disk) = &self.disk {
             disk.write(&scene, &package);
@@ -141,7 +165,7 @@ impl SceneLibrary {
         resident.held.retain(|_, held| held.prepared.strong_count() > 0);
         resident.held.insert(scene, HeldScene::of(&found));
         resident.scenes.insert(scene, (found, now));
-        while resident.scenes.len() > MAX_RESIDENT_SCENES {
+        while resident.scenes.len() > MAX_RESIDENT_SCENES || resident.is_over(self.memory_bytes) {
             let oldest =
                 resident.scenes.iter().min_by_key(|(_, (_, last_use))| *last_use).map(|(hash, _)| *hash);
             let Some(oldest) = oldest else { break };
@@ -246,17 +270,19 @@ mod tests {
 
     use super::*;
 
+    const AMPLE_BYTES: u64 = 1 << 30;
+
     #[test]
     fn admitted_scene_is_resident_cached_and_offered() {
         let folder = tempfile::tempdir().unwrap();
         let package: Bytes = generate(SceneKind::Cornell, 1, None).into();
         let scene = scene_hash(&package);
-        let library = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30);
+        let library = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30, AMPLE_BYTES);
         assert!(library.resident(&scene).is_none() && library.cached_package(&scene).is_none());
         library.admit(package.clone()).unwrap();
         assert_eq!(library.resident_hashes(), [scene]);
         assert_eq!(library.get(&scene).unwrap().bytes, package);
-        let reopened = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30);
+        let reopened = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30, AMPLE_BYTES);
         assert_eq!(reopened.cached_package(&scene).unwrap(), package);
     }
 
@@ -264,7 +290,7 @@ mod tests {
     fn damaged_cached_scene_counts_as_absent() {
         let folder = tempfile::tempdir().unwrap();
         let scene = SceneHash([3; 32]);
-        let library = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30);
+        let library = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30, AMPLE_BYTES);
         fs::write(folder.path().join(format!("{scene}.glb")), b"not what the name says").unwrap();
         assert!(library.cached_package(&scene).is_none());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -286,10 +312,25 @@ mod tests {
 
     #[test]
     fn memory_holds_a_bounded_number_of_scenes() {
-        let library = SceneLibrary::in_memory();
+        let library = SceneLibrary::in_memory(AMPLE_BYTES);
         for seed in 0..=MAX_RESIDENT_SCENES as u64 {
             library.admit(generate(SceneKind::Spheres, seed, Some(500)).into()).unwrap();
         }
         assert_eq!(library.resident_hashes().len(), MAX_RESIDENT_SCENES);
+    }
+
+    #[test]
+    fn scenes_share_the_memory_and_one_that_needs_more_is_refused() {
+        let package = |seed| Bytes::from(generate(SceneKind::Spheres, seed, Some(3000)));
+        let one =
+            SceneLibrary::in_memory(AMPLE_BYTES).admit(package(0)).unwrap().prepared.memory_bytes() as u64;
+        // Enough for what the loader thinks that one may need, not for all of them.
+        let library = SceneLibrary::in_memory(one * 4);
+        for seed in 0..=MAX_RESIDENT_SCENES as u64 {
+            library.admit(package(seed)).unwrap();
+        }
+        assert!((2..=4).contains(&library.resident_hashes().len()));
+        let refused = SceneLibrary::in_memory(one / 2).admit(package(0)).err().unwrap().to_string();
+        assert!(refused.contains("MiB of memory"), "{refused}");
     }
 }

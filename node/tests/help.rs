@@ -9,9 +9,17 @@ fn run(arguments: &[&str]) -> Output {
 
 #[test]
 fn every_command_has_a_help_text_with_an_example() {
-    for command in
-        [&["run"][..], &["render"], &["ticket"], &["status"], &["peers"], &["scene"], &["bench", "schedule"]]
-    {
+    for command in [
+        &["run"][..],
+        &["render"],
+        &["ticket"],
+        &["status"],
+        &["peers"],
+        &["scene"],
+        &["scene", "city"],
+        &["scene", "info"],
+        &["bench", "schedule"],
+    ] {
         let output = run(&[command, &["--help"]].concat());
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{command:?}");

@@ -5,6 +5,8 @@ use p2c2r_protocol::limit::MAX_SCENE_BYTES;
 
 /// Most bytes of a GLB's JSON chunk. Parsed JSON takes several times its size in memory.
 pub const MAX_JSON_BYTES: u64 = 64 << 20;
+/// Most objects of a GLB's JSON, braces in its texts counted along.
+pub const MAX_JSON_OBJECTS: u64 = 1 << 22;
 /// Most triangles of a scene; those of an instanced mesh count once.
 pub const MAX_TRIANGLES: u64 = 1 << 25;
 /// Most vertices of a scene; those of an instanced mesh count once.
@@ -21,6 +23,8 @@ pub const MAX_TEXTURES: u64 = 4096;
 pub const MAX_TEXTURE_EDGE_PX: u32 = 16_384;
 /// Most texture pixels of a scene.
 pub const MAX_TEXTURE_PIXELS: u64 = 1 << 27;
+/// Most memory of a prepared scene unless told otherwise, bytes: what a machine with 16 GiB has to spare.
+pub const MAX_PREPARED_BYTES: u64 = 8 << 30;
 /// Most cameras of a scene.
 pub const MAX_CAMERAS: u64 = 1024;
 /// Most lights without extent.
@@ -83,6 +87,8 @@ pub struct SceneLimits {
     pub texture_edge_px: u32,
     /// Most texture pixels.
     pub texture_pixels: u64,
+    /// Most bytes of the scene once it is prepared, by the loader's estimate.
+    pub prepared_bytes: u64,
 }
 
 impl Default for SceneLimits {
@@ -95,6 +101,7 @@ impl Default for SceneLimits {
             nodes: MAX_NODES,
             texture_edge_px: MAX_TEXTURE_EDGE_PX,
             texture_pixels: MAX_TEXTURE_PIXELS,
+            prepared_bytes: MAX_PREPARED_BYTES,
         }
     }
 }

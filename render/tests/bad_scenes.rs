@@ -80,7 +80,7 @@ fn assert_says(sentence: &str, parts: &[&str]) {
 
 #[test]
 fn the_plain_triangle_loads_with_a_camera_and_daylight() {
-    let LoadedScene { scene, warnings } = load(&triangle(), &triangle_binary()).unwrap();
+    let LoadedScene { scene, warnings, .. } = load(&triangle(), &triangle_binary()).unwrap();
     assert_eq!((scene.placed_triangles(), scene.meshes[0].positions.len(), scene.materials.len()), (1, 3, 1));
     assert_eq!(scene.meshes[0].normals[0], [0.0, 0.0, 1.0]);
     assert_eq!(scene.cameras.len(), 1);
@@ -176,16 +176,17 @@ fn b26_instances_are_counted_before_they_are_made() {
 
 #[test]
 fn a_scene_without_triangles_says_so() {
-    for change in [
-        json!([]),
-        json!([{ "primitives": [] }]),
-        json!([{ "primitives": [{ "attributes": { "POSITION": 0 }, "mode": 1 }] }]),
+    for (change, lines) in [
+        (json!([]), false),
+        (json!([{ "primitives": [] }]), false),
+        (json!([{ "primitives": [{ "attributes": { "POSITION": 0 }, "mode": 1 }] }]), true),
     ] {
         let sentence = refusal(|document, _| {
             document["nodes"] = if change == json!([]) { json!([{}]) } else { json!([{ "mesh": 0 }]) };
             document["meshes"] = change;
         });
         assert_says(&sentence, &["no triangles"]);
+        assert_eq!(sentence.contains("points and lines"), lines, "{sentence}");
     }
 }
 
@@ -262,6 +263,17 @@ fn pictures_are_limited_before_they_are_decoded() {
     assert_says(&with_picture(&png, pixels).unwrap_err().to_string(), &["texture pixels: 128"]);
     let cut = with_picture(&png[..png.len() / 2], SceneLimits::default()).unwrap_err().to_string();
     assert_says(&cut, &["image 0", "damaged"]);
+    let mut jpeg = Vec::new();
+    image::RgbImage::new(64, 2)
+        .write_to(&mut std::io::Cursor::new(&mut jpeg), image::ImageFormat::Jpeg)
+        .unwrap();
+    // The decoder's own message ends with a line break somewhere among these.
+    for length in (20..jpeg.len() - 2).step_by(7) {
+        if let Err(error) = with_picture(&jpeg[..length], SceneLimits::default()) {
+            let told = error.to_string();
+            assert!(told.contains("image 0") && !told.contains(char::is_control), "{told:?}");
+        }
+    }
     let other = with_picture(b"GIF89a..........", SceneLimits::default()).unwrap_err().to_string();
     assert_says(&other, &["image 0", "neither PNG nor JPEG"]);
     // A header that claims 2^31 x 2^31 pixels.

@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::Context;
 use p2c2r_protocol::tile::{Camera, FrameSize, Sampling};
-use p2c2r_render::scene::generate::{SceneKind, generate};
+use p2c2r_render::{
+    limit::MAX_PREPARED_BYTES,
+    scene::generate::{SceneKind, generate},
+};
 use p2c2r_scheduler::split::cost_map::CostMap;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -90,7 +93,11 @@ pub async fn run(_global: &GlobalArgs, args: BenchScheduleArgs) -> anyhow::Resul
 
 async fn measure(folder: &Path, args: &BenchScheduleArgs) -> anyhow::Result<Figures> {
     let data = DataDir::open(&folder.join("coordinator"))?;
-    let device = DeviceConfig { backend: p2c2r_render::backend::BackendChoice::Cpu, threads: Some(1) };
+    let device = DeviceConfig {
+        backend: p2c2r_render::backend::BackendChoice::Cpu,
+        threads: Some(1),
+        scene_memory_bytes: MAX_PREPARED_BYTES,
+    };
     let config = NodeConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..NodeConfig::alone(device) };
     let node = Node::start(&config, data).await?;
     let measured = measure_on(&node, folder, args).await;

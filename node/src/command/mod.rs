@@ -4,3 +4,4 @@ pub mod query;
 pub mod render;
 pub mod run;
 pub mod scene;
+mod scene_info;

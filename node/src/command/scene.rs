@@ -1,12 +1,26 @@
-//! `scene`: writes a built-in scene.
+//! `scene`: writes a built-in scene, or looks into a scene file.
 
 use anyhow::Context;
-use p2c2r_render::scene::generate::generate;
+use p2c2r_render::scene::generate::{SceneKind, generate};
 
-use crate::{cli::SceneArgs, exit::Exit};
+use super::scene_info;
+use crate::{
+    cli::{GenerateArgs, GlobalArgs, SceneCommand},
+    exit::Exit,
+};
+
+/// Does what was asked for.
+pub fn scene(global: &GlobalArgs, command: &SceneCommand) -> anyhow::Result<Exit> {
+    match command {
+        SceneCommand::Cornell(args) => write(SceneKind::Cornell, args),
+        SceneCommand::Spheres(args) => write(SceneKind::Spheres, args),
+        SceneCommand::City(args) => write(SceneKind::City, args),
+        SceneCommand::Info(args) => scene_info::info(global, args),
+    }
+}
 
 /// Writes the scene, whole or not at all.
-pub fn scene(args: &SceneArgs) -> anyhow::Result<Exit> {
+fn write(kind: SceneKind, args: &GenerateArgs) -> anyhow::Result<Exit> {
     let path = &args.output;
     if path.is_dir() {
         anyhow::bail!("{} is a directory; name a file to write the scene to", path.display());
@@ -14,7 +28,7 @@ pub fn scene(args: &SceneArgs) -> anyhow::Result<Exit> {
     if path.exists() && !args.force {
         anyhow::bail!("{} exists; overwrite it with --force", path.display());
     }
-    let package = generate(args.kind, args.seed, args.triangles);
+    let package = generate(kind, args.seed, args.triangles);
     let beside = path.with_extension("glb.partial");
     let written = std::fs::write(&beside, &package).and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {

@@ -9,6 +9,7 @@ use p2c2r_protocol::{
     id::{NodeId, SceneHash},
     task::RejectReason,
 };
+use p2c2r_render::scene::SceneError;
 use p2c2r_swarm::SwarmHandle;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
@@ -76,7 +77,10 @@ impl SceneSource {
             Ok(Ok(found)) => Ok(ready(found.prepared, fetched_bytes)),
             Ok(Err(error)) => {
                 warn!(scene = %scene.short(), %error, "a coordinator's scene did not load");
-                Err(RejectReason::SceneFailed)
+                Err(match error {
+                    SceneError::Memory { .. } | SceneError::Limit { .. } => RejectReason::TooLarge,
+                    _ => RejectReason::SceneFailed,
+                })
             }
             Err(_) => Err(RejectReason::Internal),
         }

@@ -63,6 +63,11 @@ impl PairBvh {
         size_of_val(&*self.nodes) + size_of_val(&*self.order)
     }
 
+    /// Memory that the tree over so many primitives takes at most, bytes: a leaf for each.
+    pub fn most_bytes(primitives: u64) -> u64 {
+        primitives.saturating_mul((size_of::<PairNode>() + size_of::<u32>()) as u64)
+    }
+
     fn inner(&mut self, children: &[Tree; 2]) -> u32 {
         let at = self.nodes.len();
         self.nodes.push(PairNode::zeroed());

@@ -38,6 +38,8 @@ impl WideBvh {
             bvh.packs.push(Pack::new(primitives, triangles, facing));
             LEAF | (bvh.packs.len() as u32 - 1)
         });
+        // It stays for long, and lists that grow reserve up to twice what they hold.
+        bvh.shrink();
         bvh
     }
 
@@ -65,6 +67,12 @@ impl WideBvh {
         at
     }
 
+    /// Gives back what its lists reserved while they grew.
+    pub fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.packs.shrink_to_fit();
+    }
+
     /// Nodes; the root is the first.
     #[inline(always)]
     pub fn nodes(&self) -> &[Node] {
@@ -80,6 +88,21 @@ impl WideBvh {
     /// Memory that it takes, bytes.
     pub fn memory_bytes(&self) -> usize {
         size_of_val(&*self.nodes) + size_of_val(&*self.packs)
+    }
+
+    /// Memory that the tree over so many triangles takes at most, bytes: each in a pack of its own.
+    pub fn most_bytes(triangles: u64) -> u64 {
+        let packs = triangles.saturating_mul(size_of::<Pack>() as u64);
+        Self::most_bytes_over_items(triangles).saturating_add(packs)
+    }
+
+    /// Memory that the tree over so many items takes at most, bytes.
+    ///
+    /// A node either has eight children or nothing but leaves. The most nodes for their leaves has a tree whose lowest
+    /// nodes have two leaves each: seven such nodes and one above them for every fourteen leaves.
+    pub fn most_bytes_over_items(items: u64) -> u64 {
+        let nodes = (items.saturating_mul(4) / 7).saturating_add(1);
+        nodes.saturating_mul(size_of::<Node>() as u64)
     }
 
     /// The place of each primitive.

@@ -74,6 +74,8 @@ impl PreparedMesh {
                 ShadedTriangle { vertices, material, place, emitter }
             })
             .collect();
+        emitters.shrink_to_fit();
+        shrink(&mut mesh);
         (Self { bounds: *tree.bounds(), margin, root: 0, triangles, emitters, attributes: mesh }, bvh)
     }
 
@@ -163,6 +165,14 @@ impl PreparedMesh {
         // A texture that is dark at these points may be bright between them.
         factor * if luminance(mean) > 0.01 { mean } else { Vec3::ONE * 0.01 }
     }
+}
+
+/// Gives back what the attributes' lists reserved while they grew.
+fn shrink(mesh: &mut Mesh) {
+    mesh.normals.shrink_to_fit();
+    mesh.uvs.iter_mut().for_each(Vec::shrink_to_fit);
+    mesh.tangents.shrink_to_fit();
+    mesh.colors.shrink_to_fit();
 }
 
 /// Texture coordinates between three corners.

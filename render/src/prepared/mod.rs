@@ -256,6 +256,7 @@ fn plant(
         if alone { WideBvh::default() } else { WideBvh::over_items(&build_with_leaves(boxes, 1)) };
     let meshes: Vec<PreparedMesh> =
         built.into_iter().map(|(mesh, tree)| mesh.moved(trees.append(tree))).collect();
+    trees.shrink();
     let placements = instances.iter().zip(boxes).map(|(instance, bounds)| {
         let mesh = &meshes[instance.mesh as usize];
         Placement {

@@ -4,6 +4,9 @@ use std::{io, path::PathBuf};
 
 use crate::limit::MAX_NAME_BYTES;
 
+/// Most warnings that explain why a scene has nothing to render.
+const MAX_REASONS: usize = 3;
+
 /// Why a scene cannot be loaded or packed. Every message is one sentence that names the place in the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +35,19 @@ pub enum SceneError {
         /// How much is allowed.
         limit: u64,
     },
+    /// More memory than is allowed.
+    #[error(
+        "the scene needs up to {needed_mib} MiB of memory, most of it for {largest}, and {allowed_mib} MiB are \
+         allowed; allow more (--memory-mib), or give the scene fewer triangles or smaller textures"
+    )]
+    Memory {
+        /// What the prepared scene takes at most, MiB.
+        needed_mib: u64,
+        /// What is allowed, MiB.
+        allowed_mib: u64,
+        /// What most of it is for.
+        largest: &'static str,
+    },
     /// The file says that it cannot be shown without extensions that this renderer lacks.
     #[error("the scene requires glTF extensions that are not supported: {}", .0.join(", "))]
     Extensions(Vec<String>),
@@ -59,15 +75,22 @@ pub enum SceneError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Nothing to render.
-    #[error("the scene has no triangles to render")]
-    NoTriangles,
+    /// Nothing to render, and what was passed over.
+    #[error("the scene has no triangles to render{0}")]
+    NoTriangles(String),
 }
 
 impl SceneError {
     /// An error at a place of the document.
     pub(crate) fn at(place: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Document { place: place.into(), problem: problem.into() }
+    }
+
+    /// Nothing to render, with the first things that were passed over: one of them is probably why.
+    pub(crate) fn no_triangles(warnings: &[String]) -> Self {
+        let first: Vec<&str> = warnings.iter().take(MAX_REASONS).map(String::as_str).collect();
+        let colon = if first.is_empty() { "" } else { ": " };
+        Self::NoTriangles(format!("{colon}{}", first.join("; ")))
     }
 
     /// An error about a URI.

@@ -33,7 +33,7 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Glb<'_>, SceneError> {
     let version = read_u32(bytes, 4)?;
     if version != VERSION {
         return Err(SceneError::NotGltf(format!(
-            "it is a GLB of version {version}, and only 2 is supported"
+            "it is a GLB of version {version}, and only 2 is supported: convert it to glTF 2.0"
         )));
     }
     let length = read_u32(bytes, 8)? as usize;

@@ -10,14 +10,18 @@ pub mod generate;
 mod glb;
 pub mod gltf;
 pub mod material;
+mod memory;
 mod obj;
 pub mod package;
+mod summary;
 mod write_glb;
 
 pub use self::{
     affine::Affine,
     error::SceneError,
     material::{AlphaMode, Filter, Image, Material, Texture, TextureUse, Wrap},
+    memory::MemoryEstimate,
+    summary::{LightCounts, SceneSummary},
 };
 
 /// Three vertices and a material.

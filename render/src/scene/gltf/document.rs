@@ -10,7 +10,11 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
-use crate::scene::error::{SceneError, printable};
+use super::extras::SceneExtras;
+use crate::{
+    limit::{MAX_LIGHTS, MAX_MATERIALS},
+    scene::error::SceneError,
+};
 
 /// Most elements of any list of the document: parsed, they take many times their size in the file.
 const MAX_ELEMENTS: usize = 1 << 20;
@@ -48,7 +52,7 @@ pub(super) struct Document {
     pub(super) buffer_views: Vec<BufferView>,
     #[serde(deserialize_with = "bounded")]
     pub(super) buffers: Vec<Buffer>,
-    #[serde(deserialize_with = "bounded")]
+    #[serde(deserialize_with = "at_most::<{ MAX_MATERIALS as usize }, _, _>")]
     pub(super) materials: Vec<Material>,
     #[serde(deserialize_with = "bounded")]
     pub(super) textures: Vec<Texture>,
@@ -75,6 +79,7 @@ pub(super) struct DocumentExtensions {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Lights {
+    #[serde(deserialize_with = "at_most::<{ MAX_LIGHTS as usize }, _, _>")]
     pub(super) lights: Vec<Light>,
 }
 
@@ -118,40 +123,11 @@ impl Default for Spot {
     }
 }
 
-/// The part of a document that says of which version it is.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Versioned {
-    asset: Asset,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Asset {
-    version: String,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct SceneRoots {
     pub(super) nodes: Vec<u32>,
     pub(super) extras: SceneExtras,
-}
-
-/// What p2c2r's own generators say beyond glTF. Other programs put other things in `extras`.
-#[derive(Debug, Default)]
-pub(super) struct SceneExtras {
-    /// Radiance from below and from above.
-    pub(super) p2c2r_sky: Option<[[f32; 3]; 2]>,
-}
-
-impl<'de> Deserialize<'de> for SceneExtras {
-    /// Takes whatever JSON stands there: `extras` is free for every application, so it is no error.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let any = serde_json::Value::deserialize(deserializer)?;
-        let sky = any.get("p2c2r_sky").and_then(|sky| serde_json::from_value(sky.clone()).ok());
-        Ok(Self { p2c2r_sky: sky })
-    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -419,52 +395,35 @@ pub(super) struct Perspective {
     pub(super) yfov: f32,
 }
 
-/// A list that is refused as soon as it is too long, before the rest of it is read.
+/// A list of at most [`MAX_ELEMENTS`].
 fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct Bounded<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+    at_most::<MAX_ELEMENTS, T, D>(deserializer)
+}
+
+/// A list that is refused as soon as it is too long, before the rest of it is read.
+fn at_most<'de, const MAX: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Bounded<const MAX: usize, T>(PhantomData<T>);
+    impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for Bounded<MAX, T> {
         type Value = Vec<T>;
 
         fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(out, "a list of at most {MAX_ELEMENTS} elements")
+            write!(out, "a list of at most {MAX} elements")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
             let mut elements = Vec::new();
             while let Some(element) = list.next_element()? {
-                if elements.len() == MAX_ELEMENTS {
-                    return Err(serde::de::Error::invalid_length(MAX_ELEMENTS + 1, &self));
+                if elements.len() == MAX {
+                    return Err(serde::de::Error::invalid_length(MAX + 1, &self));
                 }
                 elements.push(element);
             }
             Ok(elements)
         }
     }
-    deserializer.deserialize_seq(Bounded(PhantomData))
-}
-
-/// Parses the JSON and refuses documents that this renderer cannot show.
-pub(super) fn parse(json: &[u8]) -> Result<Document, SceneError> {
-    let damaged = |error: serde_json::Error| {
-        SceneError::NotGltf(format!("its JSON is damaged: {}", printable(&error.to_string())))
-    };
-    // First of all: a document of another version has another form.
-    let asset = serde_json::from_slice::<Versioned>(json).map_err(damaged)?.asset;
-    if !(asset.version == "2" || asset.version.starts_with("2.")) {
-        let version = if asset.version.is_empty() { "missing".into() } else { printable(&asset.version) };
-        return Err(SceneError::NotGltf(format!(
-            "its asset.version is {version}, and only 2.x is supported: convert it to glTF 2.0"
-        )));
-    }
-    let document: Document = serde_json::from_slice(json).map_err(damaged)?;
-    let missing: Vec<String> = document
-        .extensions_required
-        .iter()
-        .filter(|name| !is_supported(name))
-        .take(8)
-        .map(|name| printable(name))
-        .collect();
-    if missing.is_empty() { Ok(document) } else { Err(SceneError::Extensions(missing)) }
+    deserializer.deserialize_seq(Bounded::<MAX, T>(PhantomData))
 }
 
 /// Whether what the extension adds is understood.

@@ -119,6 +119,15 @@ fn read_primitive(
     Ok(Some(read))
 }
 
+/// Triangles of so many corners; none of points and lines.
+pub(super) fn triangle_count(mode: Option<u32>, corners: u64) -> u64 {
+    match mode.unwrap_or(MODE_TRIANGLES) {
+        MODE_TRIANGLES => corners / 3,
+        MODE_TRIANGLE_STRIP | MODE_TRIANGLE_FAN => corners.saturating_sub(2),
+        _ => 0,
+    }
+}
+
 /// The vertex index of each corner, in drawing order, all in range.
 fn read_corners(
     source: Source<'_>,
@@ -131,9 +140,7 @@ fn read_corners(
     let vertex_count = u32::try_from(vertex_count).unwrap_or(u32::MAX);
     let Some(accessor) = primitive.indices else { return Ok((0..vertex_count).collect()) };
     let elements = source.elements(accessor, "SCALAR", place)?;
-    let count = elements.count as u64;
-    let triangles = if mode == MODE_TRIANGLES { count / 3 } else { count.saturating_sub(2) };
-    budget.check(0, triangles)?;
+    budget.check(0, triangle_count(Some(mode), elements.count as u64))?;
     let here = || format!("{place}, accessor {accessor}");
     let indices = elements.indices().ok_or_else(|| {
         SceneError::at(here(), "indices must be unsigned whole numbers of 8, 16 or 32 bits")

@@ -9,9 +9,12 @@
 mod accessor;
 mod camera;
 mod document;
+mod estimate;
+mod extras;
 mod geometry;
 mod light;
 mod material;
+mod parse;
 mod placement;
 mod textures;
 mod transform;
@@ -28,7 +31,7 @@ use self::{
     transform::Transform,
     warnings::Warnings,
 };
-use super::{Material, PunctualLight, Scene, error::SceneError, glb};
+use super::{Material, MemoryEstimate, PunctualLight, Scene, error::SceneError, glb};
 use crate::limit::{MAX_CAMERAS, MAX_LIGHTS, MAX_MATERIALS, MAX_NODE_DEPTH, MAX_RADIANCE, SceneLimits};
 
 /// Sky of a scene that has no light of its own: a clear day.
@@ -46,6 +49,8 @@ pub struct LoadedScene {
     pub scene: Scene,
     /// One sentence for each thing in the file that is not rendered.
     pub warnings: Vec<String>,
+    /// What it takes at most once it is prepared.
+    pub memory: MemoryEstimate,
 }
 
 /// Loads a GLB without anything outside of it ([`super::package::pack`] makes one of any glTF).
@@ -55,12 +60,13 @@ pub fn parse_package(bytes: &[u8], limits: &SceneLimits) -> Result<LoadedScene, 
     SceneError::check_limit("bytes", bytes.len() as u64, limits.package_bytes)?;
     let glb = glb::split(bytes)?;
     SceneError::check_limit("bytes of JSON", glb.json.len() as u64, limits.json_bytes)?;
-    let document = document::parse(glb.json)?;
+    let document = parse::parse(glb.json)?;
     SceneError::check_limit("nodes", document.nodes.len() as u64, limits.nodes)?;
     let mut loader = Loader::new(Source { document: &document, binary: glb.binary }, limits);
     loader.warnings.add_document(&document);
-    loader.read_materials()?;
     loader.walk(&scene_roots(&document)?)?;
+    loader.check_memory()?;
+    loader.read_materials()?;
     loader.finish()
 }
 
@@ -95,6 +101,7 @@ struct Loader<'a> {
     textures: Textures,
     warnings: Warnings,
     placements: Placements,
+    memory: MemoryEstimate,
 }
 
 impl<'a> Loader<'a> {
@@ -106,7 +113,15 @@ impl<'a> Loader<'a> {
             textures: Textures::default(),
             warnings: Warnings::default(),
             placements: Placements::default(),
+            memory: MemoryEstimate::default(),
         }
+    }
+
+    /// Refuses a scene that would not fit, before its vertices are read and its pictures decoded.
+    fn check_memory(&mut self) -> Result<(), SceneError> {
+        let lights = self.scene.lights.len();
+        self.memory = estimate::estimate(self.source, &self.placements, lights, self.limits);
+        self.memory.check(self.limits.prepared_bytes)
     }
 
     fn read_materials(&mut self) -> Result<(), SceneError> {
@@ -183,7 +198,7 @@ impl<'a> Loader<'a> {
         let placements = std::mem::take(&mut self.placements);
         placements.build(self.source, self.limits, &mut self.scene, &mut self.warnings)?;
         if self.scene.instances.is_empty() {
-            return Err(SceneError::NoTriangles);
+            return Err(SceneError::no_triangles(&self.warnings.into_sentences()));
         }
         (self.scene.textures, self.scene.images) = self.textures.into_parts();
         if self.scene.cameras.is_empty() {
@@ -197,7 +212,7 @@ impl<'a> Loader<'a> {
             self.scene.lights.push(DAY_SUN);
             self.warnings.add("the scene has no light of its own: a sun and a sky were added".into());
         }
-        Ok(LoadedScene { scene: self.scene, warnings: self.warnings.into_sentences() })
+        Ok(LoadedScene { scene: self.scene, warnings: self.warnings.into_sentences(), memory: self.memory })
     }
 }
 

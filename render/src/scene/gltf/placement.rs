@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Meshes of fewer triangles are copied to each place: a step into an instance costs more than a few triangles.
-const MIN_INSTANCED_TRIANGLES: usize = 64;
+pub(super) const MIN_INSTANCED_TRIANGLES: usize = 64;
 
 /// What the walk over the nodes has met.
 #[derive(Debug, Default)]
@@ -34,6 +34,11 @@ impl Placements {
     /// Notes that a node shows a mesh.
     pub(super) fn add(&mut self, mesh: u32, transform: Transform) {
         self.placed.push((mesh, transform));
+    }
+
+    /// The meshes that are shown, in the order of the walk.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(u32, Transform)> {
+        self.placed.iter()
     }
 
     /// Makes meshes and instances of it all.

@@ -7,7 +7,10 @@ use image::{ImageFormat, ImageReader, Limits};
 use super::{accessor::Source, document::element, warnings::Warnings};
 use crate::{
     limit::{MAX_TEXTURES, SceneLimits},
-    scene::{Filter, Image, Texture, Wrap, error::SceneError},
+    scene::{
+        Filter, Image, Texture, Wrap,
+        error::{SceneError, printable},
+    },
 };
 
 /// Bytes that a decoder may need beyond four for each pixel.
@@ -99,6 +102,14 @@ impl Textures {
     }
 }
 
+/// Pixels of a picture by its header; `None` where the loader will refuse it.
+pub(super) fn picture_pixels(source: Source<'_>, index: u32, limits: &SceneLimits) -> Option<u64> {
+    let view = source.document.images.get(index as usize)?.buffer_view?;
+    let (width, height) = read_size(source.view(view, "").ok()?, "").ok()?;
+    let pixels = u64::from(width) * u64::from(height);
+    (width.max(height) <= limits.texture_edge_px && pixels <= limits.texture_pixels).then_some(pixels)
+}
+
 /// The two formats of glTF 2.0, told apart by their first bytes.
 pub(in crate::scene) fn picture_format(bytes: &[u8]) -> Option<ImageFormat> {
     image::guess_format(bytes).ok().filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg))
@@ -111,7 +122,8 @@ fn reader<'a>(bytes: &'a [u8], place: &str) -> Result<ImageReader<Cursor<&'a [u8
 }
 
 fn damaged(place: &str, error: &image::ImageError) -> SceneError {
-    SceneError::at(place, format!("the picture is damaged: {error}"))
+    let reason = printable(error.to_string().trim_end());
+    SceneError::at(place, format!("the picture is damaged: {reason}"))
 }
 
 fn read_size(bytes: &[u8], place: &str) -> Result<(u32, u32), SceneError> {

@@ -40,7 +40,7 @@ pub(super) fn to_glb(
     let (models, _) = read.map_err(|error| SceneError::at("the OBJ file", error.to_string()))?;
     let meshes = mesh::collect(models, &found.runs, limits, &mut notes)?;
     if meshes.is_empty() {
-        return Err(SceneError::NoTriangles);
+        return Err(SceneError::NoTriangles(String::new()));
     }
     let library = read_libraries(&found.libraries, folder, limits, &mut notes)?;
     let mut pictures = Pictures::new(folder, limits);
