@@ -237,9 +237,38 @@ pub struct GenerateArgs {
 /// `bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// The renderer: rays and samples per second, build time and memory on bundled scenes
+    #[command(after_help = "Example: p2c2r-node bench render --backend cpu --threads 2")]
+    Render(BenchRenderArgs),
     /// Coordinator overhead: tiles of almost no work on four contributor processes over loopback
     #[command(after_help = "Example: p2c2r-node bench schedule --json")]
     Schedule(BenchScheduleArgs),
+}
+
+/// `bench render`.
+#[derive(Debug, Args)]
+pub struct BenchRenderArgs {
+    /// Scene file instead of the bundled scenes (may be given several times)
+    #[arg(long, value_name = "FILE")]
+    pub scene: Vec<PathBuf>,
+    /// Size in pixels
+    #[arg(long, value_name = "WxH", default_value = "640x360", value_parser = parse_size)]
+    pub size: FrameSize,
+    /// Samples per pixel
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SAMPLES_PER_PIXEL)))]
+    pub spp: u32,
+    /// Path segments at most
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PATH_DEPTH)))]
+    pub max_depth: u32,
+    /// Times that each scene is rendered; the best counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What renders here.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// `bench schedule`.

@@ -1,3 +1,4 @@
 //! Measurements of this machine.
 
+pub mod render;
 pub mod schedule;
