@@ -15,6 +15,7 @@ pub mod denoise;
 mod exponent;
 pub mod film;
 pub mod frame;
+pub mod gbuffer;
 pub mod kernel;
 pub mod light;
 pub mod limit;

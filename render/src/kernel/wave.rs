@@ -3,6 +3,7 @@
 use fearless_simd::{Level, Simd};
 
 use super::{
+    first_hit::FirstHit,
     path::{Path, PathTracer},
     surface::Opacity,
 };
@@ -134,6 +135,17 @@ impl Wave {
         self.starts.extend(starts);
         self.trace(tracer, &mut [Vec3::ZERO]);
         self.rays
+    }
+
+    /// What the first rays of single paths meet: those of the paths that [`Self::pixels`] follows for the same samples.
+    pub fn first_hits(&mut self, tracer: &PathTracer<'_>, paths: &[(u32, u32, u32)]) -> Vec<FirstHit> {
+        self.paths.clear();
+        self.paths.extend(paths.iter().map(|(x, y, sample)| tracer.begin(*x, *y, *sample)));
+        self.active.clear();
+        self.active.extend(0..self.paths.len() as u32);
+        dispatch!(self.level, simd => self.find_hits(simd, tracer));
+        let met = self.paths.iter().zip(&self.closest.hits);
+        met.map(|(path, hit)| tracer.first_hit(path, hit)).collect()
     }
 
     fn trace(&mut self, tracer: &PathTracer<'_>, sums: &mut [Vec3]) {
