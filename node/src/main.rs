@@ -8,6 +8,7 @@ mod contributor;
 mod control;
 mod coordinator;
 mod data_dir;
+mod develop;
 mod exit;
 mod headless;
 mod heartbeat;

@@ -26,10 +26,12 @@ use crate::{
     config::{DeviceConfig, NodeConfig},
     contributor::{Contributor, ContributorConfig, Device},
     control::RenderRequest,
-    coordinator::{Coordinator, Cut, JobOutcome, JobSpec},
+    coordinator::{Coordinator, Cut, JobSpec},
     data_dir::DataDir,
+    develop::Negative,
     heartbeat::{HeartbeatSource, beat},
     progress::{Phase, Progress},
+    report::FrameReport,
     scene_library::{ResidentScene, SceneLibrary},
     store::SledStore,
 };
@@ -155,7 +157,7 @@ impl Node {
         &self,
         request: &RenderRequest,
         progress: Arc<watch::Sender<Progress>>,
-    ) -> anyhow::Result<JobOutcome> {
+    ) -> anyhow::Result<(Negative, FrameReport)> {
         let sampling = Sampling {
             first_sample: 0,
             samples: request.samples_per_pixel,
@@ -174,7 +176,7 @@ impl Node {
         let spec = JobSpec {
             job: job_id()?,
             scene_name: file_name(&request.scene),
-            scene,
+            scene: scene.clone(),
             size: request.size,
             sampling,
             camera,
@@ -183,7 +185,8 @@ impl Node {
             cost,
             cut: Cut::Planned,
         };
-        Ok(self.coordinator.render(spec, progress).await?)
+        let outcome = self.coordinator.render(spec, progress).await?;
+        Ok((Negative { film: outcome.film, scene: scene.prepared, view }, outcome.report))
     }
 
     /// Packs a scene file and makes it ready.

@@ -132,6 +132,11 @@ impl Film {
         &self.pixels
     }
 
+    /// All pixels, as [`Self::pixels`].
+    pub fn into_pixels(self) -> Vec<[f32; 3]> {
+        self.pixels
+    }
+
     /// The missing pixels as rectangles that do not overlap, from the top down.
     pub fn missing(&self) -> Vec<TileRect> {
         let mut done = Vec::new();

@@ -65,6 +65,7 @@ pub fn report(
         },
         missing,
         warnings: spec.scene.warnings.to_vec(),
+        picture: None,
     }
 }
 
