@@ -6,5 +6,6 @@ pub mod gpu;
 pub mod path;
 pub mod self_test;
 pub mod spirv;
+pub mod sum;
 mod surface;
 pub mod wave;
