@@ -159,7 +159,8 @@ pub struct RenderArgs {
     /// Camera of the scene by name; auto takes the first
     #[arg(long, value_name = "NAME|auto", default_value = "auto")]
     pub camera: String,
-    /// Stop after this time with what is there (exit code 3 when pixels are missing)
+    /// Stop after this time with what is there: the frame is rendered in passes, so that there are fewer samples rather
+    /// than missing pixels (exit code 3)
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub deadline_ms: Option<u64>,
     /// Render on this machine alone
@@ -177,6 +178,12 @@ pub struct RenderArgs {
     /// Overwrite the output if it exists
     #[arg(long)]
     pub force: bool,
+    /// Render in passes, an eighth of the samples first, and write the picture anew after each
+    #[arg(long)]
+    pub progressive: bool,
+    /// With --progressive: show the passes in this file and write the output only at the end
+    #[arg(long, value_name = "FILE", requires = "progressive")]
+    pub preview_file: Option<PathBuf>,
     /// What is made of the film.
     #[command(flatten)]
     pub picture: PictureArgs,

@@ -37,8 +37,16 @@ pub struct DevelopSettings {
 }
 
 /// Whether the picture could be made and written: asked before rendering.
-pub fn check(output: &Path, force: bool, settings: &DevelopSettings) -> anyhow::Result<()> {
+pub fn check(
+    output: &Path,
+    preview: Option<&Path>,
+    force: bool,
+    settings: &DevelopSettings,
+) -> anyhow::Result<()> {
     check_target(output, force)?;
+    if let Some(preview) = preview {
+        check_target(preview, force)?;
+    }
     check_available(settings.denoiser)?;
     Ok(())
 }

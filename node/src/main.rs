@@ -15,6 +15,7 @@ mod heartbeat;
 mod logging;
 mod memory;
 mod node;
+mod passes;
 mod progress;
 mod report;
 mod scene_library;

@@ -12,14 +12,17 @@ pub const SCHEMA: &str = "p2c2r.report/1";
 pub struct FrameReport {
     /// [`SCHEMA`].
     pub schema: String,
-    /// `complete`, or `partial` when pixels are missing.
+    /// `complete`, or `partial` when pixels are missing or have fewer samples than asked for: those of the tiles without a
+    /// peer.
     pub end: String,
     /// The scene.
     pub scene: SceneReport,
     /// Width and height, pixels.
     pub size_px: [u32; 2],
-    /// Samples per pixel.
+    /// Samples per pixel, as asked for.
     pub samples_per_pixel: u32,
+    /// Samples of the pixel that has the fewest; 0 when pixels are missing.
+    pub least_samples_per_pixel: u32,
     /// Path segments at most.
     pub max_depth: u32,
     /// Seed of the random numbers.
@@ -91,6 +94,10 @@ pub struct SceneReport {
 pub struct TileReport {
     /// x, y, width, height in pixels.
     pub rect: [u32; 4],
+    /// First of its samples of each pixel.
+    pub first_sample: u32,
+    /// Samples of each pixel.
+    pub samples: u32,
     /// Whose pixels are in the film; nothing if none are.
     pub peer: Option<String>,
     /// Predicted time, ms.

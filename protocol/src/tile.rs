@@ -214,6 +214,15 @@ impl PixelEncoding {
             Self::RgbSum => 24,
         }
     }
+
+    /// Parts of equal length that a tile's Merkle tree takes a pixel apart into, as if they were pixels beside each other: a
+    /// block of the tree holds no pixels as long as all of these.
+    pub const fn words_per_pixel(self) -> u32 {
+        match self {
+            Self::RgbF32 => 1,
+            Self::RgbSum => 2,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ fn every_set_of_instructions_gives_the_same_bits() {
         for level in &levels[1..] {
             let other = of(*level);
             assert_eq!(
-                (differing(&best.radiance, &other.radiance), best.rays),
+                (differing(&best.radiance(), &other.radiance()), best.rays),
                 (0, other.rays),
                 "{name}, {:?} and {level:?}",
                 levels[0]

@@ -66,7 +66,11 @@ pub async fn render(global: &GlobalArgs, args: RenderArgs) -> anyhow::Result<Exi
     view.finish();
     match outcome {
         None => {
-            let written = if phase() == Phase::Writing { "" } else { "; nothing was written" };
+            let written = match phase() {
+                Phase::Writing => "",
+                _ if args.progressive => "; what was shown of the passes stays",
+                _ => "; nothing was written",
+            };
             eprintln!("interrupted{written}");
             Ok(Exit::Interrupted)
         }
@@ -157,7 +161,9 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
     let absolute = |path: &Path| {
         std::path::absolute(path).with_context(|| format!("cannot resolve the path {}", path.display()))
     };
+    let shown = args.preview_file.as_ref().unwrap_or(&args.output);
     Ok(RenderRequest {
+        preview: args.progressive.then(|| absolute(shown)).transpose()?,
         scene: absolute(&args.scene)?,
         output: absolute(&args.output)?,
         force: args.force,
@@ -224,10 +230,17 @@ fn finish(global: &GlobalArgs, args: &RenderArgs, report: &FrameReport) -> anyho
     if args.json {
         println!("{}", serde_json::to_string(report)?);
     }
-    if report.missing.is_empty() {
+    if report.least_samples_per_pixel >= report.samples_per_pixel {
         return Ok(Exit::Done);
     }
-    eprintln!("the picture is partial: {} rectangles are missing, see the report", report.missing.len());
+    if report.missing.is_empty() {
+        let (least, asked) = (report.least_samples_per_pixel, report.samples_per_pixel);
+        eprintln!(
+            "the picture is partial: pixels have {least} samples at least, not {asked}, see the report"
+        );
+    } else {
+        eprintln!("the picture is partial: {} rectangles are missing, see the report", report.missing.len());
+    }
     Ok(Exit::Partial)
 }
 

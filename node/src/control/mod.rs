@@ -58,6 +58,8 @@ pub struct RenderRequest {
     pub wait_peers: Option<usize>,
     /// What is made of the film.
     pub develop: DevelopSettings,
+    /// Render in passes and show the picture so far here after each: the picture itself, or a file beside it.
+    pub preview: Option<PathBuf>,
 }
 
 /// What the node answers.

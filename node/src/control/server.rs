@@ -225,7 +225,11 @@ pub async fn render_to_file(
 ) -> anyhow::Result<FrameReport> {
     let (output, force, settings) = (request.output.clone(), request.force, request.develop);
     let target = output.clone();
-    tokio::task::spawn_blocking(move || develop::check(&target, force, &settings)).await??;
+    let preview = request.preview.clone();
+    tokio::task::spawn_blocking(move || develop::check(&target, preview.as_deref(), force, &settings))
+        .await??;
+    // A preview may stand where the picture goes.
+    let force = force || request.preview.as_ref() == Some(&output);
     let (negative, mut report) = node.render(request, Arc::clone(&progress)).await?;
     progress.send_modify(|progress| progress.phase = Phase::Writing);
     let stop = Stop::default();
