@@ -140,8 +140,8 @@ pub struct RunArgs {
 pub struct RenderArgs {
     /// Scene: a .glb, .gltf or .obj file
     pub scene: PathBuf,
-    /// Picture to write: .png (to be looked at), or .exr (linear radiance with layers of albedo, normal and depth, 32 bit
-    /// float)
+    /// Picture to write: .png (to be looked at), or .exr (linear radiance with layers of albedo, normal and depth, 32
+    /// bit float)
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Size in pixels
@@ -159,8 +159,8 @@ pub struct RenderArgs {
     /// Camera of the scene by name; auto takes the first
     #[arg(long, value_name = "NAME|auto", default_value = "auto")]
     pub camera: String,
-    /// Stop after this time with what is there: the frame is rendered in passes, so that there are fewer samples rather
-    /// than missing pixels (exit code 3)
+    /// Stop after this time with what is there: the frame is rendered in passes, so that there are fewer samples
+    /// rather than missing pixels (exit code 3)
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub deadline_ms: Option<u64>,
     /// Render on this machine alone
@@ -198,8 +198,8 @@ pub struct RenderArgs {
 /// What `render` makes of the film, which is the same whatever is chosen here.
 #[derive(Debug, Args)]
 pub struct PictureArgs {
-    /// Take the noise out: atrous (a wavelet filter, the same on every machine; what `--denoise` alone means) or oidn (Open
-    /// Image Denoise, where it is installed)
+    /// Take the noise out: atrous (a wavelet filter, the same on every machine; what `--denoise` alone means) or oidn
+    /// (Open Image Denoise, where it is installed)
     #[arg(long, value_name = "off|atrous|oidn", num_args = 0..=1, default_value = "off", default_missing_value = "atrous")]
     pub denoise: Denoiser,
     /// Tone curve of a PNG [default: agx]

@@ -78,8 +78,8 @@ pub struct Negative {
     pub view: FrameView,
 }
 
-/// Makes the picture of a film and writes it, whole or not at all. Blocks; stops early only when `stop` is set. A denoiser
-/// that fails costs a warning, not the picture.
+/// Makes the picture of a film and writes it, whole or not at all. Blocks; stops early only when `stop` is set. A
+/// denoiser that fails costs a warning, not the picture.
 pub fn develop(
     negative: Negative,
     output: &Path,

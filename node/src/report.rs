@@ -12,8 +12,8 @@ pub const SCHEMA: &str = "p2c2r.report/1";
 pub struct FrameReport {
     /// [`SCHEMA`].
     pub schema: String,
-    /// `complete`, or `partial` when pixels are missing or have fewer samples than asked for: those of the tiles without a
-    /// peer.
+    /// `complete`, or `partial` when pixels are missing or have fewer samples than asked for: those of the tiles
+    /// without a peer.
     pub end: String,
     /// The scene.
     pub scene: SceneReport,

@@ -30,8 +30,8 @@ fn encode_radiance(pixels: &[[f32; 3]]) -> Vec<u8> {
     pixels.as_flattened().iter().flat_map(|channel| channel.to_le_bytes()).collect()
 }
 
-/// A tile's pixels from what travelled, each of so many samples. The bytes come from a peer: their length is checked first,
-/// then that every channel is a radiance, or a sum that so many samples can have.
+/// A tile's pixels from what travelled, each of so many samples. The bytes come from a peer: their length is checked
+/// first, then that every channel is a radiance, or a sum that so many samples can have.
 pub fn decode_tile(
     bytes: &[u8],
     rect: TileRect,

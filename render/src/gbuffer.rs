@@ -1,5 +1,5 @@
-//! The G-buffer: what each pixel sees first, without its light. Guides denoisers, fills the layers of pictures, and tells
-//! where a pixel's surface was in an earlier frame.
+//! The G-buffer: what each pixel sees first, without its light. Guides denoisers, fills the layers of pictures, and
+//! tells where a pixel's surface was in an earlier frame.
 
 use p2c2r_protocol::tile::{Camera, FrameSize};
 use rayon::prelude::*;
@@ -27,14 +27,14 @@ const PATHS_AT_ONCE: u32 = 512;
 /// What each pixel sees first; rows from the top.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GBuffer {
-    /// Albedo and normal, means over all samples, with zero for those that hit nothing; depth, the mean over those that
-    /// hit something.
+    /// Albedo and normal, means over all samples, with zero for those that hit nothing; depth, the mean over those
+    /// that hit something.
     pub features: Features,
     /// Index of the instance that the first sample hits, or [`NO_INSTANCE`].
     pub instance: Vec<u32>,
-    /// What to add to the pixel's place to get to where the first sample's surface was in the previous frame, pixels, x to
-    /// the right and y down; zero without a previous frame, [`NEVER_SEEN`] where it was behind the camera. It tells the
-    /// camera's motion: instances are taken to be where they are now.
+    /// What to add to the pixel's place to get to where the first sample's surface was in the previous frame, pixels,
+    /// x to the right and y down; zero without a previous frame, [`NEVER_SEEN`] where it was behind the camera. It
+    /// tells the camera's motion: instances are taken to be where they are now.
     pub motion: Vec<[f32; 2]>,
 }
 
@@ -48,9 +48,9 @@ struct Pixel {
     motion: [f32; 2],
 }
 
-/// Renders the G-buffer of a frame from the first `samples` (at least one, at most the view's) of its paths' first hits: of the very rays that
-/// its radiance comes from. `previous` is the camera of the frame before. Runs on the calling thread's rayon pool; the same
-/// bits whatever its size.
+/// Renders the G-buffer of a frame from the first `samples` (at least one, at most the view's) of its paths' first
+/// hits: of the very rays that its radiance comes from. `previous` is the camera of the frame before. Runs on the
+/// calling thread's rayon pool; the same bits whatever its size.
 pub fn render(
     scene: &PreparedScene,
     view: &FrameView,

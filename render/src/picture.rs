@@ -117,7 +117,8 @@ impl PictureFormat {
     }
 }
 
-/// Whether a picture of that name keeps linear radiance and the frame's features: an EXR does, a PNG is made to be looked at.
+/// Whether a picture of that name keeps linear radiance and the frame's features: an EXR does, a PNG is made to be
+/// looked at.
 pub fn is_layered(path: &Path) -> bool {
     matches!(PictureFormat::of(path), Ok(PictureFormat::Exr))
 }
@@ -142,9 +143,9 @@ pub fn check_target(path: &Path, overwrite: bool) -> Result<(), PictureError> {
 }
 
 /// Writes the frame after the ending of `path`: as PNG (sRGB, see [`PictureOptions`]), or as EXR (`f32`) with the
-/// linear radiance and, where the frame has features, layers of albedo, normal and depth. The picture is written beside
-/// (`….partial`) and renamed: at no time is there half a picture at `path`. A picture that is there already is replaced;
-/// [`check_target`] is where that is asked.
+/// linear radiance and, where the frame has features, layers of albedo, normal and depth. The picture is written
+/// beside (`….partial`) and renamed: at no time is there half a picture at `path`. A picture that is there already is
+/// replaced; [`check_target`] is where that is asked.
 pub fn write(path: &Path, frame: &Frame, options: &PictureOptions) -> Result<(), PictureError> {
     let format = PictureFormat::of(path)?;
     frame.check()?;

@@ -1,5 +1,6 @@
-//! A frame in passes: all of it at few samples first, then ever more. Each pass is a job of its own over a range of the
-//! frame's samples; merged they are the very bits of the frame in one piece (docs/decisions/003-fixed-point-sums.md).
+//! A frame in passes: all of it at few samples first, then ever more. Each pass is a job of its own over a range of
+//! the frame's samples; merged they are the very bits of the frame in one piece
+//! (docs/decisions/003-fixed-point-sums.md).
 
 mod merge;
 

@@ -93,7 +93,8 @@ pub enum DenoiseError {
     },
 }
 
-/// Whether the denoiser can be had on this machine: asked before rendering, so that no work is lost for a missing library.
+/// Whether the denoiser can be had on this machine: asked before rendering, so that no work is lost for a missing
+/// library.
 pub fn check_available(choice: Denoiser) -> Result<(), DenoiseError> {
     match choice {
         Denoiser::Off | Denoiser::Atrous => Ok(()),

@@ -1,5 +1,5 @@
-//! What the first hit of a path tells of its surface, without following the path any further. It has no twin on the GPU:
-//! the node that owns the frame computes it.
+//! What the first hit of a path tells of its surface, without following the path any further. It has no twin on the
+//! GPU: the node that owns the frame computes it.
 
 use super::{
     path::{Path, PathTracer},

@@ -1,6 +1,6 @@
-//! The sum of a pixel's samples, in fixed point: integers add up to the same whatever their order, so a pixel's samples may
-//! be taken in any ranges, anywhere, and merged in any order (docs/decisions/003-fixed-point-sums.md). `kernel/gpu/sum.wgsl`
-//! is the twin of this file.
+//! The sum of a pixel's samples, in fixed point: integers add up to the same whatever their order, so a pixel's
+//! samples may be taken in any ranges, anywhere, and merged in any order (docs/decisions/003-fixed-point-sums.md).
+//! `kernel/gpu/sum.wgsl` is the twin of this file.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -24,8 +24,8 @@ impl RadianceSum {
         fixed(f32::from_bits(MAX_SAMPLE_BITS)).saturating_mul(u64::from(samples))
     }
 
-    /// With one more sample. Its radiance is cut off to steps of 2^-24 and below 2^20; what is negative or no number counts
-    /// as black.
+    /// With one more sample. Its radiance is cut off to steps of 2^-24 and below 2^20; what is negative or no number
+    /// counts as black.
     #[inline(always)]
     pub fn add(&mut self, radiance: Vec3) {
         let [red, green, blue] = &mut self.0;
@@ -35,6 +35,7 @@ impl RadianceSum {
     }
 
     /// The sum of both.
+    #[must_use]
     pub fn merged(self, other: Self) -> Self {
         let mut sum = self.0;
         for (channel, more) in sum.iter_mut().zip(other.0) {

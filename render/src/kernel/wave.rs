@@ -95,7 +95,8 @@ impl Wave {
         }
     }
 
-    /// Radiance of pixels, the view's samples added up, and the rays that it took. `None` when `stopped` said so: it is asked once a wave.
+    /// Radiance of pixels, the view's samples added up, and the rays that it took. `None` when `stopped` said so: it
+    /// is asked once a wave.
     pub fn pixels(
         &mut self,
         tracer: &PathTracer<'_>,
@@ -135,7 +136,8 @@ impl Wave {
         self.rays
     }
 
-    /// What the first rays of single paths meet: those of the paths that [`Self::pixels`] follows for the same samples.
+    /// What the first rays of single paths meet: those of the paths that [`Self::pixels`] follows for the same
+    /// samples.
     pub fn first_hits(&mut self, tracer: &PathTracer<'_>, paths: &[(u32, u32, u32)]) -> Vec<FirstHit> {
         self.paths.clear();
         self.paths.extend(paths.iter().map(|(x, y, sample)| tracer.begin(*x, *y, *sample)));
