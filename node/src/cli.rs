@@ -178,13 +178,7 @@ pub struct RenderArgs {
     /// Overwrite the output if it exists
     #[arg(long)]
     pub force: bool,
-    /// Render in passes, an eighth of the samples first, and write the picture anew after each
-    #[arg(long)]
-    pub progressive: bool,
-    /// With --progressive: show the passes in this file and write the output only at the end
-    #[arg(long, value_name = "FILE", requires = "progressive")]
-    pub preview_file: Option<PathBuf>,
-    /// What is made of the film.
+    /// What is made and shown of the film.
     #[command(flatten)]
     pub picture: PictureArgs,
     /// How the short-lived node takes part in the swarm (when no node is running).
@@ -195,7 +189,7 @@ pub struct RenderArgs {
     pub device: DeviceArgs,
 }
 
-/// What `render` makes of the film, which is the same whatever is chosen here.
+/// What `render` makes and shows of the film, which is the same whatever is chosen here.
 #[derive(Debug, Args)]
 pub struct PictureArgs {
     /// Take the noise out: atrous (a wavelet filter, the same on every machine; what `--denoise` alone means) or oidn
@@ -211,6 +205,12 @@ pub struct PictureArgs {
     /// Bits of each channel of a PNG [default: 8]
     #[arg(long, value_name = "8|16")]
     pub png_bits: Option<PngBits>,
+    /// Render in passes, an eighth of the samples first, and write the picture anew after each
+    #[arg(long)]
+    pub progressive: bool,
+    /// With --progressive: show the passes in this file and write the output only at the end
+    #[arg(long, value_name = "FILE", requires = "progressive")]
+    pub preview_file: Option<PathBuf>,
 }
 
 /// `ticket`, `status`, `peers`.

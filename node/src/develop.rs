@@ -101,7 +101,9 @@ pub fn develop(
         // Pixels without radiance are no part of any surface: their black would spread over what is beside them.
         let whole = frame.features.clone();
         if let Some(features) = &mut frame.features {
-            missing.iter().for_each(|rect| features.clear(view.size, *rect));
+            for rect in &missing {
+                features.clear(view.size, *rect);
+            }
         }
         let started = Instant::now();
         match denoise(&mut frame, settings.denoiser) {
@@ -171,7 +173,7 @@ mod tests {
         assert_eq!((raw.denoiser.as_str(), report.denoiser.as_str()), ("off", "atrous"));
         // Noise does not compress.
         assert!(smooth.len() * 10 < plain.len() * 9, "{} bytes, {} raw", smooth.len(), plain.len());
-        assert_eq!(raw.features_ms, 0.0);
+        assert!(raw.features_ms <= 0.0 && report.features_ms > 0.0);
     }
 
     #[test]
@@ -196,7 +198,7 @@ mod tests {
         )
         .unwrap();
         let rows = &image.layer_data.channel_data.pixels;
-        assert!(rows.iter().all(|row| row[32..].iter().all(|pixel| *pixel == [0.0; 3])));
+        assert!(rows.iter().all(|row| row[32..].iter().all(|pixel| pixel.iter().sum::<f32>() <= 0.0)));
         assert!(rows[24][31].iter().sum::<f32>() > 0.01, "{:?}", rows[24][31]);
     }
 

@@ -187,15 +187,14 @@ impl Node {
             cut: Cut::Planned,
             encoding: PixelEncoding::RgbF32,
         };
-        let (film, report) = match pass_plan(request) {
-            Some(plan) => passes::render(&self.coordinator, spec, &plan, progress).await?,
-            None => {
-                let outcome = self.coordinator.render(spec, progress).await?;
-                let Canvas::Radiance(film) = outcome.canvas else {
-                    anyhow::bail!("a frame came back in another form than that which was asked for");
-                };
-                (film, outcome.report)
-            }
+        let (film, report) = if let Some(plan) = pass_plan(request) {
+            passes::render(&self.coordinator, spec, &plan, progress).await?
+        } else {
+            let outcome = self.coordinator.render(spec, progress).await?;
+            let Canvas::Radiance(film) = outcome.canvas else {
+                anyhow::bail!("a frame came back in another form than that which was asked for");
+            };
+            (film, outcome.report)
         };
         Ok((Negative { film, scene: scene.prepared, view }, report))
     }

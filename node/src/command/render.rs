@@ -68,7 +68,7 @@ pub async fn render(global: &GlobalArgs, args: RenderArgs) -> anyhow::Result<Exi
         None => {
             let written = match phase() {
                 Phase::Writing => "",
-                _ if args.progressive => "; what was shown of the passes stays",
+                _ if args.picture.progressive => "; what was shown of the passes stays",
                 _ => "; nothing was written",
             };
             eprintln!("interrupted{written}");
@@ -161,9 +161,9 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
     let absolute = |path: &Path| {
         std::path::absolute(path).with_context(|| format!("cannot resolve the path {}", path.display()))
     };
-    let shown = args.preview_file.as_ref().unwrap_or(&args.output);
+    let shown = args.picture.preview_file.as_ref().unwrap_or(&args.output);
     Ok(RenderRequest {
-        preview: args.progressive.then(|| absolute(shown)).transpose()?,
+        preview: args.picture.progressive.then(|| absolute(shown)).transpose()?,
         scene: absolute(&args.scene)?,
         output: absolute(&args.output)?,
         force: args.force,

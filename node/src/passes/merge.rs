@@ -85,5 +85,5 @@ pub fn conclude(report: &mut FrameReport, film: &Film, samples: &[u32], asked: u
     report.least_samples_per_pixel = samples.iter().copied().min().unwrap_or(0);
     report.missing = film.missing().iter().map(|rect| [rect.x, rect.y, rect.width, rect.height]).collect();
     let is_complete = report.least_samples_per_pixel >= asked;
-    report.end = if is_complete { "complete" } else { "partial" }.to_owned();
+    if is_complete { "complete" } else { "partial" }.clone_into(&mut report.end);
 }

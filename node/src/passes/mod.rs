@@ -226,7 +226,7 @@ mod tests {
     fn passes_double_what_is_there_and_leave_out_no_sample() {
         assert_eq!(plan(2).ranges(16), [0..2, 2..4, 4..8, 8..16]);
         assert_eq!(plan(1).ranges(6), [0..1, 1..2, 2..4, 4..6]);
-        assert_eq!(plan(5).ranges(3), [0..3]);
+        assert_eq!(plan(5).ranges(7), [0..5, 5..7]);
         for samples in [1, 2, 3, 7, 8, 9, 100, 1 << 20] {
             let preview = Preview { path: PathBuf::new(), options: PictureOptions::default() };
             for plan in [PassPlan::watched(samples, preview), PassPlan::hurried(), plan(0)] {
