@@ -1,5 +1,6 @@
 //! The G-buffer tells what a scene of known geometry shows.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::float_cmp, reason = "these values are exact")]
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
