@@ -12,7 +12,12 @@ use p2c2r_protocol::{
     ticket::Ticket,
     tile::FrameSize,
 };
-use p2c2r_render::backend::BackendChoice;
+use p2c2r_render::{
+    backend::BackendChoice,
+    denoise::Denoiser,
+    picture::PngBits,
+    tone::{MAX_EXPOSURE_STOPS, ToneCurve},
+};
 
 /// Shown below the help text.
 const EXIT_CODES: &str =
@@ -135,7 +140,8 @@ pub struct RunArgs {
 pub struct RenderArgs {
     /// Scene: a .glb, .gltf or .obj file
     pub scene: PathBuf,
-    /// Picture to write: .png (8 bit) or .exr (linear, 32 bit float)
+    /// Picture to write: .png (to be looked at), or .exr (linear radiance with layers of albedo, normal and depth, 32
+    /// bit float)
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Size in pixels
@@ -153,7 +159,8 @@ pub struct RenderArgs {
     /// Camera of the scene by name; auto takes the first
     #[arg(long, value_name = "NAME|auto", default_value = "auto")]
     pub camera: String,
-    /// Stop after this time with what is there (exit code 3 when pixels are missing)
+    /// Stop after this time with what is there: the frame is rendered in passes, so that there are fewer samples
+    /// rather than missing pixels (exit code 3)
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub deadline_ms: Option<u64>,
     /// Render on this machine alone
@@ -171,12 +178,39 @@ pub struct RenderArgs {
     /// Overwrite the output if it exists
     #[arg(long)]
     pub force: bool,
+    /// What is made and shown of the film.
+    #[command(flatten)]
+    pub picture: PictureArgs,
     /// How the short-lived node takes part in the swarm (when no node is running).
     #[command(flatten)]
     pub network: NetworkArgs,
     /// What renders here (when no node is running).
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// What `render` makes and shows of the film, which is the same whatever is chosen here.
+#[derive(Debug, Args)]
+pub struct PictureArgs {
+    /// Take the noise out: atrous (a wavelet filter, the same on every machine; what `--denoise` alone means) or oidn
+    /// (Open Image Denoise, where it is installed)
+    #[arg(long, value_name = "off|atrous|oidn", num_args = 0..=1, default_value = "off", default_missing_value = "atrous")]
+    pub denoise: Denoiser,
+    /// Tone curve of a PNG [default: agx]
+    #[arg(long, value_name = "agx|aces|linear")]
+    pub tone: Option<ToneCurve>,
+    /// Exposure of a PNG in stops: 1 doubles the light, -1 halves it [default: 0]
+    #[arg(long, value_name = "EV", allow_negative_numbers = true, value_parser = parse_exposure)]
+    pub exposure: Option<f32>,
+    /// Bits of each channel of a PNG [default: 8]
+    #[arg(long, value_name = "8|16")]
+    pub png_bits: Option<PngBits>,
+    /// Render in passes, an eighth of the samples first, and write the picture anew after each
+    #[arg(long)]
+    pub progressive: bool,
+    /// With --progressive: show the passes in this file and write the output only at the end
+    #[arg(long, value_name = "FILE", requires = "progressive")]
+    pub preview_file: Option<PathBuf>,
 }
 
 /// `ticket`, `status`, `peers`.
@@ -296,6 +330,13 @@ fn parse_size(text: &str) -> Result<FrameSize, String> {
     FrameSize::new(number(width)?, number(height)?).map_err(|error| error.to_string())
 }
 
+/// Reads stops.
+fn parse_exposure(text: &str) -> Result<f32, String> {
+    f32::from_str(text).ok().filter(|stops| stops.abs() <= MAX_EXPOSURE_STOPS).ok_or_else(|| {
+        format!("expected stops from -{MAX_EXPOSURE_STOPS} to {MAX_EXPOSURE_STOPS}, such as 0.5")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -305,6 +346,31 @@ mod tests {
     #[test]
     fn definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    fn picture(arguments: &[&str]) -> Result<PictureArgs, clap::Error> {
+        let cli =
+            Cli::try_parse_from([&["p2c2r-node", "render", "a.glb", "-o", "a.png"], arguments].concat())?;
+        match cli.command {
+            Command::Render(args) => Ok(args.picture),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_denoiser_is_off_unless_asked_for_and_atrous_if_not_named() {
+        assert_eq!(picture(&[]).unwrap().denoise, Denoiser::Off);
+        assert_eq!(picture(&["--denoise"]).unwrap().denoise, Denoiser::Atrous);
+        assert_eq!(picture(&["--denoise", "oidn"]).unwrap().denoise, Denoiser::Oidn);
+        assert!(picture(&["--denoise", "optix"]).unwrap_err().to_string().contains("no denoiser"));
+    }
+
+    #[test]
+    fn exposures_are_stops_within_reason() {
+        assert_eq!(picture(&["--exposure", "-1.5"]).unwrap().exposure, Some(-1.5));
+        for absurd in ["nan", "inf", "65", "bright", ""] {
+            assert!(picture(&["--exposure", absurd]).is_err(), "{absurd}");
+        }
     }
 
     #[test]

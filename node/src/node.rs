@@ -6,7 +6,7 @@ use anyhow::Context;
 use p2c2r_protocol::{
     id::{JobId, NodeId},
     sign::SecretKey,
-    tile::Sampling,
+    tile::{PixelEncoding, Sampling},
 };
 use p2c2r_render::{
     backend::{self, FrameView},
@@ -26,10 +26,13 @@ use crate::{
     config::{DeviceConfig, NodeConfig},
     contributor::{Contributor, ContributorConfig, Device},
     control::RenderRequest,
-    coordinator::{Coordinator, Cut, JobOutcome, JobSpec},
+    coordinator::{Canvas, Coordinator, Cut, JobSpec},
     data_dir::DataDir,
+    develop::Negative,
     heartbeat::{HeartbeatSource, beat},
+    passes::{self, PassPlan, Preview},
     progress::{Phase, Progress},
+    report::FrameReport,
     scene_library::{ResidentScene, SceneLibrary},
     store::SledStore,
 };
@@ -155,7 +158,7 @@ impl Node {
         &self,
         request: &RenderRequest,
         progress: Arc<watch::Sender<Progress>>,
-    ) -> anyhow::Result<JobOutcome> {
+    ) -> anyhow::Result<(Negative, FrameReport)> {
         let sampling = Sampling {
             first_sample: 0,
             samples: request.samples_per_pixel,
@@ -174,7 +177,7 @@ impl Node {
         let spec = JobSpec {
             job: job_id()?,
             scene_name: file_name(&request.scene),
-            scene,
+            scene: scene.clone(),
             size: request.size,
             sampling,
             camera,
@@ -182,8 +185,18 @@ impl Node {
             wait_peers: request.wait_peers,
             cost,
             cut: Cut::Planned,
+            encoding: PixelEncoding::RgbF32,
         };
-        Ok(self.coordinator.render(spec, progress).await?)
+        let (film, report) = if let Some(plan) = pass_plan(request) {
+            passes::render(&self.coordinator, spec, &plan, progress).await?
+        } else {
+            let outcome = self.coordinator.render(spec, progress).await?;
+            let Canvas::Radiance(film) = outcome.canvas else {
+                anyhow::bail!("a frame came back in another form than that which was asked for");
+            };
+            (film, outcome.report)
+        };
+        Ok((Negative { film, scene: scene.prepared, view }, report))
     }
 
     /// Packs a scene file and makes it ready.
@@ -250,6 +263,16 @@ fn camera(scene: &ResidentScene, request: &RenderRequest) -> anyhow::Result<p2c2
         format!("the scene has no camera `{}`; it has: {}", request.camera, names.join(", "))
     })?;
     Ok(backend::camera(named, request.size))
+}
+
+/// Whoever watches, or may run out of time, gets the frame in passes.
+fn pass_plan(request: &RenderRequest) -> Option<PassPlan> {
+    let preview = request.preview.clone().map(|path| Preview { path, options: request.develop.picture });
+    match (preview, request.deadline_ms) {
+        (None, None) => None,
+        (Some(preview), None) => Some(PassPlan::watched(request.samples_per_pixel, preview)),
+        (preview, Some(_)) => Some(PassPlan { preview, ..PassPlan::hurried() }),
+    }
 }
 
 fn estimated_cost(scene: &ResidentScene, view: &FrameView) -> anyhow::Result<CostMap> {

@@ -1,6 +1,7 @@
 //! What a frame cost and who rendered it: `--report`, `--json`, and the table on the terminal.
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use p2c2r_render::denoise::Denoiser;
 use serde::{Deserialize, Serialize};
 
 /// The form's name and version; a reader checks it first.
@@ -11,14 +12,17 @@ pub const SCHEMA: &str = "p2c2r.report/1";
 pub struct FrameReport {
     /// [`SCHEMA`].
     pub schema: String,
-    /// `complete`, or `partial` when pixels are missing.
+    /// `complete`, or `partial` when pixels are missing or have fewer samples than asked for: those of the tiles
+    /// without a peer.
     pub end: String,
     /// The scene.
     pub scene: SceneReport,
     /// Width and height, pixels.
     pub size_px: [u32; 2],
-    /// Samples per pixel.
+    /// Samples per pixel, as asked for.
     pub samples_per_pixel: u32,
+    /// Samples of the pixel that has the fewest; 0 when pixels are missing.
+    pub least_samples_per_pixel: u32,
     /// Path segments at most.
     pub max_depth: u32,
     /// Seed of the random numbers.
@@ -48,8 +52,28 @@ pub struct FrameReport {
     pub failures: FailureReport,
     /// Rectangles (x, y, width, height) without pixels.
     pub missing: Vec<[u32; 4]>,
-    /// What the scene loader passed over.
+    /// What the scene loader passed over, and what the picture had to do without.
     pub warnings: Vec<String>,
+    /// What was made of the film; nothing until the picture is written.
+    #[serde(default)]
+    pub picture: Option<PictureReport>,
+}
+
+/// How the picture was made of the film, whose pixels (`film_blake3`) are the same whatever is done here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PictureReport {
+    /// The denoiser that was at work, or `off`.
+    pub denoiser: String,
+    /// Rendering albedo, normals and depth, ms; 0 if the picture needed none.
+    pub features_ms: f64,
+    /// Denoising, ms.
+    pub denoise_ms: f64,
+}
+
+impl Default for PictureReport {
+    fn default() -> Self {
+        Self { denoiser: Denoiser::Off.name().to_owned(), features_ms: 0.0, denoise_ms: 0.0 }
+    }
 }
 
 /// The scene of a frame.
@@ -70,6 +94,10 @@ pub struct SceneReport {
 pub struct TileReport {
     /// x, y, width, height in pixels.
     pub rect: [u32; 4],
+    /// First of its samples of each pixel.
+    pub first_sample: u32,
+    /// Samples of each pixel.
+    pub samples: u32,
     /// Whose pixels are in the film; nothing if none are.
     pub peer: Option<String>,
     /// Predicted time, ms.

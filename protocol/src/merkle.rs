@@ -16,12 +16,15 @@ use blake3::{
 use crate::{
     id::TileRoot,
     limit::{MAX_FRAME_EDGE_PX, MAX_TILE_BYTES, MERKLE_BLOCK_EDGE_PX},
+    tile::{PixelEncoding, TileRect},
 };
 
 /// What the keys of tile trees are derived under.
 const KEY_CONTEXT: &str = "p2c2r/tile/v1";
 /// Most bytes of a pixel: a block of such pixels fills its chunk.
 const MAX_BYTES_PER_PIXEL: u32 = CHUNK_LEN as u32 / (MERKLE_BLOCK_EDGE_PX * MERKLE_BLOCK_EDGE_PX);
+/// Most words of a pixel that is longer than that.
+const MAX_WORDS_PER_PIXEL: u32 = 2;
 /// Blocks that are laid out and hashed together: more than any machine hashes at once.
 const BATCH_BLOCKS: usize = 64;
 
@@ -62,7 +65,8 @@ pub enum MerkleError {
     Path,
 }
 
-/// A tile's shape: what is in which block. Both edges 1 to [`MAX_FRAME_EDGE_PX`], at most [`MAX_TILE_BYTES`] in all.
+/// A tile's shape: what is in which block. Both edges 1 to [`MAX_FRAME_EDGE_PX`], the width twice as
+/// much for encodings whose pixels are two words; at most [`MAX_TILE_BYTES`] in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TileShape {
     width: u32,
@@ -81,6 +85,12 @@ pub struct BlockProof {
     pub pixels: Vec<u8>,
     /// BLAKE3 chaining values of the neighbours on the way up, from the block's to the root's child.
     pub path: Vec<[u8; 32]>,
+}
+
+/// The root over a tile's pixels in their encoding.
+pub fn encoded_root(pixels: &[u8], rect: TileRect, encoding: PixelEncoding) -> Result<TileRoot, MerkleError> {
+    let words = encoding.words_per_pixel();
+    tile_root(pixels, rect.width.saturating_mul(words), rect.height, encoding.bytes_per_pixel() / words)
 }
 
 /// The root over a tile's encoded pixels (rows from the top, pixels from the left).
@@ -158,9 +168,9 @@ pub fn verify_path(shape: TileShape, root: TileRoot, proof: &BlockProof) -> Resu
 impl TileShape {
     /// The shape of a tile of `width` x `height` pixels.
     pub fn new(width: u32, height: u32, bytes_per_pixel: u32) -> Result<Self, MerkleError> {
-        let edges = 1..=MAX_FRAME_EDGE_PX;
+        let (widths, heights) = (1..=MAX_FRAME_EDGE_PX * MAX_WORDS_PER_PIXEL, 1..=MAX_FRAME_EDGE_PX);
         // The edges are checked first: their product with any pixel size fits into 64 bits.
-        let fits = edges.contains(&width) && edges.contains(&height) && {
+        let fits = widths.contains(&width) && heights.contains(&height) && {
             let bytes = u64::from(width) * u64::from(height) * u64::from(bytes_per_pixel);
             (1..=u64::from(MAX_TILE_BYTES)).contains(&bytes) && bytes_per_pixel <= MAX_BYTES_PER_PIXEL
         };
@@ -300,11 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn every_encoding_of_the_widest_row_has_a_root() {
+        let row = TileRect { x: 0, y: 0, width: MAX_FRAME_EDGE_PX, height: 1 };
+        for encoding in [PixelEncoding::RgbF32, PixelEncoding::RgbSum] {
+            let bytes = vec![0; (row.width * encoding.bytes_per_pixel()) as usize];
+            assert!(encoded_root(&bytes, row, encoding).is_ok(), "{encoding:?}");
+            assert!(encoded_root(&bytes[1..], row, encoding).is_err(), "{encoding:?}");
+        }
+        let wide = TileRect { width: u32::MAX, ..row };
+        assert!(encoded_root(&[], wide, PixelEncoding::RgbSum).is_err());
+    }
+
+    #[test]
     fn b6_shapes_beyond_every_tile_are_refused() {
         for (width, height, bytes_per_pixel) in [
             (u32::MAX, u32::MAX, u32::MAX),
             (MAX_FRAME_EDGE_PX, MAX_FRAME_EDGE_PX, 12),
             (1, MAX_FRAME_EDGE_PX + 1, 12),
+            (2 * MAX_FRAME_EDGE_PX + 1, 1, 12),
             (1, 1, 0),
             (1, 1, MAX_BYTES_PER_PIXEL + 1),
         ] {

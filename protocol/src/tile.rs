@@ -201,6 +201,9 @@ pub enum PixelEncoding {
     /// Three little-endian IEEE 754 binary32 per pixel (red, green, blue; linear radiance, mean over the samples),
     /// rows from the top, pixels from the left.
     RgbF32,
+    /// Three little-endian 64-bit integers per pixel (red, green, blue; linear radiance in steps of 2^-24, added up
+    /// over the range's samples), in the same order: what ranges of one pixel's samples are merged from.
+    RgbSum,
 }
 
 impl PixelEncoding {
@@ -208,6 +211,16 @@ impl PixelEncoding {
     pub const fn bytes_per_pixel(self) -> u32 {
         match self {
             Self::RgbF32 => 12,
+            Self::RgbSum => 24,
+        }
+    }
+
+    /// Parts of equal length that a tile's Merkle tree takes a pixel apart into, as if they were pixels beside each
+    /// other: a block of the tree holds no pixels as long as all of these.
+    pub const fn words_per_pixel(self) -> u32 {
+        match self {
+            Self::RgbF32 => 1,
+            Self::RgbSum => 2,
         }
     }
 }

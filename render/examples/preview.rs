@@ -66,7 +66,7 @@ fn render(scene: PreparedScene, view: FrameView, output: &Path) -> Result<(), Bo
     let seconds = started.elapsed().as_secs_f64();
     eprintln!("{seconds:.1} s, {:.2} Mrays/s", tile.rays as f64 / seconds * 1e-6);
     let mut film = Film::new(view.size);
-    film.insert(rect, &tile.radiance)?;
+    film.insert(rect, &tile.radiance())?;
     Ok(picture::write_film(output, &film)?)
 }
 

@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
              {:.2} Mrays/s, {:.2} Msamples/s",
             scene.triangle_count(),
             tile.rays as f64 / elapsed_s / 1e6,
-            tile.samples as f64 / elapsed_s / 1e6,
+            tile.samples() as f64 / elapsed_s / 1e6,
         );
     }
     Ok(())

@@ -14,7 +14,9 @@ use p2c2r_protocol::tile::{Camera, FrameSize, GeometryError, Sampling, TileRect}
 use tracing::{debug, warn};
 
 use crate::{
-    kernel::{cpu::CpuBackend, gpu::GpuBackend, path::PathTracer, self_test::passes, wave::Wave},
+    kernel::{
+        cpu::CpuBackend, gpu::GpuBackend, path::PathTracer, self_test::passes, sum::RadianceSum, wave::Wave,
+    },
     limit::SceneLimits,
     prepared::PreparedScene,
     scene::{
@@ -56,12 +58,24 @@ impl TileJob {
 /// A rendered tile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TilePixels {
-    /// Mean radiance over the samples, rows from the top.
-    pub radiance: Vec<[f32; 3]>,
+    /// Radiance of the samples, added up; rows from the top.
+    pub sums: Vec<RadianceSum>,
+    /// Samples in each sum.
+    pub samples_per_pixel: u32,
     /// Rays traced.
     pub rays: u64,
+}
+
+impl TilePixels {
+    /// Mean radiance over the samples.
+    pub fn radiance(&self) -> Vec<[f32; 3]> {
+        self.sums.iter().map(|sum| sum.mean(self.samples_per_pixel)).collect()
+    }
+
     /// Paths started.
-    pub samples: u64,
+    pub fn samples(&self) -> u64 {
+        self.sums.len() as u64 * u64::from(self.samples_per_pixel)
+    }
 }
 
 /// How the owner of a job and its renderer hear of each other meanwhile.
@@ -278,6 +292,12 @@ pub fn camera(named: &NamedCamera, size: FrameSize) -> Camera {
 
 /// Renders single pixels on the calling thread: what others delivered can be checked with it.
 pub fn render_pixels(scene: &PreparedScene, view: &FrameView, pixels: &[(u32, u32)]) -> Vec<[f32; 3]> {
+    let sums = render_pixel_sums(scene, view, pixels);
+    sums.into_iter().map(|sum| sum.mean(view.sampling.samples)).collect()
+}
+
+/// As [`render_pixels`], before the sums of the samples are divided by their number.
+pub fn render_pixel_sums(scene: &PreparedScene, view: &FrameView, pixels: &[(u32, u32)]) -> Vec<RadianceSum> {
     let tracer = PathTracer::new(scene, view.size, view.sampling, &view.camera);
-    Wave::default().pixels(&tracer, pixels, || false).map(|(radiance, _)| radiance).unwrap_or_default()
+    Wave::default().pixels(&tracer, pixels, || false).map(|(sums, _)| sums).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! The picture under way: takes finished tiles in any order, each pixel exactly once.
 
-use p2c2r_protocol::tile::{FrameSize, PixelEncoding, TileRect};
+use p2c2r_protocol::tile::{FrameSize, TileRect};
 
 /// Why the film refuses a tile, or bytes are no tile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,28 +45,30 @@ pub enum FilmError {
         found: u64,
     },
     /// A channel that is no radiance.
-    #[error("pixel {pixel} of the tile is negative or not finite")]
+    #[error(
+        "pixel {pixel} of the tile is no radiance: negative, not finite, or more than its samples can give"
+    )]
     Radiance {
         /// Which pixel, counted from the tile's top left.
         pixel: u64,
     },
 }
 
-/// A frame's pixels: linear radiance, rows from the top, with a note of which are there.
+/// A frame's pixels, rows from the top, with a note of which are there: linear radiance, or sums of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Film {
+pub struct Film<P = [f32; 3]> {
     size: FrameSize,
-    pixels: Vec<[f32; 3]>,
+    pixels: Vec<P>,
     covered: Vec<bool>,
     covered_pixels: u64,
 }
 
-impl Film {
+impl<P: Copy + Default> Film<P> {
     /// An empty film.
     pub fn new(size: FrameSize) -> Self {
         // invariant: a frame size is limited to 2^27 pixels.
         let pixels = size.pixels() as usize;
-        Self { size, pixels: vec![[0.0; 3]; pixels], covered: vec![false; pixels], covered_pixels: 0 }
+        Self { size, pixels: vec![P::default(); pixels], covered: vec![false; pixels], covered_pixels: 0 }
     }
 
     /// The frame's size.
@@ -75,7 +77,7 @@ impl Film {
     }
 
     /// Takes a tile: its rows from the top, pixels from the left. When it is refused the film is as before.
-    pub fn insert(&mut self, rect: TileRect, pixels: &[[f32; 3]]) -> Result<(), FilmError> {
+    pub fn insert(&mut self, rect: TileRect, pixels: &[P]) -> Result<(), FilmError> {
         let (width_px, height_px) = (self.size.width_px(), self.size.height_px());
         rect.check(self.size).map_err(|_| FilmError::Outside { rect, width_px, height_px })?;
         let (expected, found) = (rect.pixels(), pixels.len() as u64);
@@ -107,7 +109,7 @@ impl Film {
             self.covered_pixels -=
                 self.covered[row.clone()].iter().filter(|covered| **covered).count() as u64;
             self.covered[row.clone()].fill(false);
-            self.pixels[row].fill([0.0; 3]);
+            self.pixels[row].fill(P::default());
         }
     }
 
@@ -128,8 +130,30 @@ impl Film {
     }
 
     /// All pixels, rows from the top; those that are missing are black.
-    pub fn pixels(&self) -> &[[f32; 3]] {
+    pub fn pixels(&self) -> &[P] {
         &self.pixels
+    }
+
+    /// All pixels, as [`Self::pixels`].
+    pub fn into_pixels(self) -> Vec<P> {
+        self.pixels
+    }
+
+    /// Which pixels are there, rows from the top.
+    pub fn coverage(&self) -> &[bool] {
+        &self.covered
+    }
+
+    /// A film of the pixels that there are, by index, rows from the top.
+    pub fn from_fn(size: FrameSize, pixel: impl Fn(usize) -> Option<P>) -> Self {
+        let mut film = Self::new(size);
+        for (index, (value, covered)) in film.pixels.iter_mut().zip(&mut film.covered).enumerate() {
+            if let Some(found) = pixel(index) {
+                (*value, *covered) = (found, true);
+                film.covered_pixels += 1;
+            }
+        }
+        film
     }
 
     /// The missing pixels as rectangles that do not overlap, from the top down.
@@ -171,46 +195,6 @@ fn uncovered_runs(row: &[bool]) -> Vec<(u32, u32)> {
         x += width;
     }
     runs
-}
-
-/// A tile's pixels as they travel.
-pub fn encode_tile(pixels: &[[f32; 3]], encoding: PixelEncoding) -> Vec<u8> {
-    match encoding {
-        // In memory as on the wire: one copy instead of one operation per channel.
-        PixelEncoding::RgbF32 if cfg!(target_endian = "little") => bytemuck::cast_slice(pixels).to_vec(),
-        PixelEncoding::RgbF32 => {
-            pixels.as_flattened().iter().flat_map(|channel| channel.to_le_bytes()).collect()
-        }
-    }
-}
-
-/// A tile's pixels from what travelled. The bytes come from a peer: their length is checked first, then that every
-/// channel is a radiance.
-pub fn decode_tile(
-    bytes: &[u8],
-    rect: TileRect,
-    encoding: PixelEncoding,
-) -> Result<Vec<[f32; 3]>, FilmError> {
-    let expected = rect.pixels().saturating_mul(u64::from(encoding.bytes_per_pixel()));
-    let found = bytes.len() as u64;
-    if expected != found {
-        return Err(FilmError::EncodedLength { expected, found });
-    }
-    let pixels: Vec<[f32; 3]> = match encoding {
-        PixelEncoding::RgbF32 => bytes
-            .as_chunks::<4>()
-            .0
-            .as_chunks::<3>()
-            .0
-            .iter()
-            .map(|pixel| pixel.map(f32::from_le_bytes))
-            .collect(),
-    };
-    let is_radiance = |channel: &f32| channel.is_finite() && *channel >= 0.0;
-    match pixels.iter().position(|pixel| !pixel.iter().all(is_radiance)) {
-        None => Ok(pixels),
-        Some(pixel) => Err(FilmError::Radiance { pixel: pixel as u64 }),
-    }
 }
 
 #[cfg(test)]
@@ -270,27 +254,6 @@ mod tests {
         assert_eq!(film.missing(), [rect(0, 0, 6, 1), rect(0, 1, 2, 2), rect(4, 1, 2, 2), rect(0, 3, 6, 1)]);
     }
 
-    #[test]
-    fn b05_pixels_that_are_no_radiance_are_refused() {
-        let one = rect(0, 0, 2, 1);
-        for bad in [f32::NAN, f32::INFINITY, -1.0] {
-            let bytes = encode_tile(&[[0.0; 3], [0.0, bad, 0.0]], PixelEncoding::RgbF32);
-            assert_eq!(
-                decode_tile(&bytes, one, PixelEncoding::RgbF32),
-                Err(FilmError::Radiance { pixel: 1 })
-            );
-        }
-        assert!(decode_tile(&[0; 23], one, PixelEncoding::RgbF32).is_err());
-        let huge = rect(0, 0, u32::MAX, u32::MAX);
-        assert!(decode_tile(&[0; 24], huge, PixelEncoding::RgbF32).is_err());
-    }
-
-    #[test]
-    fn the_wire_form_is_little_endian_rgb() {
-        let bytes = encode_tile(&[[1.0, 2.0, 0.5]], PixelEncoding::RgbF32);
-        assert_eq!(bytes, [0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0, 0x3f]);
-    }
-
     /// Splits a frame by a list of cuts, as a BSP does.
     fn partition(frame: TileRect, cuts: &[(bool, u32)]) -> Vec<TileRect> {
         let mut tiles = vec![frame];
@@ -337,13 +300,6 @@ mod tests {
             }
             prop_assert!(film.is_complete() && film.missing().is_empty());
             prop_assert_eq!(film.pixels(), &pixels(size.full())[..]);
-        }
-
-        #[test]
-        fn tiles_survive_the_wire(channels in prop::collection::vec([0.0_f32..1e6, 0.0..1.0, 0.0..1e-30], 1..50)) {
-            let tile = rect(3, 5, channels.len() as u32, 1);
-            let bytes = encode_tile(&channels, PixelEncoding::RgbF32);
-            prop_assert_eq!(decode_tile(&bytes, tile, PixelEncoding::RgbF32).unwrap(), channels);
         }
     }
 }

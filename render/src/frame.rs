@@ -1,6 +1,6 @@
 //! A finished frame: radiance, and what is known of the surfaces that each pixel sees.
 
-use p2c2r_protocol::tile::FrameSize;
+use p2c2r_protocol::tile::{FrameSize, TileRect};
 
 use crate::film::Film;
 
@@ -29,6 +29,23 @@ pub struct Features {
     pub normal: Vec<[f32; 3]>,
     /// Distance along the ray, world units; 0 where nothing was hit.
     pub depth: Vec<f32>,
+}
+
+impl Features {
+    /// Makes the pixels of a rectangle like those whose rays hit nothing. What lies outside the planes is passed over.
+    pub fn clear(&mut self, size: FrameSize, rect: TileRect) {
+        for y in rect.y..rect.y.saturating_add(rect.height).min(size.height_px()) {
+            let start = y as usize * size.width_px() as usize;
+            let right = rect.x.saturating_add(rect.width).min(size.width_px());
+            for index in start + rect.x as usize..start + right as usize {
+                let planes =
+                    (self.albedo.get_mut(index), self.normal.get_mut(index), self.depth.get_mut(index));
+                if let (Some(albedo), Some(normal), Some(depth)) = planes {
+                    (*albedo, *normal, *depth) = ([0.0; 3], [0.0; 3], 0.0);
+                }
+            }
+        }
+    }
 }
 
 /// A frame's planes; rows from the top.
@@ -73,6 +90,12 @@ impl Frame {
     }
 }
 
+impl From<Film> for Frame {
+    fn from(film: Film) -> Self {
+        Self { size: film.size(), radiance: film.into_pixels(), features: None }
+    }
+}
+
 impl From<&Film> for Frame {
     fn from(film: &Film) -> Self {
         Self { size: film.size(), radiance: film.pixels().to_vec(), features: None }
@@ -108,6 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_rectangle_is_cleared_whatever_its_edges() {
+        let size = FrameSize::new(3, 2).unwrap();
+        let mut features =
+            Features { albedo: vec![[0.5; 3]; 6], normal: vec![[1.0; 3]; 6], depth: vec![2.0; 6] };
+        features.clear(size, TileRect { x: 1, y: 1, width: u32::MAX, height: u32::MAX });
+        features.clear(size, TileRect { x: 7, y: 9, width: 1, height: 1 });
+        assert_eq!(features.depth, [2.0, 2.0, 2.0, 2.0, 0.0, 0.0]);
+        assert_eq!((features.albedo[3], features.albedo[4]), ([0.5; 3], [0.0; 3]));
+        assert_eq!((features.normal[2], features.normal[5]), ([1.0; 3], [0.0; 3]));
+    }
+
+    #[test]
     fn a_film_becomes_a_frame_without_features() {
         let size = FrameSize::new(2, 1).unwrap();
         let mut film = Film::new(size);
@@ -115,5 +150,6 @@ mod tests {
         let frame = Frame::from(&film);
         assert_eq!((frame.size, &frame.radiance[..]), (size, film.pixels()));
         assert!(frame.features.is_none() && frame.check().is_ok());
+        assert_eq!(Frame::from(film), frame);
     }
 }

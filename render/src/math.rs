@@ -109,14 +109,6 @@ pub fn square_root(a: f32) -> f32 {
     if a < f32::MIN_POSITIVE { 0.0 } else { a.sqrt() }
 }
 
-/// A radiance so small that devices could disagree on it (many take subnormal numbers for zero) becomes zero, and so
-/// does what is no number; one without end becomes the largest there is.
-#[inline(always)]
-pub fn flush_tiny(color: Vec3) -> Vec3 {
-    let flush = |component: f32| if component >= TINY { component.min(f32::MAX) } else { 0.0 };
-    vec3(flush(color.x), flush(color.y), flush(color.z))
-}
-
 /// Summed from x to z.
 #[inline(always)]
 pub fn dot(a: Vec3, b: Vec3) -> f32 {
@@ -225,7 +217,5 @@ mod tests {
             assert!(safe_reciprocal(a).is_finite());
         }
         assert_eq!([square_root(-1.0), square_root(1e-40), square_root(4.0)], [0.0, 0.0, 2.0]);
-        assert_eq!(flush_tiny(vec3(1e-31, 2.0, 0.0)), vec3(0.0, 2.0, 0.0));
-        assert_eq!(flush_tiny(vec3(f32::NAN, f32::INFINITY, -1.0)), vec3(0.0, f32::MAX, 0.0));
     }
 }

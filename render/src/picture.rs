@@ -2,13 +2,16 @@
 
 use std::{
     ffi::OsString,
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use exr::prelude::{Image, SpecificChannels, Vec2, WritableImage};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     film::Film,
@@ -51,17 +54,45 @@ pub enum PictureError {
 }
 
 /// How fine the codes of a PNG are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum PngBits {
     /// 8 bits for each channel: what screens show.
     #[default]
+    #[serde(rename = "8")]
     Eight,
     /// 16 bits for each channel: for grading after the tone curve.
+    #[serde(rename = "16")]
     Sixteen,
 }
 
+impl fmt::Display for PngBits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eight => "8",
+            Self::Sixteen => "16",
+        })
+    }
+}
+
+/// A number of bits that PNG is not written with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no number of bits for a PNG; choose 8 or 16")]
+pub struct PngBitsError(String);
+
+impl FromStr for PngBits {
+    type Err = PngBitsError;
+
+    fn from_str(text: &str) -> Result<Self, PngBitsError> {
+        match text {
+            "8" => Ok(Self::Eight),
+            "16" => Ok(Self::Sixteen),
+            _ => Err(PngBitsError(text.to_owned())),
+        }
+    }
+}
+
 /// How a picture is written.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct PictureOptions {
     /// From radiance to the codes of a PNG; an EXR keeps the radiance.
     pub tone: ToneMapping,
@@ -86,6 +117,12 @@ impl PictureFormat {
     }
 }
 
+/// Whether a picture of that name keeps linear radiance and the frame's features: an EXR does, a PNG is made to be
+/// looked at.
+pub fn is_layered(path: &Path) -> bool {
+    matches!(PictureFormat::of(path), Ok(PictureFormat::Exr))
+}
+
 /// Whether a picture could be written to `path`: asked before rendering, so that no work is lost for a wrong name.
 pub fn check_target(path: &Path, overwrite: bool) -> Result<(), PictureError> {
     PictureFormat::of(path)?;
@@ -106,9 +143,9 @@ pub fn check_target(path: &Path, overwrite: bool) -> Result<(), PictureError> {
 }
 
 /// Writes the frame after the ending of `path`: as PNG (sRGB, see [`PictureOptions`]), or as EXR (`f32`) with the
-/// linear radiance and, where the frame has features, layers of albedo, normal and depth. The picture is written beside
-/// (`….partial`) and renamed: at no time is there half a picture at `path`. A picture that is there already is replaced;
-/// [`check_target`] is where that is asked.
+/// linear radiance and, where the frame has features, layers of albedo, normal and depth. The picture is written
+/// beside (`….partial`) and renamed: at no time is there half a picture at `path`. A picture that is there already is
+/// replaced; [`check_target`] is where that is asked.
 pub fn write(path: &Path, frame: &Frame, options: &PictureOptions) -> Result<(), PictureError> {
     let format = PictureFormat::of(path)?;
     frame.check()?;

@@ -4,10 +4,16 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::exponent::{exp2, log2, power};
 
+/// Largest correction of the exposure, stops: from one end to the other of what `f32` can hold.
+pub const MAX_EXPOSURE_STOPS: f32 = 64.0;
+
 /// How radiance without an upper end becomes display values of 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ToneCurve {
     /// `AgX`: saturated lights fade to white as they do on film, hues stay.
     #[default]
@@ -55,11 +61,12 @@ impl FromStr for ToneCurve {
 }
 
 /// Everything between a pixel's radiance and its code in a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ToneMapping {
     /// The curve.
     pub curve: ToneCurve,
-    /// Radiance is multiplied by 2 to the power of this first. Kept within ±64; what is no number counts as 0.
+    /// Radiance is multiplied by 2 to the power of this first. Kept within ±[`MAX_EXPOSURE_STOPS`];
+    /// what is no number counts as 0.
     pub exposure_stops: f32,
 }
 
@@ -76,7 +83,8 @@ impl ToneMapping {
 
     /// The light that the screen is to give, 0 to 1 for each channel. What is not above zero gives 0.
     fn display(self, radiance: [f32; 3]) -> [f64; 3] {
-        let stops = if self.exposure_stops.is_nan() { 0.0 } else { self.exposure_stops.clamp(-64.0, 64.0) };
+        let wanted = self.exposure_stops;
+        let stops = if wanted.is_nan() { 0.0 } else { wanted.clamp(-MAX_EXPOSURE_STOPS, MAX_EXPOSURE_STOPS) };
         let gain = exp2(f64::from(stops));
         // No infinity: it would leave the curves' quotients as NaN.
         let exposed =

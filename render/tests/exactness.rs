@@ -16,6 +16,7 @@ use p2c2r_render::{
     kernel::{
         cpu::CpuBackend,
         self_test::{known_scene, known_tile},
+        sum::RadianceSum,
     },
     limit::SceneLimits,
     math::{Vec3, normalize, vec3},
@@ -77,14 +78,14 @@ fn gpu_and_cpu_give_the_same_bits() {
     for seed in [1, 99] {
         job.view.sampling.seed = seed;
         let (a, b) = (render(gpu.as_mut(), &known, &job), render(cpu.as_mut(), &known, &job));
-        assert_eq!((differing(&a.radiance, &b.radiance), a.rays, a.samples), (0, b.rays, b.samples));
+        assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays, a.samples()), (0, b.rays, b.samples()));
     }
     for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
         let scene = generated(kind);
         let view = view(&scene, 64, 40, 5);
         let job = TileJob { view, rect: TileRect { x: 5, y: 3, width: 50, height: 33 } };
         let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
-        assert_eq!((differing(&a.radiance, &b.radiance), a.rays), (0, b.rays), "{kind}");
+        assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "{kind}");
     }
 }
 
@@ -106,7 +107,7 @@ fn every_set_of_instructions_gives_the_same_bits() {
         for level in &levels[1..] {
             let other = of(*level);
             assert_eq!(
-                (differing(&best.radiance, &other.radiance), best.rays),
+                (differing(&best.radiance(), &other.radiance()), best.rays),
                 (0, other.rays),
                 "{name}, {:?} and {level:?}",
                 levels[0]
@@ -121,21 +122,55 @@ fn i1_tiles_threads_and_single_pixels_give_the_same_bits_as_the_whole() {
     let view = view(&scene, 90, 50, 7);
     let mut one = open(BackendChoice::Cpu, Some(1)).unwrap();
     let mut three = open(BackendChoice::Cpu, Some(3)).unwrap();
-    let whole = render(one.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance;
+    let whole = render(one.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance();
     assert_eq!(
         differing(
             &whole,
-            &render(three.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance
+            &render(three.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance()
         ),
         0
     );
     let (left, top) = (13, 9);
     let rect = TileRect { x: left, y: top, width: 41, height: 23 };
-    let tile = render(three.as_mut(), &scene, &TileJob { view, rect }).radiance;
+    let tile = render(three.as_mut(), &scene, &TileJob { view, rect }).radiance();
     let pixels: Vec<(u32, u32)> = (0..23).flat_map(|y| (0..41).map(move |x| (left + x, top + y))).collect();
     let cut: Vec<[f32; 3]> = pixels.iter().map(|(x, y)| whole[(y * 90 + x) as usize]).collect();
     assert_eq!(differing(&tile, &cut), 0);
     assert_eq!(differing(&tile, &render_pixels(&scene, &view, &pixels)), 0);
+}
+
+/// The samples of a tile in ranges, taken in any order by either kernel, add up to the sums of the whole.
+#[test]
+fn i1_ranges_of_samples_merge_to_the_same_bits_as_the_whole() {
+    let scene = generated(SceneKind::City);
+    let mut view = view(&scene, 40, 30, 11);
+    view.sampling.samples = 13;
+    let rect = TileRect { x: 3, y: 2, width: 33, height: 21 };
+    let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
+    let whole = render(cpu.as_mut(), &scene, &TileJob { view, rect });
+    let mut devices = vec![cpu];
+    devices.extend(gpu());
+    for ranges in [&[(0, 13)][..], &[(0, 1), (1, 12)], &[(6, 7), (0, 6)], &[(4, 4), (12, 1), (0, 4), (8, 4)]]
+    {
+        for first_device in 0..devices.len() {
+            let mut sums = vec![RadianceSum::default(); whole.sums.len()];
+            let mut rays = 0;
+            for (number, (first_sample, samples)) in ranges.iter().enumerate() {
+                let mut part = view;
+                (part.sampling.first_sample, part.sampling.samples) = (*first_sample, *samples);
+                let count = devices.len();
+                let device = devices[(first_device + number) % count].as_mut();
+                let tile = render(device, &scene, &TileJob { view: part, rect });
+                rays += tile.rays;
+                for (sum, more) in sums.iter_mut().zip(tile.sums) {
+                    *sum = sum.merged(more);
+                }
+            }
+            assert!(sums == whole.sums && rays == whole.rays, "{ranges:?}");
+        }
+    }
+    let mean: Vec<[f32; 3]> = whole.sums.iter().map(|sum| sum.mean(13)).collect();
+    assert_eq!(differing(&mean, &whole.radiance()), 0);
 }
 
 #[test]
@@ -145,7 +180,7 @@ fn seeds_differ_and_pictures_are_finite_and_lit() {
         let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
         let mut picture = |seed| {
             let view = view(&scene, 64, 48, seed);
-            render(cpu.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance
+            render(cpu.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance()
         };
         let (a, b) = (picture(1), picture(2));
         assert!(differing(&a, &b) > 0, "{kind}");
@@ -300,8 +335,8 @@ fn radiance_in_a_closed_shining_box_is_the_geometric_series() {
         view.sampling.max_depth = 32;
         let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
         let tile = render(cpu.as_mut(), &scene, &TileJob { view, rect: view.size.full() });
-        let mean =
-            tile.radiance.iter().map(|pixel| f64::from(pixel[1])).sum::<f64>() / tile.radiance.len() as f64;
+        let radiance = tile.radiance();
+        let mean = radiance.iter().map(|pixel| f64::from(pixel[1])).sum::<f64>() / radiance.len() as f64;
         // r is 0.5 head-on and more at grazing angles: half of (1 - cos)^5, whose mean is 1/21 over diffuse light.
         assert!((0.99..1.10).contains(&mean), "{kind}, roughness {roughness}: {mean}");
     }

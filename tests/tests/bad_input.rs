@@ -131,6 +131,10 @@ fn flags_out_of_range() {
     assert_refused(&render(&["--spp", "0"]), 2, &["--spp"]);
     assert_refused(&render(&["--max-depth", "1000"]), 2, &["--max-depth"]);
     assert_refused(&render(&["--colour"]), 2, &["--colour"]);
+    assert_refused(&render(&["--denoise", "optix"]), 2, &["optix", "atrous"]);
+    assert_refused(&render(&["--tone", "film"]), 2, &["film", "agx"]);
+    assert_refused(&render(&["--exposure", "99"]), 2, &["99", "stops"]);
+    assert_refused(&render(&["--png-bits", "12"]), 2, &["12", "16"]);
     assert_refused(&render(&["--camera", "nobody"]), 1, &["nobody"]);
     assert_refused(&testnet.run(&["dance"]).unwrap(), 2, &["dance"]);
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use p2c2r_protocol::tile::{Camera, FrameSize, Sampling};
+use p2c2r_protocol::tile::{Camera, FrameSize, PixelEncoding, Sampling};
 use p2c2r_render::{
     limit::MAX_PREPARED_BYTES,
     scene::generate::{SceneKind, generate},
@@ -212,6 +212,7 @@ async fn frame(
         wait_peers: Some(contributors as usize),
         cost: CostMap::uniform(size, 1.0),
         cut: Cut::Grid { edge_px: TILE_PX, in_flight },
+        encoding: PixelEncoding::RgbF32,
     };
     let (progress, _) = watch::channel(Progress::default());
     let outcome = node.coordinator.render(spec, Arc::new(progress)).await?;

@@ -8,14 +8,18 @@ use std::{
 };
 
 use anyhow::Context;
-use p2c2r_render::picture::check_target;
+use p2c2r_render::{
+    picture::{PictureOptions, check_target, is_layered},
+    tone::ToneMapping,
+};
 use tokio::sync::watch;
 
 use crate::{
-    cli::{GlobalArgs, RenderArgs},
+    cli::{GlobalArgs, PictureArgs, RenderArgs},
     config::{DeviceConfig, NodeConfig},
     control::{RenderRequest, Reply, Request, client::Client, server::render_to_file},
     data_dir::{self, DataDir},
+    develop::DevelopSettings,
     exit::Exit,
     node::Node,
     progress::{Phase, Progress, ProgressView},
@@ -40,6 +44,9 @@ pub async fn render(global: &GlobalArgs, args: RenderArgs) -> anyhow::Result<Exi
     }
     let mut stop = StopSignals::listen()?;
     let mut view = ProgressView::new(global.quiet);
+    if let Some(vain) = without_effect(&args) {
+        view.note(&format!("warning: {vain}"));
+    }
     let phase = view.phase();
     let outcome = {
         let work = render_somewhere(global, &args, &request, &mut view);
@@ -59,7 +66,11 @@ pub async fn render(global: &GlobalArgs, args: RenderArgs) -> anyhow::Result<Exi
     view.finish();
     match outcome {
         None => {
-            let written = if phase() == Phase::Writing { "" } else { "; nothing was written" };
+            let written = match phase() {
+                Phase::Writing => "",
+                _ if args.picture.progressive => "; what was shown of the passes stays",
+                _ => "; nothing was written",
+            };
             eprintln!("interrupted{written}");
             Ok(Exit::Interrupted)
         }
@@ -150,7 +161,9 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
     let absolute = |path: &Path| {
         std::path::absolute(path).with_context(|| format!("cannot resolve the path {}", path.display()))
     };
+    let shown = args.picture.preview_file.as_ref().unwrap_or(&args.output);
     Ok(RenderRequest {
+        preview: args.picture.progressive.then(|| absolute(shown)).transpose()?,
         scene: absolute(&args.scene)?,
         output: absolute(&args.output)?,
         force: args.force,
@@ -161,6 +174,30 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
         camera: args.camera.clone(),
         deadline_ms: args.deadline_ms,
         wait_peers: args.wait_peers,
+        develop: develop_settings(&args.picture),
+    })
+}
+
+fn develop_settings(args: &PictureArgs) -> DevelopSettings {
+    let tone = ToneMapping {
+        curve: args.tone.unwrap_or_default(),
+        exposure_stops: args.exposure.unwrap_or_default(),
+    };
+    DevelopSettings {
+        denoiser: args.denoise,
+        picture: PictureOptions { tone, png_bits: args.png_bits.unwrap_or_default() },
+    }
+}
+
+/// What was asked for and cannot be had in a file of that format.
+fn without_effect(args: &RenderArgs) -> Option<String> {
+    let PictureArgs { tone, exposure, png_bits, .. } = &args.picture;
+    let asked = tone.is_some() || exposure.is_some() || png_bits.is_some();
+    (asked && is_layered(&args.output)).then(|| {
+        format!(
+            "{} keeps linear radiance: --tone, --exposure and --png-bits are for PNG",
+            args.output.display()
+        )
     })
 }
 
@@ -193,10 +230,17 @@ fn finish(global: &GlobalArgs, args: &RenderArgs, report: &FrameReport) -> anyho
     if args.json {
         println!("{}", serde_json::to_string(report)?);
     }
-    if report.missing.is_empty() {
+    if report.least_samples_per_pixel >= report.samples_per_pixel {
         return Ok(Exit::Done);
     }
-    eprintln!("the picture is partial: {} rectangles are missing, see the report", report.missing.len());
+    if report.missing.is_empty() {
+        let (least, asked) = (report.least_samples_per_pixel, report.samples_per_pixel);
+        eprintln!(
+            "the picture is partial: pixels have {least} samples at least, not {asked}, see the report"
+        );
+    } else {
+        eprintln!("the picture is partial: {} rectangles are missing, see the report", report.missing.len());
+    }
     Ok(Exit::Partial)
 }
 

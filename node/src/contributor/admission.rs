@@ -18,6 +18,9 @@ pub const MAX_QUEUED: usize = 1024;
 /// Most path segments (pixels x samples x depth) of one tile: about ten minutes of a CPU core.
 pub const MAX_TASK_SEGMENTS: u64 = 1 << 31;
 
+/// Most pixels of one tile: their sums, 32 bytes each, fit into the 128 MiB that every GPU binds at once.
+pub const MAX_TILE_PIXELS: u64 = 1 << 22;
+
 /// Whether a request is of a size that this node takes on at all.
 pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
     let pixels = request.rect.pixels();
@@ -26,6 +29,7 @@ pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
         .and_then(|paths| paths.checked_mul(u64::from(request.sampling.max_depth)));
     let bytes = pixels.checked_mul(u64::from(request.encoding.bytes_per_pixel()));
     if segments.is_none_or(|segments| segments > MAX_TASK_SEGMENTS)
+        || pixels > MAX_TILE_PIXELS
         || bytes.is_none_or(|bytes| bytes > u64::from(MAX_TILE_BYTES))
     {
         return Err(RejectReason::TooLarge);
@@ -37,7 +41,7 @@ pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
 pub fn max_tile_pixels(encoding: PixelEncoding, sampling: Sampling) -> u64 {
     let segments = u64::from(sampling.samples.max(1)).saturating_mul(u64::from(sampling.max_depth.max(1)));
     let by_bytes = u64::from(MAX_TILE_BYTES) / u64::from(encoding.bytes_per_pixel());
-    by_bytes.min(MAX_TASK_SEGMENTS / segments).max(1)
+    by_bytes.min(MAX_TILE_PIXELS).min(MAX_TASK_SEGMENTS / segments).max(1)
 }
 
 /// The waiting tiles, by session.

@@ -16,13 +16,13 @@ use bytes::Bytes;
 use p2c2r_protocol::{
     canon::to_canonical,
     id::TaskId,
-    merkle::tile_root,
+    merkle::encoded_root,
     sign::{Domain, SecretKey},
     task::{RejectReason, ResultStatement, TaskCounters, TileRequest},
 };
 use p2c2r_render::{
     backend::{self, Backend, BackendInfo, FrameView, RenderControl, RenderError, TileJob},
-    film::encode_tile,
+    encode::encode_tile,
     prepared::PreparedScene,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -170,9 +170,9 @@ fn finish(
         queue_ms: (started - job.accepted_at).as_secs_f32() * 1e3,
         execution_ms: started.elapsed().as_secs_f32() * 1e3,
         rays: tile.rays,
-        samples: tile.samples,
+        samples: tile.samples(),
     };
-    seal(key, request, encode_tile(&tile.radiance, request.encoding), counters).map_err(|reason| {
+    seal(key, request, encode_tile(&tile, request.encoding), counters).map_err(|reason| {
         error!(%reason, "a result could not be signed");
         RenderFailure::Failed(RejectReason::Internal)
     })
@@ -185,8 +185,7 @@ fn seal(
     payload: Vec<u8>,
     counters: TaskCounters,
 ) -> Result<RenderedTile, Box<dyn std::error::Error>> {
-    let rect = request.rect;
-    let root = tile_root(&payload, rect.width, rect.height, request.encoding.bytes_per_pixel())?;
+    let root = encoded_root(&payload, request.rect, request.encoding)?;
     let statement = to_canonical(&ResultStatement { request: request.hash()?, root, counters })?;
     let signature = key.sign(Domain::Result, &statement);
     Ok(RenderedTile { signature: signature.0.to_vec(), statement, payload: payload.into() })

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use p2c2r_protocol::tile::FrameSize;
 use serde::{Deserialize, Serialize};
 
-use crate::{progress::Progress, report::FrameReport};
+use crate::{develop::DevelopSettings, progress::Progress, report::FrameReport};
 
 /// Longest line, bytes. The longest thing said is a report of a frame with many tiles.
 const MAX_LINE_BYTES: u64 = 16 << 20;
@@ -56,6 +56,10 @@ pub struct RenderRequest {
     pub deadline_ms: Option<u64>,
     /// Peers to wait for.
     pub wait_peers: Option<usize>,
+    /// What is made of the film.
+    pub develop: DevelopSettings,
+    /// Render in passes and show the picture so far here after each: the picture itself, or a file beside it.
+    pub preview: Option<PathBuf>,
 }
 
 /// What the node answers.

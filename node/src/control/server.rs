@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use p2c2r_render::picture::{check_target, write_film};
+use p2c2r_render::picture::check_target;
 use p2c2r_swarm::PeerStatus;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     data_dir::control_socket,
+    develop::{self, Stop, develop},
     node::Node,
     progress::{Phase, Progress},
     report::FrameReport,
@@ -222,14 +223,21 @@ pub async fn render_to_file(
     request: &RenderRequest,
     progress: Arc<watch::Sender<Progress>>,
 ) -> anyhow::Result<FrameReport> {
-    check_target(&request.output, request.force)?;
-    let outcome = node.render(request, Arc::clone(&progress)).await?;
+    let (output, force, settings) = (request.output.clone(), request.force, request.develop);
+    let target = output.clone();
+    let preview = request.preview.clone();
+    tokio::task::spawn_blocking(move || develop::check(&target, preview.as_deref(), force, &settings))
+        .await??;
+    // A preview may stand where the picture goes.
+    let force = force || request.preview.as_ref() == Some(&output);
+    let (negative, mut report) = node.render(request, Arc::clone(&progress)).await?;
     progress.send_modify(|progress| progress.phase = Phase::Writing);
-    let (output, force) = (request.output.clone(), request.force);
+    let stop = Stop::default();
+    let stopped = stop.flag();
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<FrameReport> {
         check_target(&output, force)?;
-        write_film(&output, &outcome.film)?;
-        Ok(outcome.report)
+        report.picture = Some(develop(negative, &output, &settings, &stopped, &mut report.warnings)?);
+        Ok(report)
     })
     .await??;
     Ok(report)

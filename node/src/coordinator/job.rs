@@ -9,9 +9,8 @@ use std::{
 use p2c2r_protocol::{
     id::{NodeId, TaskId, WorkKind},
     task::{TaskCounters, TileRequest},
-    tile::{PixelEncoding, TileRect},
+    tile::TileRect,
 };
-use p2c2r_render::film::Film;
 use p2c2r_scheduler::{
     PeerView, Scheduler,
     frame::{Frame, FrameConfig, FrameEnd},
@@ -23,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use super::{
-    Cut, JobError, JobOutcome, JobSpec,
+    Canvas, Cut, JobError, JobOutcome, JobSpec,
     gather::Gathering,
     sessions::{Session, TrafficNow},
     summary,
@@ -73,7 +72,7 @@ pub struct Run {
     /// The frame's life.
     pub frame: Frame,
     /// The accepted pixels.
-    pub film: Film,
+    pub canvas: Canvas,
     /// When the first tile was offered.
     pub started: Instant,
     /// What finding peers took.
@@ -130,8 +129,8 @@ impl Job {
             kind: WorkKind::RayTracing,
             size: spec.size,
             samples: spec.sampling.samples,
-            bytes_per_pixel: PixelEncoding::RgbF32.bytes_per_pixel(),
-            max_tile_pixels: max_tile_pixels(PixelEncoding::RgbF32, spec.sampling),
+            bytes_per_pixel: spec.encoding.bytes_per_pixel(),
+            max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
             deadline: spec.deadline_ms.map(|deadline_ms| TimeMs(now_ms + deadline_ms as f64)),
         };
         let (plan, config) = match spec.cut {
@@ -146,7 +145,7 @@ impl Job {
         self.run = Some(Run {
             joined: peers.iter().filter(|view| view.ready).map(|view| view.peer).collect(),
             frame: Frame::new(work, plan, peers, first_task, config),
-            film: Film::new(spec.size),
+            canvas: Canvas::new(spec.size, spec.encoding),
             started: now,
             gathered: now.saturating_duration_since(self.gathering.since()),
             out: BTreeMap::new(),
@@ -172,7 +171,7 @@ impl Job {
             rect,
             sampling: spec.sampling,
             camera: spec.camera,
-            encoding: PixelEncoding::RgbF32,
+            encoding: spec.encoding,
         }
     }
 
@@ -183,7 +182,7 @@ impl Job {
             error!(?task, "the frame machine accepted a tile that was not delivered");
             return;
         };
-        if let Err(refused) = run.film.insert(*rect, &verified.pixels) {
+        if let Err(refused) = run.canvas.insert(*rect, &verified.pixels) {
             error!(?task, %refused, "the film refused a tile");
             return;
         }
@@ -194,7 +193,7 @@ impl Job {
     /// Takes the pixels of a tile out of the film again.
     pub fn retract(&mut self, tile: usize, rect: TileRect) {
         let Some(run) = self.run.as_mut() else { return };
-        run.film.remove(rect);
+        run.canvas.remove(rect);
         if let Some(accepted) = run.accepted.remove(&tile) {
             run.rays = run.rays.saturating_sub(accepted.counters.rays);
         }
@@ -223,7 +222,7 @@ impl Job {
             Some(run) if run.accepted.is_empty() && !run.deadline_reached => Err(JobError::NobodyLeft),
             Some(run) => {
                 let report = summary::report(&spec, &run, own, sessions, &traffic_before, now);
-                Ok(JobOutcome { film: run.film, report })
+                Ok(JobOutcome { canvas: run.canvas, report })
             }
         };
         (reply, outcome)

@@ -4,6 +4,7 @@
 //! work sessions ([`sessions`]). One job at a time; the others wait in line.
 
 mod actor;
+mod canvas;
 mod gather;
 mod job;
 mod sessions;
@@ -14,14 +15,14 @@ use std::sync::Arc;
 
 use p2c2r_protocol::{
     id::{JobId, NodeId},
-    tile::{Camera, FrameSize, Sampling},
+    tile::{Camera, FrameSize, PixelEncoding, Sampling},
 };
-use p2c2r_render::film::Film;
 use p2c2r_scheduler::{Scheduler, split::cost_map::CostMap};
 use p2c2r_swarm::SwarmHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::actor::{Actor, Input};
+pub use self::canvas::Canvas;
 use crate::{
     contributor::Contributor, progress::Progress, report::FrameReport, scene_library::ResidentScene,
 };
@@ -29,7 +30,8 @@ use crate::{
 /// Inputs waiting for the actor; senders wait when it is full.
 const MAX_INPUTS: usize = 4096;
 
-/// A frame to render.
+/// A frame to render, or a range of its samples.
+#[derive(Clone)]
 pub struct JobSpec {
     /// The job's name.
     pub job: JobId,
@@ -51,6 +53,8 @@ pub struct JobSpec {
     pub cost: CostMap,
     /// How it is cut.
     pub cut: Cut,
+    /// How its tiles' pixels travel.
+    pub encoding: PixelEncoding,
 }
 
 impl JobSpec {
@@ -77,7 +81,7 @@ pub enum Cut {
 /// A finished frame.
 pub struct JobOutcome {
     /// The pixels.
-    pub film: Film,
+    pub canvas: Canvas,
     /// Who rendered them.
     pub report: FrameReport,
 }

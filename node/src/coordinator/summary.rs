@@ -9,7 +9,7 @@ use p2c2r_scheduler::{
 };
 
 use super::{
-    JobSpec,
+    Canvas, JobSpec,
     job::Run,
     sessions::{Session, TrafficNow},
 };
@@ -45,16 +45,26 @@ pub fn report(
         },
         size_px: [spec.size.width_px(), spec.size.height_px()],
         samples_per_pixel: spec.sampling.samples,
+        least_samples_per_pixel: if missing.is_empty() { spec.sampling.samples } else { 0 },
         max_depth: spec.sampling.max_depth,
         seed: spec.sampling.seed,
-        film_blake3: film_hash(run.film.pixels()),
+        film_blake3: match &run.canvas {
+            Canvas::Radiance(film) => film_hash(film.pixels()),
+            // Of the film that the passes are merged into, when they are.
+            Canvas::Sums(_) => String::new(),
+        },
         frame_ms,
         gather_ms: run.gathered.as_secs_f64() * 1e3,
         bound_ms,
         bound_ratio: if bound_ms > 0.0 { frame_ms / bound_ms } else { 0.0 },
         rays: run.rays,
         mrays_per_s: run.rays as f64 / frame_ms.max(1e-3) / 1e3,
-        tiles: summary.tiles.iter().enumerate().map(|(index, tile)| tile_report(run, index, tile)).collect(),
+        tiles: summary
+            .tiles
+            .iter()
+            .enumerate()
+            .map(|(index, tile)| tile_report(spec, run, index, tile))
+            .collect(),
         peers: peer_reports(spec, &summary, &parts, own, sessions, frame_ms),
         bytes: bytes_report(spec, sessions, traffic_before),
         failures: FailureReport {
@@ -65,6 +75,7 @@ pub fn report(
         },
         missing,
         warnings: spec.scene.warnings.to_vec(),
+        picture: None,
     }
 }
 
@@ -72,9 +83,11 @@ fn corners(rect: TileRect) -> [u32; 4] {
     [rect.x, rect.y, rect.width, rect.height]
 }
 
-fn tile_report(run: &Run, index: usize, tile: &TileSummary) -> TileReport {
+fn tile_report(spec: &JobSpec, run: &Run, index: usize, tile: &TileSummary) -> TileReport {
     TileReport {
         rect: corners(tile.rect),
+        first_sample: spec.sampling.first_sample,
+        samples: spec.sampling.samples,
         peer: tile.peer.map(|peer| peer.to_string()),
         predicted_ms: tile.predicted_ms,
         actual_ms: tile.actual_ms,

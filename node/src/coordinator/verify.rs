@@ -4,13 +4,13 @@ use bytes::Bytes;
 use p2c2r_protocol::{
     canon::from_canonical,
     id::{NodeId, TaskId},
-    merkle::tile_root,
+    merkle::encoded_root,
     sign::{Domain, verify as verify_signature},
     task::{ResultStatement, TaskCounters, TileRequest},
 };
 use p2c2r_render::{
-    backend::{FrameView, render_pixels},
-    film::decode_tile,
+    backend::{FrameView, render_pixel_sums},
+    encode::{TileData, decode_tile},
     prepared::PreparedScene,
 };
 use p2c2r_swarm::TileResult;
@@ -24,8 +24,8 @@ const MAX_STATEMENT_BYTES: usize = 512;
 
 /// A tile that may go into the film.
 pub struct VerifiedTile {
-    /// Radiance, rows from the top.
-    pub pixels: Vec<[f32; 3]>,
+    /// Rows from the top.
+    pub pixels: TileData,
     /// What the contributor says it took.
     pub counters: TaskCounters,
     /// Pixels that were rendered anew and found equal.
@@ -133,24 +133,32 @@ impl Judgement<'_> {
         counters.check().is_ok() && counters.samples == samples && counters.rays <= most_rays
     }
 
-    fn pixels(&self, payload: &Bytes, statement: &ResultStatement) -> Result<Vec<[f32; 3]>, Forgery> {
+    fn pixels(&self, payload: &Bytes, statement: &ResultStatement) -> Result<TileData, Forgery> {
         let (rect, encoding) = (self.request.rect, self.request.encoding);
-        let root = tile_root(payload, rect.width, rect.height, encoding.bytes_per_pixel())
-            .map_err(|error| Forgery::Pixels(error.to_string()))?;
+        let root =
+            encoded_root(payload, rect, encoding).map_err(|error| Forgery::Pixels(error.to_string()))?;
         if root != statement.root {
             return Err(Forgery::Root);
         }
-        decode_tile(payload, rect, encoding).map_err(|error| Forgery::Pixels(error.to_string()))
+        decode_tile(payload, rect, encoding, self.request.sampling.samples)
+            .map_err(|error| Forgery::Pixels(error.to_string()))
     }
 
-    fn probe(&self, secret: &ProbeSecret, task: TaskId, pixels: &[[f32; 3]]) -> Result<u32, Forgery> {
+    fn probe(&self, secret: &ProbeSecret, task: TaskId, pixels: &TileData) -> Result<u32, Forgery> {
         let TileRequest { size, sampling, camera, rect, .. } = *self.request;
         let probes = secret.probes(task, self.request);
-        let expected = render_pixels(self.scene, &FrameView { size, sampling, camera }, &probes);
+        let expected = render_pixel_sums(self.scene, &FrameView { size, sampling, camera }, &probes);
         for (&(x, y), expected) in probes.iter().zip(&expected) {
             let index = u64::from(y - rect.y) * u64::from(rect.width) + u64::from(x - rect.x);
-            let delivered = usize::try_from(index).ok().and_then(|index| pixels.get(index));
-            if delivered.map(|pixel| pixel.map(f32::to_bits)) != Some(expected.map(f32::to_bits)) {
+            let index = usize::try_from(index).map_err(|_| Forgery::Probe { x, y })?;
+            let is_right = match pixels {
+                TileData::Radiance(pixels) => {
+                    let bits = |pixel: [f32; 3]| pixel.map(f32::to_bits);
+                    pixels.get(index).copied().map(bits) == Some(bits(expected.mean(sampling.samples)))
+                }
+                TileData::Sums(pixels) => pixels.get(index) == Some(expected),
+            };
+            if !is_right {
                 return Err(Forgery::Probe { x, y });
             }
         }

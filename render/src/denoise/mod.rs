@@ -2,6 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
+use self::oidn::VARIABLE;
 use crate::frame::{Frame, FrameError};
 
 mod atrous;
@@ -11,7 +14,8 @@ mod oidn;
 mod plane;
 
 /// How a frame is freed of noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Denoiser {
     /// Not at all: the frame is what the samples say.
     #[default]
@@ -64,7 +68,9 @@ pub enum DenoiseError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The library is not there.
-    #[error("Open Image Denoise cannot be loaded ({tried}): install it or use --denoise atrous")]
+    #[error(
+        "Open Image Denoise cannot be loaded ({tried}): install version 2 of it (oidn.org, or your system's package), name its library file in {VARIABLE}, or use --denoise atrous"
+    )]
     NotInstalled {
         /// The names that were tried, each with what the system said.
         tried: String,
@@ -85,6 +91,15 @@ pub enum DenoiseError {
         /// What the library said.
         reason: String,
     },
+}
+
+/// Whether the denoiser can be had on this machine: asked before rendering, so that no work is lost for a missing
+/// library.
+pub fn check_available(choice: Denoiser) -> Result<(), DenoiseError> {
+    match choice {
+        Denoiser::Off | Denoiser::Atrous => Ok(()),
+        Denoiser::Oidn => oidn::check_available(),
+    }
 }
 
 /// Takes the noise out of the frame's radiance; its features guide and stay as they are.

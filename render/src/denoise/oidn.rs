@@ -14,7 +14,7 @@ use super::DenoiseError;
 use crate::frame::Frame;
 
 /// Names the library's file where it is not among those that the system finds.
-const VARIABLE: &str = "P2C2R_OIDN";
+pub const VARIABLE: &str = "P2C2R_OIDN";
 
 /// Under which names the system may know the library.
 const NAMES: &[&str] = if cfg!(target_os = "windows") {
@@ -70,11 +70,21 @@ api! {
 
 /// Frees the frame of noise. Its planes have been checked against its size.
 pub fn filter(frame: &mut Frame) -> Result<(), DenoiseError> {
-    let api = load(std::env::var_os(VARIABLE).filter(|name| !name.is_empty()))?;
+    let api = load(named())?;
     let device = Device::new(&api)?;
     let output = device.denoise(frame)?;
     frame.radiance = output;
     Ok(())
+}
+
+/// Whether there is a device to denoise on.
+pub fn check_available() -> Result<(), DenoiseError> {
+    Device::new(&load(named())?).map(drop)
+}
+
+/// The library's file, where the user names one.
+fn named() -> Option<OsString> {
+    std::env::var_os(VARIABLE).filter(|name| !name.is_empty())
 }
 
 /// Finds the library: under the name given, if one is, or else under those that it usually has.
@@ -222,7 +232,10 @@ mod tests {
     fn a_library_that_is_missing_or_another_is_named_with_the_way_out() {
         let missing = load(Some("/nowhere/libOpenImageDenoise.so".into())).err().unwrap().to_string();
         assert!(missing.starts_with("Open Image Denoise cannot be loaded (/nowhere/"), "{missing}");
-        assert!(missing.ends_with("install it or use --denoise atrous"), "{missing}");
+        assert!(
+            missing.contains("install version 2 of it") && missing.ends_with("or use --denoise atrous"),
+            "{missing}"
+        );
         if cfg!(target_os = "linux") {
             let other = load(Some("libc.so.6".into())).err().unwrap();
             assert!(

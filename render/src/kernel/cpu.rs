@@ -9,7 +9,7 @@ use fearless_simd::Level;
 use p2c2r_protocol::tile::TileRect;
 use rayon::prelude::*;
 
-use super::{path::PathTracer, wave::Wave};
+use super::{path::PathTracer, sum::RadianceSum, wave::Wave};
 use crate::{
     backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
     prepared::PreparedScene,
@@ -91,12 +91,12 @@ impl Backend for CpuBackend {
         } else {
             self.pool.install(|| blocks.par_iter().map_init(|| Wave::new(self.level), render).collect())
         };
-        assemble(job.rect, &blocks, finished, samples)
+        assemble(job.rect, &blocks, finished, view.sampling.samples)
     }
 }
 
 struct BlockPixels {
-    radiance: Vec<[f32; 3]>,
+    sums: Vec<RadianceSum>,
     rays: u64,
 }
 
@@ -124,27 +124,27 @@ fn render_block(
     let pixels: Vec<(u32, u32)> = (block.y..block.y + block.height)
         .flat_map(|y| (block.x..block.x + block.width).map(move |x| (x, y)))
         .collect();
-    let (radiance, rays) = wave.pixels(tracer, &pixels, || control.is_cancelled())?;
-    Some(BlockPixels { radiance, rays })
+    let (sums, rays) = wave.pixels(tracer, &pixels, || control.is_cancelled())?;
+    Some(BlockPixels { sums, rays })
 }
 
 fn assemble(
     rect: TileRect,
     blocks: &[TileRect],
     finished: Vec<Option<BlockPixels>>,
-    samples: u64,
+    samples_per_pixel: u32,
 ) -> Result<TilePixels, RenderError> {
     let stride = rect.width as usize;
-    let mut radiance = vec![[0.0; 3]; rect.pixels() as usize];
+    let mut sums = vec![RadianceSum::default(); rect.pixels() as usize];
     let mut rays = 0;
     for (block, pixels) in blocks.iter().zip(finished) {
         let pixels = pixels.ok_or(RenderError::Cancelled)?;
         rays += pixels.rays;
         let width = block.width as usize;
         let corner = (block.y - rect.y) as usize * stride + (block.x - rect.x) as usize;
-        for (row, line) in pixels.radiance.chunks_exact(width).enumerate() {
-            radiance[corner + row * stride..][..width].copy_from_slice(line);
+        for (row, line) in pixels.sums.chunks_exact(width).enumerate() {
+            sums[corner + row * stride..][..width].copy_from_slice(line);
         }
     }
-    Ok(TilePixels { radiance, rays, samples })
+    Ok(TilePixels { sums, samples_per_pixel, rays })
 }

@@ -6,20 +6,18 @@ mod upload;
 
 use std::{sync::Arc, time::Instant};
 
-use p2c2r_protocol::tile::TileRect;
-
 use self::{
     device::{BINDINGS, Gpu},
     upload::{Params, ResidentScene, film_bytes, params},
 };
 use crate::{
     backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
-    math::{Vec3, flush_tiny, reciprocal},
+    kernel::sum::RadianceSum,
     prepared::PreparedScene,
 };
 
 /// The kernel's source, piece by piece: the twins of the Rust files of the same names.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     include_str!("gpu/scene.wgsl"),
     include_str!("gpu/math.wgsl"),
     include_str!("gpu/sample.wgsl"),
@@ -30,6 +28,7 @@ const SOURCES: [&str; 11] = [
     include_str!("gpu/bsdf.wgsl"),
     include_str!("gpu/light.wgsl"),
     include_str!("gpu/surface.wgsl"),
+    include_str!("gpu/sum.wgsl"),
     include_str!("gpu/path.wgsl"),
 ];
 /// Edge of a workgroup, as in path.wgsl.
@@ -164,24 +163,19 @@ impl Backend for GpuBackend {
         let bindings = self.gpu.bind(&uniform, buffers, &film);
         self.dispatch_all(&pipeline, &bindings, &uniform, params(scene, job), control)?;
         let words = self.gpu.read(&film, bytes)?;
-        Ok(pixels(&words, job.rect, job.view.sampling.samples))
+        Ok(pixels(&words, job.view.sampling.samples))
     }
 }
 
-/// The mean over the samples, with the very operations of the Rust kernel.
-fn pixels(words: &[[u32; 4]], rect: TileRect, samples: u32) -> TilePixels {
-    let inverse = reciprocal(samples as f32);
-    let radiance = words
-        .iter()
-        .map(|[red, green, blue, _]| {
-            flush_tiny(Vec3::from([*red, *green, *blue].map(f32::from_bits)) * inverse).to_array()
-        })
-        .collect();
-    TilePixels {
-        radiance,
-        rays: words.iter().map(|word| u64::from(word[3])).sum(),
-        samples: rect.pixels() * u64::from(samples),
+/// What the kernel's `main` leaves for each pixel: three sums, each as (low, high), then the rays.
+fn pixels(words: &[[u32; 4]], samples_per_pixel: u32) -> TilePixels {
+    let wide = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+    let (mut sums, mut rays) = (Vec::with_capacity(words.len() / 2), 0);
+    for [[red, red_high, green, green_high], [blue, blue_high, traced, _]] in words.as_chunks::<2>().0 {
+        sums.push(RadianceSum([wide(*red, *red_high), wide(*green, *green_high), wide(*blue, *blue_high)]));
+        rays += u64::from(*traced);
     }
+    TilePixels { sums, samples_per_pixel, rays }
 }
 
 const _: () = assert!(BINDINGS == 12, "as many as scene.wgsl declares");

@@ -46,7 +46,7 @@ pub fn passes(backend: &mut dyn Backend) -> bool {
     let (cancelled, progress) = (AtomicBool::new(false), AtomicU32::new(0));
     let control = RenderControl { cancelled: &cancelled, progress: &progress };
     let rendered = match backend.load(&scene).and_then(|()| backend.render(&scene, &job, &control)) {
-        Ok(rendered) => rendered.radiance,
+        Ok(rendered) => rendered.radiance(),
         Err(error) => {
             warn!(adapter = backend.info().adapter, %error, "the self-test could not be rendered");
             return false;

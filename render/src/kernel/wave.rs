@@ -3,7 +3,9 @@
 use fearless_simd::{Level, Simd};
 
 use super::{
+    first_hit::FirstHit,
     path::{Path, PathTracer},
+    sum::RadianceSum,
     surface::Opacity,
 };
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
         walk::{Rays, Stack},
     },
     light::FAR,
-    math::{Vec3, flush_tiny, reciprocal},
+    math::Vec3,
     ray::Ray,
     simd::with_level,
 };
@@ -93,16 +95,16 @@ impl Wave {
         }
     }
 
-    /// Mean radiance of pixels over the view's samples, added up in the order of the samples, and the rays that it
-    /// took. `None` when `stopped` said so: it is asked once a wave.
+    /// Radiance of pixels, the view's samples added up, and the rays that it took. `None` when `stopped` said so: it
+    /// is asked once a wave.
     pub fn pixels(
         &mut self,
         tracer: &PathTracer<'_>,
         pixels: &[(u32, u32)],
         stopped: impl Fn() -> bool,
-    ) -> Option<(Vec<[f32; 3]>, u64)> {
+    ) -> Option<(Vec<RadianceSum>, u64)> {
         let sampling = tracer.sampling();
-        let mut sums = vec![Vec3::ZERO; pixels.len()];
+        let mut sums = vec![RadianceSum::default(); pixels.len()];
         self.rays = 0;
         for sample in 0..sampling.samples {
             for (pixel, (x, y)) in pixels.iter().enumerate() {
@@ -122,9 +124,7 @@ impl Wave {
             }
         }
         self.trace(tracer, &mut sums);
-        let share = reciprocal(sampling.samples as f32);
-        let means = sums.into_iter().map(|sum| flush_tiny(sum * share).to_array());
-        Some((means.collect(), self.rays))
+        Some((sums, self.rays))
     }
 
     /// Rays that single paths take.
@@ -132,21 +132,33 @@ impl Wave {
         self.rays = 0;
         let starts = paths.iter().map(|(x, y, sample)| Start { x: *x, y: *y, sample: *sample, pixel: 0 });
         self.starts.extend(starts);
-        self.trace(tracer, &mut [Vec3::ZERO]);
+        self.trace(tracer, &mut []);
         self.rays
     }
 
-    fn trace(&mut self, tracer: &PathTracer<'_>, sums: &mut [Vec3]) {
-        with_level!(self.level, simd => self.trace_with(simd, tracer, sums));
+    /// What the first rays of single paths meet: those of the paths that [`Self::pixels`] follows for the same
+    /// samples.
+    pub fn first_hits(&mut self, tracer: &PathTracer<'_>, paths: &[(u32, u32, u32)]) -> Vec<FirstHit> {
+        self.paths.clear();
+        self.paths.extend(paths.iter().map(|(x, y, sample)| tracer.begin(*x, *y, *sample)));
+        self.active.clear();
+        self.active.extend(0..self.paths.len() as u32);
+        with_level!(self.level, simd => self.find_hits(simd, tracer));
+        let met = self.paths.iter().zip(&self.closest.hits);
+        met.map(|(path, hit)| tracer.first_hit(path, hit)).collect()
+    }
+
+    fn trace(&mut self, tracer: &PathTracer<'_>, sums: &mut [RadianceSum]) {
+        with_level!(self.level, simd => self.trace_with(simd, tracer));
         for (start, path) in self.starts.drain(..).zip(&self.paths) {
             if let Some(sum) = sums.get_mut(start.pixel) {
-                *sum = *sum + path.radiance;
+                sum.add(path.radiance);
             }
         }
     }
 
     #[inline(always)]
-    fn trace_with<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>, _sums: &mut [Vec3]) {
+    fn trace_with<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>) {
         self.paths.clear();
         self.paths.extend(self.starts.iter().map(|start| tracer.begin(start.x, start.y, start.sample)));
         self.active.clear();

@@ -166,22 +166,26 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
     return radiance;
 }
 
-// Adds a range of samples to some rows of the tile, in the order of the samples.
+// Adds a range of samples to some rows of the tile.
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.y + params.first_row;
     if (id.x >= params.tile_width || id.y >= params.row_count || row >= params.tile_height) {
         return;
     }
-    let at = row * params.tile_width + id.x;
-    var sum = vec3<f32>(0.0, 0.0, 0.0);
+    // Two words of four for each pixel: red and green, then blue and the rays.
+    let at = (row * params.tile_width + id.x) * 2u;
+    let nothing = vec2<u32>(0u, 0u);
+    var sum = RadianceSum(nothing, nothing, nothing);
     rays = 0u;
     if (params.is_first == 0u) {
-        sum = bitcast<vec3<f32>>(film[at].xyz);
-        rays = film[at].w;
+        sum = RadianceSum(film[at].xy, film[at].zw, film[at + 1u].xy);
+        rays = film[at + 1u].z;
     }
     for (var index = 0u; index < params.samples; index = index + 1u) {
-        sum = sum + path_radiance(id.x + params.left_px, row + params.top_px, params.first_sample + index);
+        let radiance = path_radiance(id.x + params.left_px, row + params.top_px, params.first_sample + index);
+        sum = add_sample(sum, radiance);
     }
-    film[at] = vec4<u32>(bitcast<vec3<u32>>(sum), rays);
+    film[at] = vec4<u32>(sum.red, sum.green);
+    film[at + 1u] = vec4<u32>(sum.blue, rays, 0u);
 }

@@ -406,9 +406,9 @@ fn words(scene: &Scene) -> Vec<u32> {
     linear.chain(albedos).chain(texels.map(|texel| u32::from_le_bytes(*texel))).collect()
 }
 
-/// Bytes of a tile's sums.
+/// Bytes of a tile's sums and rays.
 pub fn film_bytes(rect: TileRect) -> u64 {
-    rect.pixels() * 16
+    rect.pixels() * 32
 }
 
 /// A whole tile as one dispatch.
