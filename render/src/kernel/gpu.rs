@@ -85,7 +85,7 @@ impl GpuBackend {
         &mut self,
         pipeline: &wgpu::ComputePipeline,
         bindings: &wgpu::BindGroup,
-        uniform: &wgpu::Buffer,
+        params_buffer: &wgpu::Buffer,
         whole: Params,
         control: &RenderControl<'_>,
     ) -> Result<(), RenderError> {
@@ -103,7 +103,7 @@ impl GpuBackend {
                 let part = whole.part((row, rows), (sample, count));
                 let started = Instant::now();
                 let groups = (width.div_ceil(WORKGROUP_PX), rows.div_ceil(WORKGROUP_PX));
-                self.gpu.dispatch(pipeline, bindings, uniform, bytemuck::bytes_of(&part), groups)?;
+                self.gpu.dispatch(pipeline, bindings, params_buffer, bytemuck::bytes_of(&part), groups)?;
                 self.learn_speed(
                     f64::from(width * rows) * f64::from(count),
                     started.elapsed().as_secs_f64() * 1e3,
@@ -157,11 +157,11 @@ impl Backend for GpuBackend {
         let bytes = film_bytes(job.rect);
         self.gpu.fits(bytes)?;
         let film = self.gpu.film(bytes);
-        let uniform = self.gpu.uniform(size_of::<Params>() as u64);
+        let params_buffer = self.gpu.params(size_of::<Params>() as u64);
         let pipeline = self.gpu.pipeline(self.scenes[at].features)?;
         let buffers = self.scenes[at].buffers();
-        let bindings = self.gpu.bind(&uniform, buffers, &film);
-        self.dispatch_all(&pipeline, &bindings, &uniform, params(scene, job), control)?;
+        let bindings = self.gpu.bind(&params_buffer, buffers, &film);
+        self.dispatch_all(&pipeline, &bindings, &params_buffer, params(scene, job), control)?;
         let words = self.gpu.read(&film, bytes)?;
         Ok(pixels(&words, job.view.sampling.samples))
     }

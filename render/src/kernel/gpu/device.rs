@@ -16,8 +16,7 @@ use crate::{backend::RenderError, kernel::spirv};
 pub const BINDINGS: u32 = 12;
 /// Of these, the scene's.
 pub const SCENE_BINDINGS: usize = 10;
-/// The uniform's binding, and the film's, which is written.
-const UNIFORM: u32 = 0;
+/// The film's, which is written.
 const FILM: u32 = 11;
 /// Smallest buffer that every driver takes.
 const MIN_BUFFER_BYTES: u64 = 64;
@@ -133,9 +132,10 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// A buffer for parameters.
-    pub fn uniform(&self, bytes: u64) -> wgpu::Buffer {
-        self.buffer(bytes, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)
+    /// A buffer for parameters. Not a uniform one: lavapipe compiles a kernel anew for the values of each dispatch if
+    /// its branches depend on a uniform buffer (Mesa's `lvp_inline_uniforms`).
+    pub fn params(&self, bytes: u64) -> wgpu::Buffer {
+        self.buffer(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST)
     }
 
     /// A buffer that the kernel writes.
@@ -146,11 +146,11 @@ impl Gpu {
     /// Everything that the kernel sees.
     pub fn bind(
         &self,
-        uniform: &wgpu::Buffer,
+        params_buffer: &wgpu::Buffer,
         scene: &[wgpu::Buffer; SCENE_BINDINGS],
         film: &wgpu::Buffer,
     ) -> wgpu::BindGroup {
-        let buffers = std::iter::once(uniform).chain(scene).chain(std::iter::once(film));
+        let buffers = std::iter::once(params_buffer).chain(scene).chain(std::iter::once(film));
         let entries: Vec<wgpu::BindGroupEntry<'_>> = (0_u32..)
             .zip(buffers)
             .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
@@ -177,11 +177,11 @@ impl Gpu {
         &self,
         pipeline: &wgpu::ComputePipeline,
         bindings: &wgpu::BindGroup,
-        uniform: &wgpu::Buffer,
+        params_buffer: &wgpu::Buffer,
         params: &[u8],
         (columns, rows): (u32, u32),
     ) -> Result<(), RenderError> {
-        self.queue.write_buffer(uniform, 0, params);
+        self.queue.write_buffer(params_buffer, 0, params);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -245,7 +245,6 @@ impl Gpu {
 }
 fn layout_entry(binding: u32) -> wgpu::BindGroupLayoutEntry {
     let ty = match binding {
-        UNIFORM => wgpu::BufferBindingType::Uniform,
         FILM => wgpu::BufferBindingType::Storage { read_only: false },
         _ => wgpu::BufferBindingType::Storage { read_only: true },
     };

@@ -146,7 +146,8 @@ struct Light {
 const ABSENT = 0xffffffffu;
 const FAR = 1e30;
 
-@group(0) @binding(0) var<uniform> params: Params;
+// Not a uniform: gpu/device.rs says why.
+@group(0) @binding(0) var<storage, read> params: Params;
 // Those above the instances, then those of each mesh.
 @group(0) @binding(1) var<storage, read> nodes: array<Node>;
 @group(0) @binding(2) var<storage, read> triangles: array<Corners>;
