@@ -10,11 +10,12 @@ use p2c2r_protocol::tile::{FrameSize, Sampling, TileRect};
 use p2c2r_render::{
     backend::{
         Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open,
-        render_pixels,
+        open_with, render_pixels,
     },
     bvh::{Hit, walk::Stack},
     kernel::{
         cpu::CpuBackend,
+        gpu::GpuOptions,
         self_test::{known_scene, known_tile},
         sum::RadianceSum,
     },
@@ -55,7 +56,11 @@ fn differing(a: &[[f32; 3]], b: &[[f32; 3]]) -> usize {
 
 /// The GPU, or nothing and a loud word.
 fn gpu() -> Option<Box<dyn Backend>> {
-    match open(BackendChoice::Gpu, None) {
+    gpu_with(GpuOptions::default())
+}
+
+fn gpu_with(options: GpuOptions) -> Option<Box<dyn Backend>> {
+    match open_with(BackendChoice::Gpu, None, options) {
         Ok(gpu) => Some(gpu),
         Err(error) => {
             assert!(matches!(error, RenderError::NoGpu(_)), "{error}");
@@ -71,7 +76,17 @@ fn gpu() -> Option<Box<dyn Backend>> {
 
 #[test]
 fn gpu_and_cpu_give_the_same_bits() {
-    let Some(mut gpu) = gpu() else { return };
+    let Some(gpu) = gpu() else { return };
+    gives_the_bits_of_the_cpu(gpu);
+}
+
+#[test]
+fn gpu_with_corrected_arithmetic_gives_the_same_bits() {
+    let Some(gpu) = gpu_with(GpuOptions { corrects_all: true, ..GpuOptions::default() }) else { return };
+    gives_the_bits_of_the_cpu(gpu);
+}
+
+fn gives_the_bits_of_the_cpu(mut gpu: Box<dyn Backend>) {
     let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
     assert!(gpu.info().exact, "{} failed the self-test", gpu.info().adapter);
     let (known, mut job) = (known_scene(), known_tile());

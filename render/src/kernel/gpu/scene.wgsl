@@ -101,13 +101,8 @@ struct Material {
     // 0 opaque, 1 masked, 2 blended.
     alpha_mode: u32,
     alpha_cutoff: f32,
-    base_color_texture: u32,
-    metallic_roughness_texture: u32,
-    normal_texture: u32,
-    emissive_texture: u32,
-    transmission_texture: u32,
-    clearcoat_texture: u32,
-    clearcoat_roughness_texture: u32,
+    // One for each of the slots that surface.wgsl names.
+    textures: array<u32, 7>,
     // Bit 0 double-sided, bit 1 unlit.
     flags: u32,
 }

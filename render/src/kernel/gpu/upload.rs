@@ -3,10 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use p2c2r_protocol::tile::TileRect;
 
-use super::{
-    device::{Gpu, SCENE_BINDINGS},
-    features::Features,
-};
+use super::{device::Gpu, features::Features};
 use crate::{
     albedo,
     backend::{RenderError, TileJob},
@@ -17,6 +14,12 @@ use crate::{
     texture::SRGB_TO_LINEAR,
 };
 
+/// Bindings of the kernel: the parameters, the scene's, and the film, which is written.
+pub const BINDINGS: u32 = 12;
+/// The film's.
+pub const FILM: u32 = 11;
+/// The scene's.
+const SCENE_BINDINGS: usize = 10;
 /// Where something would be that is not there.
 const ABSENT: u32 = u32::MAX;
 /// Numbers of words.wgsl's tables in front of the pictures.
@@ -163,6 +166,8 @@ pub struct ResidentScene {
     pub id: u64,
     /// What it needs of the kernel.
     pub features: Features,
+    /// On the device.
+    pub bytes: u64,
     buffers: [wgpu::Buffer; SCENE_BINDINGS],
 }
 
@@ -185,12 +190,13 @@ impl ResidentScene {
             gpu.storage(bytemuck::cast_slice(&words(scene.scene())))?,
             gpu.storage(bytemuck::cast_slice(&lights))?,
         ];
-        Ok(Self { id: scene.id(), features: Features::of(scene), buffers })
+        let bytes = buffers.iter().map(wgpu::Buffer::size).sum();
+        Ok(Self { id: scene.id(), features: Features::of(scene), bytes, buffers })
     }
 
-    /// In the order of the bindings from 1 on.
-    pub fn buffers(&self) -> &[wgpu::Buffer; SCENE_BINDINGS] {
-        &self.buffers
+    /// In the order of the bindings.
+    pub fn buffers<'a>(&'a self, params: &'a wgpu::Buffer, film: &'a wgpu::Buffer) -> Vec<&'a wgpu::Buffer> {
+        std::iter::once(params).chain(&self.buffers).chain(std::iter::once(film)).collect()
     }
 }
 
