@@ -95,7 +95,12 @@ mod tests {
     #[test]
     fn b05_sums_that_so_few_samples_cannot_have_are_refused() {
         let most = RadianceSum::most(3);
-        let tile = |sum| TilePixels { sums: vec![RadianceSum([0, sum, 0])], samples_per_pixel: 3, rays: 0, device_ms: None };
+        let tile = |sum| TilePixels {
+            sums: vec![RadianceSum([0, sum, 0])],
+            samples_per_pixel: 3,
+            rays: 0,
+            device_ms: None,
+        };
         let decoded = |sum, samples| {
             decode_tile(
                 &encode_tile(&tile(sum), PixelEncoding::RgbSum),

@@ -5,6 +5,7 @@ mod arithmetic;
 mod cache;
 mod device;
 mod features;
+mod parts;
 mod slices;
 mod timer;
 mod upload;
@@ -22,9 +23,10 @@ use self::{
     arithmetic::Arithmetic,
     device::{Gpu, KernelSource, Layout},
     features::Features,
+    parts::Parts,
     slices::{RunSize, Slices, WORKGROUP_PX},
     timer::Timer,
-    upload::{BINDINGS, FILM, Params, ResidentScene, film_bytes, params},
+    upload::{FILM, Params, ResidentScene, film_bytes, params},
 };
 use crate::{
     backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
@@ -59,7 +61,7 @@ pub struct GpuBackend {
     info: BackendInfo,
     /// The kernel's text, but for the constants that depend on the scene.
     text: String,
-    kernels: HashMap<Features, Arc<Kernel>>,
+    kernels: HashMap<(Features, Parts), Arc<Kernel>>,
     /// The one used last stands last.
     scenes: Vec<ResidentScene>,
     /// Kept from tile to tile, with its size in bytes.
@@ -103,19 +105,20 @@ impl GpuBackend {
         self.info.exact = exact;
     }
 
-    /// The kernel for scenes with these features.
-    fn kernel(&mut self, features: Features) -> Result<Arc<Kernel>, RenderError> {
-        if let Some(known) = self.kernels.get(&features) {
+    /// The kernel for a scene, which becomes resident.
+    fn kernel(&mut self, scene: &PreparedScene) -> Result<Arc<Kernel>, RenderError> {
+        let resident = resident(&mut self.scenes, &self.gpu, scene)?;
+        let key = (resident.features, resident.parts);
+        if let Some(known) = self.kernels.get(&key) {
             return Ok(Arc::clone(known));
         }
-        let bindings: Vec<u32> = (0..BINDINGS).collect();
-        let layout = self.gpu.layout(&bindings, FILM)?;
-        let text = features.constants() + &self.text;
+        let layout = self.gpu.layout(&resident.bindings(), FILM)?;
+        let text = key.0.constants() + &key.1.declarations() + &self.text;
         let workgroup = (WORKGROUP_PX, WORKGROUP_PX, 1);
         let source = KernelSource { name: "path tracer", text: &text, workgroup };
         let pipeline = self.gpu.compile(&source, &layout)?;
         let kernel = Arc::new(Kernel { pipeline, layout });
-        self.kernels.insert(features, Arc::clone(&kernel));
+        self.kernels.insert(key, Arc::clone(&kernel));
         Ok(kernel)
     }
 
@@ -194,8 +197,7 @@ impl Backend for GpuBackend {
     }
 
     fn load(&mut self, scene: &Arc<PreparedScene>) -> Result<(), RenderError> {
-        let features = resident(&mut self.scenes, &self.gpu, scene)?.features;
-        self.kernel(features).map(drop)
+        self.kernel(scene).map(drop)
     }
 
     fn render(
@@ -205,8 +207,7 @@ impl Backend for GpuBackend {
         control: &RenderControl<'_>,
     ) -> Result<TilePixels, RenderError> {
         job.check()?;
-        let features = resident(&mut self.scenes, &self.gpu, scene)?.features;
-        let kernel = self.kernel(features)?;
+        let kernel = self.kernel(scene)?;
         let bytes = film_bytes(job.rect);
         let film = self.film(bytes)?;
         let params_buffer = self.gpu.params(size_of::<Params>() as u64)?;

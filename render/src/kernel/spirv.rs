@@ -35,10 +35,13 @@ pub fn compile(source: &str, bindings: &[u32]) -> Result<Vec<u32>, CompileError>
         .map_err(|error| CompileError(error.emit_to_string(source)))?;
     let mut options =
         spv::Options { lang_version: (1, 3), force_loop_bounding: false, ..spv::Options::default() };
-    for binding in bindings.iter().copied() {
+    // Vulkan sees them without gaps: so wgpu lays them out.
+    let mut ordered = bindings.to_vec();
+    ordered.sort_unstable();
+    for (place, binding) in (0..).zip(ordered) {
         options.binding_map.insert(
             naga::ResourceBinding { group: 0, binding },
-            spv::BindingInfo { descriptor_set: 0, binding, binding_array_size: None },
+            spv::BindingInfo { descriptor_set: 0, binding: place, binding_array_size: None },
         );
     }
     let words =

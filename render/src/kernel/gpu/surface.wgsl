@@ -53,17 +53,17 @@ fn lifted(point: SurfacePoint, direction: vec3<f32>) -> vec3<f32> {
 
 fn read2(first: u32, vertex: u32) -> vec2<f32> {
     let at = first + vertex * 2u;
-    return vec2<f32>(attributes[at], attributes[at + 1u]);
+    return vec2<f32>(attribute_at(at), attribute_at(at + 1u));
 }
 
 fn read3(first: u32, vertex: u32) -> vec3<f32> {
     let at = first + vertex * 3u;
-    return vec3<f32>(attributes[at], attributes[at + 1u], attributes[at + 2u]);
+    return vec3<f32>(attribute_at(at), attribute_at(at + 1u), attribute_at(at + 2u));
 }
 
 fn read4(first: u32, vertex: u32) -> vec4<f32> {
     let at = first + vertex * 4u;
-    return vec4<f32>(attributes[at], attributes[at + 1u], attributes[at + 2u], attributes[at + 3u]);
+    return vec4<f32>(attribute_at(at), attribute_at(at + 1u), attribute_at(at + 2u), attribute_at(at + 3u));
 }
 
 fn vertex_uvs(mesh: u32, vertex: u32) -> vec4<f32> {
@@ -97,8 +97,8 @@ fn uvs_at(mesh: u32, vertices: vec3<u32>, w: f32, u: f32, v: f32) -> vec4<f32> {
     return vertex_uvs(mesh, vertices.x) * w + vertex_uvs(mesh, vertices.y) * u + vertex_uvs(mesh, vertices.z) * v;
 }
 
-fn vertices_of(triangle: u32) -> vec3<u32> {
-    return vec3<u32>(shaded[triangle].vertex0, shaded[triangle].vertex1, shaded[triangle].vertex2);
+fn vertices_of(triangle: ShadedTriangle) -> vec3<u32> {
+    return vec3<u32>(triangle.vertex0, triangle.vertex1, triangle.vertex2);
 }
 
 // Looks up all pictures of a material. One place in the kernel for all of them: software devices compile each anew.
@@ -236,19 +236,19 @@ fn surface_offset(position: vec3<f32>, distance: f32) -> f32 {
 fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     let instance = hit.instance;
     let mesh = instances[instance].mesh;
-    let triangle = meshes[mesh].first_triangle + hit.primitive;
-    let material = shaded[triangle].material;
-    let place = shaded[triangle].place;
+    let triangle = shaded_at(meshes[mesh].first_triangle + hit.primitive);
+    let material = triangle.material;
+    let corners = corners_at(triangle.place);
     let vertices = vertices_of(triangle);
     let inner_ray = inward(instance, ray);
-    let found = intersect(place, inner_ray, true);
+    let found = intersect(corners, inner_ray, true);
     let u = found.u;
     let v = found.v;
     let w = 1.0 - u - v;
     let between = between_at(mesh, vertices, w, u, v);
     let seen = pictures_at(material, between.uvs);
-    let edge1 = triangles[place].edge1;
-    let edge2 = triangles[place].edge2;
+    let edge1 = corners.edge1;
+    let edge2 = corners.edge2;
     let face = cross3(edge1, edge2);
     let from_behind = dot3(face, inner_ray.direction) > 0.0;
     let geometric = outward(instance, face, from_behind);
@@ -268,14 +268,14 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     if (dot3(normal, ray.direction) > -MIN_COSINE) {
         normal = geometric;
     }
-    let inner = triangles[place].corner + edge1 * u + edge2 * v;
+    let inner = corners.corner + edge1 * u + edge2 * v;
     var position = inner;
     if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
         position = point_to_world(instance, inner);
     }
     let color = (materials[material].base_color * between.color * seen.base_color).xyz;
     let flags = materials[material].flags;
-    let emitter = shaded[triangle].emitter;
+    let emitter = triangle.emitter;
     let unlit = (flags & 2u) != 0u;
     let shines = emitter != ABSENT && ((flags & 1u) != 0u || !from_behind);
     var emission = vec3<f32>(0.0, 0.0, 0.0);
@@ -302,8 +302,8 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
 
 fn counts(instance: u32, primitive: u32, u: f32, v: f32, key: u32) -> bool {
     let mesh = instances[instance].mesh;
-    let triangle = meshes[mesh].first_triangle + primitive;
-    let material = shaded[triangle].material;
+    let triangle = shaded_at(meshes[mesh].first_triangle + primitive);
+    let material = triangle.material;
     let between = between_at(mesh, vertices_of(triangle), 1.0 - u - v, u, v);
     let opacity = base_color_at(material, between).w;
     if (materials[material].alpha_mode == 0u) {
@@ -317,8 +317,8 @@ fn counts(instance: u32, primitive: u32, u: f32, v: f32, key: u32) -> bool {
 
 fn emission_of(instance: u32, primitive: u32, u: f32, v: f32) -> vec3<f32> {
     let mesh = instances[instance].mesh;
-    let triangle = meshes[mesh].first_triangle + primitive;
-    let material = shaded[triangle].material;
+    let triangle = shaded_at(meshes[mesh].first_triangle + primitive);
+    let material = triangle.material;
     let texture = materials[material].textures[EMISSIVE];
     if (!HAS_TEXTURES || texture == ABSENT) {
         return materials[material].emission;
