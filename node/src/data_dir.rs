@@ -121,6 +121,11 @@ impl DataDir {
         self.root.join("scenes")
     }
 
+    /// The directory of compiled GPU kernels.
+    pub fn kernels(&self) -> PathBuf {
+        self.root.join("kernels")
+    }
+
     /// The node's key: read, or made on the first run.
     pub fn secret_key(&self) -> Result<SecretKey, DataDirError> {
         let path = self.root.join("key");

@@ -126,6 +126,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let contributor_config = ContributorConfig {
             device: config.device,
+            kernel_cache: data.as_ref().map(DataDir::kernels),
             key: key.clone(),
             max_scene_bytes: config.max_scene_bytes,
         };

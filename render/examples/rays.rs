@@ -32,9 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let choice = arguments.next().unwrap_or_else(|| "cpu".into()).parse()?;
     let threads = arguments.next().map(|threads| threads.parse()).transpose()?;
+    let started = Instant::now();
     let mut backend = open(choice, threads)?;
-    let info = backend.info().clone();
-    println!("{} {}, exact: {}", info.kind, info.adapter, info.exact);
+    let (info, open_ms) = (backend.info().clone(), started.elapsed().as_secs_f64() * 1e3);
+    println!("{} {}, exact: {}, opened and tested in {open_ms:.0} ms", info.kind, info.adapter, info.exact);
     println!("built-in scene: {:.2} Mrays/s", measure(backend.as_mut()));
     for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
         let parsed = parse_package(&generate(kind, 1, Some(TRIANGLES)), &SceneLimits::default())?;
@@ -56,10 +57,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let elapsed_s = started.elapsed().as_secs_f64();
         println!(
             "{kind}: {} triangles prepared in {build_ms:.0} ms, {cells} cost cells in {cost_map_ms:.1} ms, \
-             {:.2} Mrays/s, {:.2} Msamples/s",
+             {:.2} Mrays/s, {:.2} Msamples/s{}",
             scene.triangle_count(),
             tile.rays as f64 / elapsed_s / 1e6,
             tile.samples() as f64 / elapsed_s / 1e6,
+            tile.device_ms.map(|ms| format!(", device at work {ms:.0} ms")).unwrap_or_default(),
         );
     }
     Ok(())

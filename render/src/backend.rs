@@ -15,7 +15,12 @@ use tracing::{debug, warn};
 
 use crate::{
     kernel::{
-        cpu::CpuBackend, gpu::GpuBackend, path::PathTracer, self_test::passes, sum::RadianceSum, wave::Wave,
+        cpu::CpuBackend,
+        gpu::{GpuBackend, GpuOptions},
+        path::PathTracer,
+        self_test::passes,
+        sum::RadianceSum,
+        wave::Wave,
     },
     limit::SceneLimits,
     prepared::PreparedScene,
@@ -64,6 +69,8 @@ pub struct TilePixels {
     pub samples_per_pixel: u32,
     /// Rays traced.
     pub rays: u64,
+    /// How long the device was at work by its own clock, ms; nothing if it has none.
+    pub device_ms: Option<f32>,
 }
 
 impl TilePixels {
@@ -122,6 +129,14 @@ pub enum RenderError {
         needed_mib: u64,
         /// Allowed, MiB.
         allowed_mib: u64,
+    },
+    /// The kernel for it would need more buffers than the device can bind.
+    #[error("the scene needs {needed} buffers at once, this device allows {allowed}; use --backend cpu")]
+    TooManyBuffers {
+        /// Needed.
+        needed: u32,
+        /// Allowed.
+        allowed: u32,
     },
     /// The device failed.
     #[error("the device failed: {0}")]
@@ -203,10 +218,20 @@ pub trait Backend: Send {
 
 /// Opens what the owner wants, or says why it cannot be had.
 pub fn open(choice: BackendChoice, threads: Option<usize>) -> Result<Box<dyn Backend>, RenderError> {
+    open_with(choice, threads, GpuOptions::default())
+}
+
+/// As [`open`], with a say in how a GPU is opened. Whether software devices will do follows from the choice.
+pub fn open_with(
+    choice: BackendChoice,
+    threads: Option<usize>,
+    mut options: GpuOptions,
+) -> Result<Box<dyn Backend>, RenderError> {
+    options.hardware_only = choice != BackendChoice::Gpu;
     match choice {
         BackendChoice::Cpu => Ok(Box::new(CpuBackend::open(threads)?)),
         BackendChoice::Gpu => {
-            let gpu = tested(GpuBackend::open(false)?);
+            let gpu = tested(GpuBackend::open(&options)?);
             if !gpu.info().exact {
                 let adapter = &gpu.info().adapter;
                 warn!(
@@ -216,7 +241,7 @@ pub fn open(choice: BackendChoice, threads: Option<usize>) -> Result<Box<dyn Bac
             }
             Ok(Box::new(gpu))
         }
-        BackendChoice::Auto => match GpuBackend::open(true) {
+        BackendChoice::Auto => match GpuBackend::open(&options) {
             Ok(gpu) => {
                 let gpu = tested(gpu);
                 if gpu.info().exact {

@@ -95,7 +95,12 @@ mod tests {
     #[test]
     fn b05_sums_that_so_few_samples_cannot_have_are_refused() {
         let most = RadianceSum::most(3);
-        let tile = |sum| TilePixels { sums: vec![RadianceSum([0, sum, 0])], samples_per_pixel: 3, rays: 0 };
+        let tile = |sum| TilePixels {
+            sums: vec![RadianceSum([0, sum, 0])],
+            samples_per_pixel: 3,
+            rays: 0,
+            device_ms: None,
+        };
         let decoded = |sum, samples| {
             decode_tile(
                 &encode_tile(&tile(sum), PixelEncoding::RgbSum),
@@ -116,6 +121,7 @@ mod tests {
             sums: vec![RadianceSum([2 << 24, 4 << 24, 1 << 24])],
             samples_per_pixel: 2,
             rays: 0,
+            device_ms: None,
         };
         let radiance = encode_tile(&tile, PixelEncoding::RgbF32);
         assert_eq!(radiance, [0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0, 0x3f]);
@@ -129,7 +135,7 @@ mod tests {
             sums in prop::collection::vec(prop::array::uniform3(0..=RadianceSum::most(5)), 1..50),
         ) {
             let sums: Vec<RadianceSum> = sums.into_iter().map(RadianceSum).collect();
-            let tile = TilePixels { sums, samples_per_pixel: 5, rays: 0 };
+            let tile = TilePixels { sums, samples_per_pixel: 5, rays: 0, device_ms: None };
             let rect = row(tile.sums.len() as u32);
             let there_and_back = |encoding| decode_tile(&encode_tile(&tile, encoding), rect, encoding, 5).unwrap();
             prop_assert_eq!(there_and_back(PixelEncoding::RgbF32), TileData::Radiance(tile.radiance()));

@@ -57,6 +57,13 @@ pub const MAX_MATERIAL_LIBRARY_BYTES: u64 = 64 << 20;
 /// Longest line of a material library, bytes, and longest name of a material in an OBJ file.
 pub const MAX_MATERIAL_LINE_BYTES: usize = 8192;
 
+/// Most bytes of compiled GPU kernels that are kept for an adapter.
+pub const MAX_PIPELINE_CACHE_BYTES: u64 = 64 << 20;
+/// Bytes of scenes that stay on a GPU at most; the one in use always does.
+pub const MAX_RESIDENT_SCENE_BYTES: u64 = 4 << 30;
+/// Scenes that stay on a GPU at most.
+pub const MAX_RESIDENT_SCENES: usize = 8;
+
 /// Longest name or extension that is kept from a file, bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 /// Most warnings that are kept for one scene.

@@ -10,11 +10,12 @@ use p2c2r_protocol::tile::{FrameSize, Sampling, TileRect};
 use p2c2r_render::{
     backend::{
         Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open,
-        render_pixels,
+        open_with, render_pixels,
     },
     bvh::{Hit, walk::Stack},
     kernel::{
         cpu::CpuBackend,
+        gpu::GpuOptions,
         self_test::{known_scene, known_tile},
         sum::RadianceSum,
     },
@@ -55,7 +56,11 @@ fn differing(a: &[[f32; 3]], b: &[[f32; 3]]) -> usize {
 
 /// The GPU, or nothing and a loud word.
 fn gpu() -> Option<Box<dyn Backend>> {
-    match open(BackendChoice::Gpu, None) {
+    gpu_with(GpuOptions::default())
+}
+
+fn gpu_with(options: GpuOptions) -> Option<Box<dyn Backend>> {
+    match open_with(BackendChoice::Gpu, None, options) {
         Ok(gpu) => Some(gpu),
         Err(error) => {
             assert!(matches!(error, RenderError::NoGpu(_)), "{error}");
@@ -71,7 +76,52 @@ fn gpu() -> Option<Box<dyn Backend>> {
 
 #[test]
 fn gpu_and_cpu_give_the_same_bits() {
-    let Some(mut gpu) = gpu() else { return };
+    let Some(gpu) = gpu() else { return };
+    gives_the_bits_of_the_cpu(gpu);
+}
+
+#[test]
+fn gpu_with_corrected_arithmetic_gives_the_same_bits() {
+    let Some(gpu) = gpu_with(GpuOptions { corrects_all: true, ..GpuOptions::default() }) else { return };
+    gives_the_bits_of_the_cpu(gpu);
+}
+
+/// Cuts every array that can be cut: as on devices that bind less than a large scene needs.
+#[test]
+fn gpu_with_small_buffers_gives_the_same_bits() {
+    let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
+    for (scene_buffer_bytes, scene) in
+        [(4 << 10, known_scene()), (128 << 10, generated(SceneKind::Spheres)), (1 << 20, large_city())]
+    {
+        let options = GpuOptions { scene_buffer_bytes: Some(scene_buffer_bytes), ..GpuOptions::default() };
+        let Some(mut gpu) = gpu_with(options) else { return };
+        let view = view(&scene, 40, 24, 11);
+        let job = TileJob { view, rect: view.size.full() };
+        let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
+        assert_eq!(
+            (differing(&a.radiance(), &b.radiance()), a.rays),
+            (0, b.rays),
+            "{scene_buffer_bytes} bytes"
+        );
+    }
+}
+
+/// Its nodes alone take more than 1 MiB.
+fn large_city() -> Arc<PreparedScene> {
+    let package = generate(SceneKind::City, 3, Some(40_000));
+    Arc::new(PreparedScene::build(parse_package(&package, &SceneLimits::default()).unwrap().scene))
+}
+
+#[test]
+fn scene_that_cannot_be_bound_is_refused_in_words() {
+    let options = GpuOptions { scene_buffer_bytes: Some(1 << 10), ..GpuOptions::default() };
+    let Some(mut gpu) = gpu_with(options) else { return };
+    assert!(!gpu.info().exact, "the self-test's scene does not fit either");
+    let refused = gpu.load(&large_city()).unwrap_err().to_string();
+    assert!(refused.contains("--backend cpu"), "{refused}");
+}
+
+fn gives_the_bits_of_the_cpu(mut gpu: Box<dyn Backend>) {
     let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
     assert!(gpu.info().exact, "{} failed the self-test", gpu.info().adapter);
     let (known, mut job) = (known_scene(), known_tile());

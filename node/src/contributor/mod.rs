@@ -9,7 +9,7 @@ mod render_thread;
 mod scene;
 mod session;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use p2c2r_protocol::{
     id::{SceneHash, TaskId},
@@ -73,6 +73,8 @@ struct ReadyScene {
 pub struct ContributorConfig {
     /// What renders.
     pub device: DeviceConfig,
+    /// Where compiled GPU kernels are kept; nowhere if not said.
+    pub kernel_cache: Option<PathBuf>,
     /// Signs the results.
     pub key: SecretKey,
     /// Largest scene accepted, bytes.
@@ -94,7 +96,8 @@ impl Contributor {
         swarm: Option<SwarmHandle>,
     ) -> Result<(Self, Device), RenderError> {
         let (inputs, queue) = mpsc::channel(MAX_INPUTS);
-        let (thread, device) = RenderThread::start(config.device, config.key, inputs.clone()).await?;
+        let (thread, device) =
+            RenderThread::start(config.device, config.kernel_cache, config.key, inputs.clone()).await?;
         let (load_out, load) = watch::channel(Load::default());
         let scenes = scene::SceneSource::new(library, swarm, config.max_scene_bytes);
         let actor = actor::Actor::new(inputs.downgrade(), thread, scenes, device.mrays_per_s, load_out);

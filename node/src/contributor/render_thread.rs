@@ -3,6 +3,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32},
@@ -23,6 +24,7 @@ use p2c2r_protocol::{
 use p2c2r_render::{
     backend::{self, Backend, BackendInfo, FrameView, RenderControl, RenderError, TileJob},
     encode::encode_tile,
+    kernel::gpu::GpuOptions,
     prepared::PreparedScene,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -90,13 +92,14 @@ impl RenderThread {
     /// Opens the device on a thread of its own, measures it, and waits for tiles.
     pub async fn start(
         config: DeviceConfig,
+        kernel_cache: Option<PathBuf>,
         key: SecretKey,
         results: mpsc::Sender<Input>,
     ) -> Result<(Self, Device), RenderError> {
         let (jobs, queue) = sync_channel(QUEUE_AHEAD);
         let (opened, device) = oneshot::channel();
         let spawned = thread::Builder::new().name("render".into()).spawn(move || {
-            match open(config) {
+            match open(config, kernel_cache) {
                 Ok((backend, device)) => {
                     if opened.send(Ok(device)).is_ok() {
                         render_loop(backend, &key, &queue, &results);
@@ -120,8 +123,12 @@ impl RenderThread {
     }
 }
 
-fn open(config: DeviceConfig) -> Result<(Box<dyn Backend>, Device), RenderError> {
-    let mut backend = backend::open(config.backend, config.threads)?;
+fn open(
+    config: DeviceConfig,
+    kernel_cache: Option<PathBuf>,
+) -> Result<(Box<dyn Backend>, Device), RenderError> {
+    let options = GpuOptions { cache: kernel_cache, ..GpuOptions::default() };
+    let mut backend = backend::open_with(config.backend, config.threads, options)?;
     let mrays_per_s = backend::measure(backend.as_mut());
     let device = Device { info: backend.info().clone(), mrays_per_s };
     Ok((backend, device))

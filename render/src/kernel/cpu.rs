@@ -146,5 +146,5 @@ fn assemble(
             sums[corner + row * stride..][..width].copy_from_slice(line);
         }
     }
-    Ok(TilePixels { sums, samples_per_pixel, rays })
+    Ok(TilePixels { sums, samples_per_pixel, rays, device_ms: None })
 }

@@ -1,25 +1,46 @@
-//! The GPU kernel: device, pipeline and scenes stay resident; a tile is a few short dispatches.
+//! The GPU kernel: device, kernels and scenes stay resident; a tile is a few short runs, of which two are always on
+//! their way, so that the device never waits.
 
+mod arithmetic;
+mod cache;
 mod device;
 mod features;
+mod parts;
+mod slices;
+mod timer;
 mod upload;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
+use tracing::debug;
+
+pub use self::device::GpuOptions;
 use self::{
-    device::{BINDINGS, Gpu},
-    upload::{Params, ResidentScene, film_bytes, params},
+    arithmetic::Arithmetic,
+    device::{Gpu, KernelSource, Layout},
+    features::Features,
+    parts::Parts,
+    slices::{RunSize, Slices, WORKGROUP_PX},
+    timer::Timer,
+    upload::{FILM, Params, ResidentScene, film_bytes, params},
 };
 use crate::{
     backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
     kernel::sum::RadianceSum,
+    limit::{MAX_RESIDENT_SCENE_BYTES, MAX_RESIDENT_SCENES},
     prepared::PreparedScene,
 };
 
+/// The arithmetic.
+const MATH: &str = include_str!("gpu/math.wgsl");
 /// The kernel's source, piece by piece: the twins of the Rust files of the same names.
 const SOURCES: [&str; 12] = [
     include_str!("gpu/scene.wgsl"),
-    include_str!("gpu/math.wgsl"),
+    MATH,
     include_str!("gpu/sample.wgsl"),
     include_str!("gpu/bvh.wgsl"),
     include_str!("gpu/instance.wgsl"),
@@ -31,36 +52,52 @@ const SOURCES: [&str; 12] = [
     include_str!("gpu/sum.wgsl"),
     include_str!("gpu/path.wgsl"),
 ];
-/// Edge of a workgroup, as in path.wgsl.
-const WORKGROUP_PX: u32 = 8;
-/// A dispatch is meant to take this long: short enough to be stopped soon and to never trip a driver's watchdog.
-const DISPATCH_MS: f64 = 20.0;
-/// Paths of the first dispatch, when nothing is known of the device's speed.
-const FIRST_PATHS: f64 = 4096.0;
-/// Most paths of one dispatch.
-const MAX_PATHS: f64 = 16_777_216.0;
-/// Scenes kept on the device.
-const MAX_SCENES: usize = 2;
+/// Runs that are on their way to the device or on it.
+const RUNS_IN_FLIGHT: usize = 2;
 
 /// Renders on a GPU.
 pub struct GpuBackend {
     gpu: Gpu,
     info: BackendInfo,
+    /// The kernel's text, but for the constants that depend on the scene.
+    text: String,
+    kernels: HashMap<(Features, Parts), Arc<Kernel>>,
+    /// The one used last stands last.
     scenes: Vec<ResidentScene>,
-    /// Paths that a dispatch of [`DISPATCH_MS`] takes, as measured.
-    paths_per_dispatch: f64,
+    /// Kept from tile to tile, with its size in bytes.
+    film: Option<(wgpu::Buffer, u64)>,
+    run_size: RunSize,
+}
+
+/// A compiled kernel.
+struct Kernel {
+    pipeline: wgpu::ComputePipeline,
+    layout: Layout,
 }
 
 impl GpuBackend {
-    /// Opens the fastest GPU; only real ones if `hardware_only`.
-    pub fn open(hardware_only: bool) -> Result<Self, RenderError> {
-        Ok(Self::with(Gpu::open(hardware_only, SOURCES.concat())?))
+    /// Opens the fastest GPU and asks it how exactly it divides.
+    pub fn open(options: &GpuOptions) -> Result<Self, RenderError> {
+        Self::with_kernel(options, MATH, &SOURCES.concat())
     }
 
-    fn with(gpu: Gpu) -> Self {
+    /// `math` is a part of the source.
+    fn with_kernel(options: &GpuOptions, math: &str, source: &str) -> Result<Self, RenderError> {
+        let gpu = Gpu::open(options)?;
+        let arithmetic =
+            if options.corrects_all { Arithmetic::CORRECTED } else { Arithmetic::probe(&gpu, math)? };
+        debug!(adapter = gpu.adapter, ?arithmetic, "GPU opened");
         let info =
             BackendInfo { kind: BackendKind::Gpu, adapter: gpu.adapter.clone(), threads: 1, exact: false };
-        Self { gpu, info, scenes: Vec::new(), paths_per_dispatch: FIRST_PATHS }
+        Ok(Self {
+            gpu,
+            info,
+            text: arithmetic.constants() + source,
+            kernels: HashMap::new(),
+            scenes: Vec::new(),
+            film: None,
+            run_size: RunSize::default(),
+        })
     }
 
     /// Notes what the self-test said.
@@ -68,72 +105,90 @@ impl GpuBackend {
         self.info.exact = exact;
     }
 
-    /// The scene's place among the resident ones; uploaded if it is new.
-    fn resident(&mut self, scene: &Arc<PreparedScene>) -> Result<usize, RenderError> {
-        if let Some(at) = self.scenes.iter().position(|resident| resident.id == scene.id()) {
-            return Ok(at);
+    /// The kernel for a scene, which becomes resident.
+    fn kernel(&mut self, scene: &PreparedScene) -> Result<Arc<Kernel>, RenderError> {
+        let resident = resident(&mut self.scenes, &self.gpu, scene)?;
+        let key = (resident.features, resident.parts);
+        if let Some(known) = self.kernels.get(&key) {
+            return Ok(Arc::clone(known));
         }
-        if self.scenes.len() >= MAX_SCENES {
-            self.scenes.remove(0);
-        }
-        self.scenes.push(ResidentScene::upload(&self.gpu, scene)?);
-        Ok(self.scenes.len() - 1)
+        let layout = self.gpu.layout(&resident.bindings(), FILM)?;
+        let text = key.0.constants() + &key.1.declarations() + &self.text;
+        let workgroup = (WORKGROUP_PX, WORKGROUP_PX, 1);
+        let source = KernelSource { name: "path tracer", text: &text, workgroup };
+        let pipeline = self.gpu.compile(&source, &layout)?;
+        let kernel = Arc::new(Kernel { pipeline, layout });
+        self.kernels.insert(key, Arc::clone(&kernel));
+        Ok(kernel)
     }
 
-    /// Runs all dispatches of a tile.
-    fn dispatch_all(
+    /// A buffer for a tile's sums.
+    fn film(&mut self, bytes: u64) -> Result<wgpu::Buffer, RenderError> {
+        match &self.film {
+            Some((film, size)) if *size >= bytes => Ok(film.clone()),
+            _ => {
+                let film = self.gpu.film(bytes)?;
+                self.film = Some((film.clone(), bytes));
+                Ok(film)
+            }
+        }
+    }
+
+    /// Runs the kernel over all slices of a tile. Some may still be on the device at the end.
+    fn run_all(
         &mut self,
-        pipeline: &wgpu::ComputePipeline,
-        bindings: &wgpu::BindGroup,
-        uniform: &wgpu::Buffer,
+        kernel: (&wgpu::ComputePipeline, &wgpu::BindGroup),
+        params_buffer: &wgpu::Buffer,
         whole: Params,
+        timer: Option<&Timer>,
         control: &RenderControl<'_>,
     ) -> Result<(), RenderError> {
-        let (width, height, samples) = (whole.tile_width, whole.tile_height, whole.samples);
-        let total = u64::from(height) * u64::from(samples);
-        let (mut row, mut done) = (0, 0_u64);
-        while row < height {
-            let rows = rows_at_once(self.paths_per_dispatch, width, height - row);
-            let mut sample = 0;
-            while sample < samples {
-                if control.is_cancelled() {
-                    return Err(RenderError::Cancelled);
-                }
-                let count = samples_at_once(self.paths_per_dispatch, width * rows, samples - sample);
-                let part = whole.part((row, rows), (sample, count));
-                let started = Instant::now();
-                let groups = (width.div_ceil(WORKGROUP_PX), rows.div_ceil(WORKGROUP_PX));
-                self.gpu.dispatch(pipeline, bindings, uniform, bytemuck::bytes_of(&part), groups)?;
-                self.learn_speed(
-                    f64::from(width * rows) * f64::from(count),
-                    started.elapsed().as_secs_f64() * 1e3,
-                );
-                sample += count;
-                done += u64::from(rows) * u64::from(count);
-                control.tell((done * 1000 / total.max(1)) as u32, 1000);
+        let mut slices = Slices::new(whole.tile_width, whole.tile_height, whole.samples);
+        let mut in_flight = VecDeque::with_capacity(RUNS_IN_FLIGHT);
+        let mut last_end = Instant::now();
+        loop {
+            if control.is_cancelled() {
+                return Err(RenderError::Cancelled);
             }
-            row += rows;
+            let slice = slices.next(self.run_size);
+            if let Some(slice) = slice {
+                let part = whole.part(slice.rows, slice.samples);
+                let groups = (whole.tile_width.div_ceil(WORKGROUP_PX), slice.rows.1.div_ceil(WORKGROUP_PX));
+                let params = (params_buffer, bytemuck::bytes_of(&part));
+                in_flight.push_back((self.gpu.submit(kernel, params, groups, timer), slice, Instant::now()));
+            }
+            if slice.is_some() && in_flight.len() < RUNS_IN_FLIGHT {
+                continue;
+            }
+            let Some((submission, done, submitted)) = in_flight.pop_front() else { return Ok(()) };
+            self.gpu.wait(Some(submission))?;
+            let elapsed = submitted.max(last_end).elapsed();
+            last_end = Instant::now();
+            self.run_size.learn(slices.paths(done), elapsed.as_secs_f64() * 1e3);
+            control.tell(slices.share_done(done), 1000);
         }
-        Ok(())
-    }
-
-    /// Moves at most by a factor of two at a time: one odd measurement does no harm.
-    fn learn_speed(&mut self, paths: f64, elapsed_ms: f64) {
-        let fitting = paths * DISPATCH_MS / elapsed_ms.max(0.05);
-        let next = fitting.clamp(self.paths_per_dispatch * 0.5, self.paths_per_dispatch * 2.0);
-        self.paths_per_dispatch = next.clamp(256.0, MAX_PATHS);
     }
 }
 
-/// Rows that one dispatch of a single sample takes; whole workgroups.
-fn rows_at_once(paths: f64, width: u32, left: u32) -> u32 {
-    let rows = (paths / f64::from(width)).clamp(1.0, f64::from(left)) as u32;
-    (rows.div_ceil(WORKGROUP_PX) * WORKGROUP_PX).min(left)
-}
-
-/// Samples that one dispatch takes.
-fn samples_at_once(paths: f64, pixels: u32, left: u32) -> u32 {
-    (paths / f64::from(pixels)).clamp(1.0, f64::from(left)) as u32
+/// The scene, uploaded if it is new. Those that were not used for the longest time make room.
+fn resident<'a>(
+    scenes: &'a mut Vec<ResidentScene>,
+    gpu: &Gpu,
+    scene: &PreparedScene,
+) -> Result<&'a ResidentScene, RenderError> {
+    if let Some(at) = scenes.iter().position(|resident| resident.id == scene.id()) {
+        let used = scenes.remove(at);
+        scenes.push(used);
+    } else {
+        scenes.push(ResidentScene::upload(gpu, scene)?);
+    }
+    let bytes = |scenes: &[ResidentScene]| scenes.iter().map(|scene| scene.bytes).sum::<u64>();
+    while scenes.len() > 1 && (scenes.len() > MAX_RESIDENT_SCENES || bytes(scenes) > MAX_RESIDENT_SCENE_BYTES)
+    {
+        scenes.remove(0);
+    }
+    // invariant: one was pushed above, and one always stays.
+    scenes.last().ok_or_else(|| RenderError::Device("the scene is not on the device".into()))
 }
 
 impl Backend for GpuBackend {
@@ -142,8 +197,7 @@ impl Backend for GpuBackend {
     }
 
     fn load(&mut self, scene: &Arc<PreparedScene>) -> Result<(), RenderError> {
-        let at = self.resident(scene)?;
-        self.gpu.pipeline(self.scenes[at].features).map(drop)
+        self.kernel(scene).map(drop)
     }
 
     fn render(
@@ -153,17 +207,17 @@ impl Backend for GpuBackend {
         control: &RenderControl<'_>,
     ) -> Result<TilePixels, RenderError> {
         job.check()?;
-        let at = self.resident(scene)?;
+        let kernel = self.kernel(scene)?;
         let bytes = film_bytes(job.rect);
-        self.gpu.fits(bytes)?;
-        let film = self.gpu.film(bytes);
-        let uniform = self.gpu.uniform(size_of::<Params>() as u64);
-        let pipeline = self.gpu.pipeline(self.scenes[at].features)?;
-        let buffers = self.scenes[at].buffers();
-        let bindings = self.gpu.bind(&uniform, buffers, &film);
-        self.dispatch_all(&pipeline, &bindings, &uniform, params(scene, job), control)?;
-        let words = self.gpu.read(&film, bytes)?;
-        Ok(pixels(&words, job.view.sampling.samples))
+        let film = self.film(bytes)?;
+        let params_buffer = self.gpu.params(size_of::<Params>() as u64)?;
+        let buffers = resident(&mut self.scenes, &self.gpu, scene)?.buffers(&params_buffer, &film);
+        let bindings = kernel.layout.bind(&self.gpu, &buffers);
+        let timer = self.gpu.timer();
+        let running = (&kernel.pipeline, &bindings);
+        self.run_all(running, &params_buffer, params(scene, job), timer.as_ref(), control)?;
+        let (words, device_ms) = self.gpu.read(&film, bytes, timer.as_ref())?;
+        Ok(TilePixels { device_ms, ..pixels(&words, job.view.sampling.samples) })
     }
 }
 
@@ -175,49 +229,76 @@ fn pixels(words: &[[u32; 4]], samples_per_pixel: u32) -> TilePixels {
         sums.push(RadianceSum([wide(*red, *red_high), wide(*green, *green_high), wide(*blue, *blue_high)]));
         rays += u64::from(*traced);
     }
-    TilePixels { sums, samples_per_pixel, rays }
+    TilePixels { sums, samples_per_pixel, rays, device_ms: None }
 }
-
-const _: () = assert!(BINDINGS == 12, "as many as scene.wgsl declares");
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernel::self_test::passes;
 
-    /// The kernel on a device whose divisions and square roots are wrong by up to 3 units in the last place.
-    fn imprecise_source() -> String {
-        let error = |unit: &str| format!("(f32(i32(bits % 7u) - 3) * {unit})");
-        let wrong = |source: String, exact: &str, unit: &str| {
+    fn device_missing(error: &RenderError) {
+        assert!(matches!(error, RenderError::NoGpu(_)), "{error}");
+        assert!(
+            !std::env::var("P2C2R_REQUIRE_GPU").is_ok_and(|wanted| wanted == "1"),
+            "P2C2R_REQUIRE_GPU is set, and there is no GPU: {error}"
+        );
+        eprintln!("SKIPPED: no GPU, not even a software one: {error}");
+    }
+
+    /// A device whose divisions and square roots are wrong by up to 3 units in the last place.
+    fn imprecise(source: &str) -> String {
+        let wrong = |source: &str, exact: &str| {
             assert_eq!(source.matches(exact).count(), 1, "{exact} was rewritten: change this test too");
-            source.replace(exact, &format!("{exact} + {}", error(unit)))
+            let off = format!("return bitcast<f32>(bitcast<u32>({exact}) + bitcast<u32>(a) % 7u - 3u);");
+            source.replace(&format!("return {exact};"), &off)
         };
-        let source = wrong(SOURCES.concat(), "1.0 / bitcast<f32>(fraction | 0x3f800000u)", "5.9604645e-8");
-        wrong(source, "sqrt(bitcast<f32>(fraction | ((127u + odd) << 23u)))", "1.1920929e-7")
+        wrong(&wrong(source, "1.0 / a"), "sqrt(a)")
     }
 
     #[test]
-    fn imprecise_division_and_square_root_are_corrected() {
-        let gpu = match Gpu::open(false, imprecise_source()) {
+    fn imprecise_division_and_square_root_are_noticed_and_corrected() {
+        let (math, source) = (imprecise(MATH), imprecise(&SOURCES.concat()));
+        let mut gpu = match GpuBackend::with_kernel(&GpuOptions::default(), &math, &source) {
             Ok(gpu) => gpu,
-            Err(error) => {
-                assert!(matches!(error, RenderError::NoGpu(_)), "{error}");
-                assert!(
-                    !std::env::var("P2C2R_REQUIRE_GPU").is_ok_and(|wanted| wanted == "1"),
-                    "P2C2R_REQUIRE_GPU is set, and there is no GPU: {error}"
-                );
-                eprintln!("SKIPPED: no GPU, not even a software one: {error}");
-                return;
-            }
+            Err(error) => return device_missing(&error),
         };
-        assert!(passes(&mut GpuBackend::with(gpu)));
+        assert!(gpu.text.starts_with(&Arithmetic::CORRECTED.constants()));
+        assert!(passes(&mut gpu));
     }
 
     #[test]
-    fn dispatches_cover_whole_workgroups_and_no_more_than_is_left() {
-        assert_eq!(rows_at_once(1.0, 640, 100), 8);
-        assert_eq!(rows_at_once(1e9, 640, 100), 100);
-        assert_eq!(samples_at_once(1.0, 640 * 8, 4), 1);
-        assert_eq!(samples_at_once(1e9, 64, 4), 4);
+    fn one_operation_alone_is_corrected() {
+        let roots_only = MATH.replace("return 1.0 / a;", "return 1.0 / (a + 1e-7 * a);");
+        match Gpu::open(&GpuOptions::default()).and_then(|gpu| Arithmetic::probe(&gpu, &roots_only)) {
+            Ok(found) => assert_eq!((found.exact_reciprocal, found.exact_root), (false, true)),
+            Err(error) => device_missing(&error),
+        }
+    }
+
+    #[test]
+    fn damaged_stored_kernels_do_no_harm() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = GpuOptions { cache: Some(folder.path().join("gpu")), ..GpuOptions::default() };
+        let probe = || Gpu::open(&options).and_then(|gpu| Arithmetic::probe(&gpu, MATH));
+        let first = match probe() {
+            Ok(first) => first,
+            Err(error) => return device_missing(&error),
+        };
+        let files = || std::fs::read_dir(folder.path().join("gpu")).into_iter().flatten();
+        for damage in 0..3 {
+            for file in files() {
+                let path = file.unwrap().path();
+                let mut bytes = std::fs::read(&path).unwrap();
+                match damage {
+                    0 => bytes.truncate(bytes.len() / 2),
+                    1 => *bytes.last_mut().unwrap() ^= 1,
+                    _ => bytes.clear(),
+                }
+                std::fs::write(&path, bytes).unwrap();
+            }
+            assert_eq!(probe().unwrap(), first);
+        }
+        assert!(files().all(|file| file.unwrap().path().extension().is_none()), "nothing half-written stays");
     }
 }

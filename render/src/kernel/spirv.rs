@@ -27,18 +27,21 @@ const TYPES: std::ops::RangeInclusive<u32> = 19..=39;
 #[error("the GPU kernel does not compile: {0}")]
 pub struct CompileError(String);
 
-/// Compiles a compute kernel whose buffers are bindings 0 to `bindings` of group 0.
-pub fn compile(source: &str, bindings: u32) -> Result<Vec<u32>, CompileError> {
+/// Compiles a compute kernel whose buffers are these bindings of group 0.
+pub fn compile(source: &str, bindings: &[u32]) -> Result<Vec<u32>, CompileError> {
     let module = wgsl::parse_str(source).map_err(|error| CompileError(error.emit_to_string(source)))?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
         .validate(&module)
         .map_err(|error| CompileError(error.emit_to_string(source)))?;
     let mut options =
         spv::Options { lang_version: (1, 3), force_loop_bounding: false, ..spv::Options::default() };
-    for binding in 0..bindings {
+    // Vulkan sees them without gaps: so wgpu lays them out.
+    let mut ordered = bindings.to_vec();
+    ordered.sort_unstable();
+    for (place, binding) in (0..).zip(ordered) {
         options.binding_map.insert(
             naga::ResourceBinding { group: 0, binding },
-            spv::BindingInfo { descriptor_set: 0, binding, binding_array_size: None },
+            spv::BindingInfo { descriptor_set: 0, binding: place, binding_array_size: None },
         );
     }
     let words =
@@ -74,7 +77,7 @@ mod tests {
     fn every_float_operation_is_decorated() {
         let source = "@group(0) @binding(0) var<storage, read_write> a: array<f32>;
             @compute @workgroup_size(1) fn main() { a[0] = a[1] * a[2] + a[3] / a[4] - a[5]; }";
-        let words = compile(source, 1).unwrap();
+        let words = compile(source, &[0]).unwrap();
         let decorations = words.windows(3).filter(|three| three[0] == DECORATE && three[2] == NO_CONTRACTION);
         assert_eq!(decorations.count(), 4);
     }

@@ -6,7 +6,7 @@ const ALBEDO_FIRST = 256u;
 
 fn albedo_entry(index: u32) -> vec2<f32> {
     let at = ALBEDO_FIRST + index * 2u;
-    return vec2<f32>(bitcast<f32>(words[at]), bitcast<f32>(words[at + 1u]));
+    return vec2<f32>(bitcast<f32>(word_at(at)), bitcast<f32>(word_at(at + 1u)));
 }
 
 // Scale, then bias.

@@ -31,9 +31,9 @@ struct Stack {
 
 var<private> best: Hit;
 
-fn intersect(place: u32, ray: Ray, double_sided: bool) -> Barycentric {
-    let edge1 = triangles[place].edge1;
-    let edge2 = triangles[place].edge2;
+fn intersect(corners: Corners, ray: Ray, double_sided: bool) -> Barycentric {
+    let edge1 = corners.edge1;
+    let edge2 = corners.edge2;
     let p = cross3(ray.direction, edge2);
     let determinant = dot3(edge1, p);
     let turned = select(determinant, -determinant, double_sided);
@@ -41,7 +41,7 @@ fn intersect(place: u32, ray: Ray, double_sided: bool) -> Barycentric {
         return Barycentric(-1.0, 0.0, 0.0);
     }
     let inverse = reciprocal(determinant);
-    let s = ray.origin - triangles[place].corner;
+    let s = ray.origin - corners.corner;
     let u = dot3(s, p) * inverse;
     let q = cross3(s, edge1);
     let v = dot3(ray.direction, q) * inverse;
@@ -71,10 +71,10 @@ fn yields_to(t: f32, instance: u32, primitive: u32) -> bool {
 }
 
 // Whether the ray enters a triangle's own box before the hit.
-fn is_in_box(place: u32, margin: f32, ray: Ray, inverse: vec3<f32>, negative: vec3<bool>, t: f32) -> bool {
-    let a = triangles[place].corner;
-    let b = a + triangles[place].edge1;
-    let c = a + triangles[place].edge2;
+fn is_in_box(corners: Corners, margin: f32, ray: Ray, inverse: vec3<f32>, negative: vec3<bool>, t: f32) -> bool {
+    let a = corners.corner;
+    let b = a + corners.edge1;
+    let c = a + corners.edge2;
     let low = min(min(a, b), c) - vec3<f32>(margin);
     let high = max(max(a, b), c) + vec3<f32>(margin);
     return box_distance(low, high, ray.origin, inverse, negative, t) >= 0.0;
@@ -86,13 +86,14 @@ fn leaf(code: u32, ray: Ray, inverse: vec3<f32>, negative: vec3<bool>, instance:
     let count = (code >> 27u) & 15u;
     var found = false;
     for (var place = first; place < first + count; place = place + 1u) {
-        let hit = intersect(place, ray, triangles[place].double_sided != 0u);
-        let primitive = triangles[place].primitive;
+        let corners = corners_at(place);
+        let hit = intersect(corners, ray, corners.double_sided != 0u);
+        let primitive = corners.primitive;
         if (hit.t > 0.0 && hit.t * FAR_FACTOR >= instance_near && yields_to(hit.t, instance, primitive)) {
-            if (!is_in_box(place, margin, ray, inverse, negative, hit.t)) {
+            if (!is_in_box(corners, margin, ray, inverse, negative, hit.t)) {
                 continue;
             }
-            if (!HAS_ALPHA || triangles[place].filtered == 0u || counts(instance, primitive, hit.u, hit.v, key)) {
+            if (!HAS_ALPHA || corners.filtered == 0u || counts(instance, primitive, hit.u, hit.v, key)) {
                 best = Hit(hit.t, instance, primitive);
                 found = true;
             }
@@ -114,26 +115,25 @@ fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u
                 return true;
             }
         } else {
-            let d0 = box_distance(nodes[code].low0, nodes[code].high0, ray.origin, inverse, negative, best.t);
-            let d1 = box_distance(nodes[code].low1, nodes[code].high1, ray.origin, inverse, negative, best.t);
-            let code0 = nodes[code].code0;
-            let code1 = nodes[code].code1;
+            let node = node_at(code);
+            let d0 = box_distance(node.low0, node.high0, ray.origin, inverse, negative, best.t);
+            let d1 = box_distance(node.low1, node.high1, ray.origin, inverse, negative, best.t);
             if (d0 >= 0.0 && d1 >= 0.0) {
                 let swap = d1 < d0;
-                (*stack).code[top] = select(code1, code0, swap);
+                (*stack).code[top] = select(node.code1, node.code0, swap);
                 (*stack).near[top] = max(d0, d1);
                 top = top + 1u;
-                code = select(code0, code1, swap);
+                code = select(node.code0, node.code1, swap);
                 near = min(d0, d1);
                 continue;
             }
             if (d0 >= 0.0) {
-                code = code0;
+                code = node.code0;
                 near = d0;
                 continue;
             }
             if (d1 >= 0.0) {
-                code = code1;
+                code = node.code1;
                 near = d1;
                 continue;
             }
@@ -179,11 +179,12 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool, key: u32) -> Hit {
             }
             continue;
         }
-        let d0 = box_distance(nodes[code].low0, nodes[code].high0, ray.origin, inverse, negative, best.t);
-        let d1 = box_distance(nodes[code].low1, nodes[code].high1, ray.origin, inverse, negative, best.t);
+        let node = node_at(code);
+        let d0 = box_distance(node.low0, node.high0, ray.origin, inverse, negative, best.t);
+        let d1 = box_distance(node.low1, node.high1, ray.origin, inverse, negative, best.t);
         let nearer_first = d1 < d0;
-        let far_code = select(nodes[code].code1, nodes[code].code0, nearer_first);
-        let near_code = select(nodes[code].code0, nodes[code].code1, nearer_first);
+        let far_code = select(node.code1, node.code0, nearer_first);
+        let near_code = select(node.code0, node.code1, nearer_first);
         if (max(d0, d1) >= 0.0) {
             stack.code[top] = far_code;
             stack.near[top] = max(d0, d1);

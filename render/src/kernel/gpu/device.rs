@@ -1,70 +1,116 @@
-//! The device itself: opening it, buffers, dispatches, and its errors as values instead of panics.
+//! The device itself: opening it, buffers, kernels, submissions, and its errors as values instead of panics.
 #![allow(
     unsafe_code,
-    reason = "wgpu takes ready-made SPIR-V, which alone can forbid contraction, only through an unsafe call"
+    reason = "wgpu takes ready-made SPIR-V, which alone can forbid contraction, and stored pipelines only through \
+              unsafe calls"
 )]
 
 use std::{
-    collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::features::Features;
+use bytemuck::AnyBitPattern;
+
+use super::{cache::StoredPipelines, timer::Timer};
 use crate::{backend::RenderError, kernel::spirv};
 
-/// Bindings of the kernel.
-pub const BINDINGS: u32 = 12;
-/// Of these, the scene's.
-pub const SCENE_BINDINGS: usize = 10;
-/// The uniform's binding, and the film's, which is written.
-const UNIFORM: u32 = 0;
-const FILM: u32 = 11;
-/// Smallest buffer that every driver takes.
+/// Smallest buffer that every driver takes, bytes.
 const MIN_BUFFER_BYTES: u64 = 64;
 
-/// An open device with the kernels compiled so far.
+/// How a GPU is opened.
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// Only a real one, none in software.
+    pub hardware_only: bool,
+    /// Directory in which compiled kernels are kept from start to start; none: they are not kept.
+    pub cache: Option<PathBuf>,
+    /// Pretends that no buffer of a scene can be larger than so many bytes: for tests of large scenes.
+    pub scene_buffer_bytes: Option<u64>,
+    /// Corrects all reciprocals and square roots even if the device's are exact: for tests.
+    pub corrects_all: bool,
+}
+
+/// An open device.
 pub struct Gpu {
     /// What the driver calls it.
     pub adapter: String,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    source: String,
-    layout: wgpu::BindGroupLayout,
-    pipeline_layout: wgpu::PipelineLayout,
-    /// Those compiled so far.
-    pipelines: HashMap<Features, wgpu::ComputePipeline>,
+    stored: Option<StoredPipelines>,
+    /// Largest buffer of a scene, bytes.
+    pub max_scene_buffer_bytes: u64,
     max_binding_bytes: u64,
+    max_bindings: u32,
     /// The first error that the device reported since it was last asked.
     error: Arc<Mutex<Option<String>>>,
 }
 
-fn failed(error: impl std::fmt::Display) -> RenderError {
+/// A kernel's text.
+pub struct KernelSource<'a> {
+    /// For people.
+    pub name: &'static str,
+    /// WGSL.
+    pub text: &'a str,
+    /// As the text declares it.
+    pub workgroup: (u32, u32, u32),
+}
+
+/// The buffers that a kernel works on.
+pub struct Layout {
+    bindings: Vec<u32>,
+    group: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
+}
+
+impl Layout {
+    /// These buffers, in the order of the bindings.
+    pub fn bind(&self, gpu: &Gpu, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = self
+            .bindings
+            .iter()
+            .zip(buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding: *binding,
+                resource: buffer.as_entire_binding(),
+            })
+            .collect();
+        gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &self.group,
+            entries: &entries,
+        })
+    }
+}
+
+pub fn failed(error: impl std::fmt::Display) -> RenderError {
     RenderError::Device(error.to_string())
 }
 
 impl Gpu {
-    /// Opens the fastest device. Kernels are compiled from the source when they are first wanted.
-    pub fn open(hardware_only: bool, source: String) -> Result<Self, RenderError> {
+    /// Opens the fastest device.
+    pub fn open(options: &GpuOptions) -> Result<Self, RenderError> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::PRIMARY;
         descriptor.flags = wgpu::InstanceFlags::empty();
         let instance = wgpu::Instance::new(descriptor);
-        let options = wgpu::RequestAdapterOptions {
+        let wanted = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
             ..wgpu::RequestAdapterOptions::default()
         };
-        let adapter = pollster::block_on(instance.request_adapter(&options))
+        let adapter = pollster::block_on(instance.request_adapter(&wanted))
             .map_err(|error| RenderError::NoGpu(error.to_string()))?;
         let about = adapter.get_info();
-        if hardware_only && about.device_type == wgpu::DeviceType::Cpu {
+        if options.hardware_only && about.device_type == wgpu::DeviceType::Cpu {
             return Err(RenderError::NoGpu(format!("{} is a software device", about.name)));
         }
         if !adapter.features().contains(wgpu::Features::PASSTHROUGH_SHADERS) {
             return Err(RenderError::NoGpu(format!("{} does not take SPIR-V kernels", about.name)));
         }
+        let welcome = wgpu::Features::PIPELINE_CACHE | wgpu::Features::TIMESTAMP_QUERY;
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("p2c2r"),
-            required_features: wgpu::Features::PASSTHROUGH_SHADERS,
+            required_features: wgpu::Features::PASSTHROUGH_SHADERS | (adapter.features() & welcome),
             required_limits: adapter.limits(),
             // SAFETY: the experimental part that is used is handing over SPIR-V, which this crate compiles itself
             // from a constant source; nothing of a peer's ever becomes a shader.
@@ -77,23 +123,16 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |reported: wgpu::Error| {
             sink.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reported.to_string());
         }));
-        let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..BINDINGS).map(layout_entry).collect();
-        let layout = device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: None,
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
+        let limits = device.limits();
+        let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let gpu = Self {
             adapter: format!("{} ({})", about.name, about.driver_info),
-            max_binding_bytes: device.limits().max_storage_buffer_binding_size,
+            stored: options.cache.as_ref().and_then(|folder| StoredPipelines::open(&device, &about, folder)),
+            max_scene_buffer_bytes: options.scene_buffer_bytes.map_or(largest, |bytes| bytes.min(largest)),
+            max_binding_bytes: largest,
+            max_bindings: limits.max_storage_buffers_per_shader_stage,
             device,
             queue,
-            source,
-            layout,
-            pipeline_layout,
-            pipelines: HashMap::new(),
             error,
         };
         gpu.check()?;
@@ -101,158 +140,184 @@ impl Gpu {
     }
 
     /// The error that the device reported, if any.
-    fn check(&self) -> Result<(), RenderError> {
+    pub fn check(&self) -> Result<(), RenderError> {
         let reported = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
         reported.map_or(Ok(()), |message| Err(RenderError::Device(message)))
     }
 
-    /// Whether a buffer of this size can be bound.
-    pub fn fits(&self, bytes: u64) -> Result<(), RenderError> {
-        if bytes <= self.max_binding_bytes {
-            return Ok(());
+    fn buffer(&self, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, RenderError> {
+        if bytes > self.max_binding_bytes {
+            return Err(RenderError::TooLarge {
+                needed_mib: bytes >> 20,
+                allowed_mib: self.max_binding_bytes >> 20,
+            });
         }
-        Err(RenderError::TooLarge { needed_mib: bytes >> 20, allowed_mib: self.max_binding_bytes >> 20 })
-    }
-
-    fn buffer(&self, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: bytes.max(MIN_BUFFER_BYTES),
             usage,
             mapped_at_creation: false,
-        })
+        }))
     }
 
-    /// A buffer that the kernel reads.
+    /// A buffer that a kernel reads.
     pub fn storage(&self, data: &[u8]) -> Result<wgpu::Buffer, RenderError> {
-        self.fits(data.len() as u64)?;
-        let buffer =
-            self.buffer(data.len() as u64, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST);
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.buffer(data.len() as u64, usage)?;
         self.queue.write_buffer(&buffer, 0, data);
         self.check()?;
         Ok(buffer)
     }
 
-    /// A buffer for parameters.
-    pub fn uniform(&self, bytes: u64) -> wgpu::Buffer {
-        self.buffer(bytes, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)
+    /// A buffer for parameters. Not a uniform one: lavapipe compiles a kernel anew for the values of each dispatch if
+    /// its branches depend on a uniform buffer (Mesa's `lvp_inline_uniforms`).
+    pub fn params(&self, bytes: u64) -> Result<wgpu::Buffer, RenderError> {
+        self.buffer(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST)
     }
 
-    /// A buffer that the kernel writes.
-    pub fn film(&self, bytes: u64) -> wgpu::Buffer {
+    /// A buffer that a kernel writes.
+    pub fn film(&self, bytes: u64) -> Result<wgpu::Buffer, RenderError> {
         self.buffer(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC)
     }
 
-    /// Everything that the kernel sees.
-    pub fn bind(
-        &self,
-        uniform: &wgpu::Buffer,
-        scene: &[wgpu::Buffer; SCENE_BINDINGS],
-        film: &wgpu::Buffer,
-    ) -> wgpu::BindGroup {
-        let buffers = std::iter::once(uniform).chain(scene).chain(std::iter::once(film));
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = (0_u32..)
-            .zip(buffers)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+    /// Storage buffers at these bindings, one of which is written.
+    pub fn layout(&self, bindings: &[u32], written: u32) -> Result<Layout, RenderError> {
+        if bindings.len() as u64 > u64::from(self.max_bindings) {
+            return Err(RenderError::TooManyBuffers {
+                needed: bindings.len() as u32,
+                allowed: self.max_bindings,
+            });
+        }
+        let entries: Vec<wgpu::BindGroupLayoutEntry> = bindings
+            .iter()
+            .map(|binding| wgpu::BindGroupLayoutEntry {
+                binding: *binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only: *binding != written },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
             .collect();
-        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        let group = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let pipeline = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
-            layout: &self.layout,
-            entries: &entries,
-        })
+            bind_group_layouts: &[Some(&group)],
+            immediate_size: 0,
+        });
+        Ok(Layout { bindings: bindings.to_vec(), group, pipeline })
     }
 
-    /// The kernel for scenes with these features.
-    pub fn pipeline(&mut self, features: Features) -> Result<wgpu::ComputePipeline, RenderError> {
-        if let Some(known) = self.pipelines.get(&features) {
-            return Ok(known.clone());
-        }
-        let compiled = self.compile(&(features.constants() + &self.source))?;
-        self.check()?;
-        Ok(self.pipelines.entry(features).or_insert(compiled).clone())
-    }
-
-    /// Runs the kernel once and waits for it.
-    pub fn dispatch(
+    /// Compiles a kernel whose entry point is `main`.
+    pub fn compile(
         &self,
-        pipeline: &wgpu::ComputePipeline,
-        bindings: &wgpu::BindGroup,
-        uniform: &wgpu::Buffer,
-        params: &[u8],
-        (columns, rows): (u32, u32),
-    ) -> Result<(), RenderError> {
-        self.queue.write_buffer(uniform, 0, params);
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, bindings, &[]);
-            pass.dispatch_workgroups(columns, rows, 1);
-        }
-        self.queue.submit([encoder.finish()]);
-        self.wait()
-    }
-
-    fn compile(&self, source: &str) -> Result<wgpu::ComputePipeline, RenderError> {
-        let words = spirv::compile(source, BINDINGS).map_err(failed)?;
+        source: &KernelSource<'_>,
+        layout: &Layout,
+    ) -> Result<wgpu::ComputePipeline, RenderError> {
+        let words = spirv::compile(source.text, &layout.bindings).map_err(failed)?;
         // SAFETY: the SPIR-V was compiled and validated just now, from a source that is part of this program; its
         // entry point and bindings are those declared below, and every index in it stays within buffers that this
         // crate fills.
         let module = unsafe {
             self.device.create_shader_module_passthrough(wgpu::ShaderModuleDescriptorPassthrough {
-                label: Some("path tracer"),
+                label: Some(source.name),
                 spirv: Some(words.into()),
                 entry_points: vec![wgpu::PassthroughShaderEntryPoint {
                     name: "main".into(),
-                    workgroup_size: (8, 8, 1),
+                    workgroup_size: source.workgroup,
                 }]
                 .into(),
                 ..wgpu::ShaderModuleDescriptorPassthrough::default()
             })
         };
-        Ok(self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some("path tracer"),
-            layout: Some(&self.pipeline_layout),
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(source.name),
+            layout: Some(&layout.pipeline),
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        }))
+            cache: self.stored.as_ref().map(StoredPipelines::pipelines),
+        });
+        self.check()?;
+        if let Some(stored) = &self.stored {
+            stored.save();
+        }
+        Ok(pipeline)
     }
 
-    fn wait(&self) -> Result<(), RenderError> {
-        self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: None }).map_err(failed)?;
+    /// A clock for the submissions of a tile, if the device has one.
+    pub fn timer(&self) -> Option<Timer> {
+        self.device
+            .features()
+            .contains(wgpu::Features::TIMESTAMP_QUERY)
+            .then(|| Timer::new(&self.device, self.queue.get_timestamp_period()))
+    }
+
+    /// Sends new parameters and a run of the kernel with them to the device; does not wait for it.
+    pub fn submit(
+        &self,
+        (pipeline, bindings): (&wgpu::ComputePipeline, &wgpu::BindGroup),
+        (params_buffer, params): (&wgpu::Buffer, &[u8]),
+        (columns, rows): (u32, u32),
+        timer: Option<&Timer>,
+    ) -> wgpu::SubmissionIndex {
+        self.queue.write_buffer(params_buffer, 0, params);
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let timestamp_writes = timer.and_then(Timer::next_run);
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            let mut pass = encoder.begin_compute_pass(&descriptor);
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, bindings, &[]);
+            pass.dispatch_workgroups(columns, rows, 1);
+        }
+        self.queue.submit([encoder.finish()])
+    }
+
+    /// Waits for a submission, or for all.
+    pub fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), RenderError> {
+        self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }).map_err(failed)?;
         self.check()
     }
 
-    /// Copies a film back.
-    pub fn read(&self, film: &wgpu::Buffer, bytes: u64) -> Result<Vec<[u32; 4]>, RenderError> {
-        let back = self.buffer(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+    /// Copies so many bytes back once everything that was submitted is done; with the timer's sum, ms.
+    pub fn read<T: AnyBitPattern>(
+        &self,
+        from: &wgpu::Buffer,
+        bytes: u64,
+        timer: Option<&Timer>,
+    ) -> Result<(Vec<T>, Option<f32>), RenderError> {
+        let back = self.buffer(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(film, 0, &back, 0, bytes);
+        encoder.copy_buffer_to_buffer(from, 0, &back, 0, bytes);
+        if let Some(timer) = timer {
+            timer.resolve(&mut encoder);
+        }
         self.queue.submit([encoder.finish()]);
-        let mapped = Arc::new(Mutex::new(None));
-        let sink = Arc::clone(&mapped);
-        back.slice(0..bytes).map_async(wgpu::MapMode::Read, move |outcome| {
-            *sink.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        });
-        self.wait()?;
-        let outcome = mapped.lock().unwrap_or_else(PoisonError::into_inner).take();
-        outcome.ok_or_else(|| failed("the film was not read back"))?.map_err(failed)?;
+        let outcomes: Vec<_> = std::iter::once(&back).chain(timer.map(Timer::notes)).map(map).collect();
+        self.wait(None)?;
+        for outcome in outcomes {
+            let outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+            outcome.ok_or_else(|| failed("a buffer was not read back"))?.map_err(failed)?;
+        }
         let range = back.slice(0..bytes).get_mapped_range().map_err(failed)?;
-        Ok(range.chunks_exact(16).map(bytemuck::pod_read_unaligned).collect())
+        let values = range.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect();
+        Ok((values, timer.and_then(Timer::device_ms)))
     }
 }
-fn layout_entry(binding: u32) -> wgpu::BindGroupLayoutEntry {
-    let ty = match binding {
-        UNIFORM => wgpu::BufferBindingType::Uniform,
-        FILM => wgpu::BufferBindingType::Storage { read_only: false },
-        _ => wgpu::BufferBindingType::Storage { read_only: true },
-    };
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-        count: None,
-    }
+
+/// What became of the wish to read a buffer, once it is fulfilled.
+type Mapping = Arc<Mutex<Option<Result<(), wgpu::BufferAsyncError>>>>;
+
+fn map(buffer: &wgpu::Buffer) -> Mapping {
+    let mapping = Mapping::default();
+    let sink = Arc::clone(&mapping);
+    buffer.slice(..).map_async(wgpu::MapMode::Read, move |outcome| {
+        *sink.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    });
+    mapping
 }

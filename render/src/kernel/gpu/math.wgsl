@@ -2,24 +2,51 @@
 
 const TINY = 1e-30;
 // Divisions and square roots may be off by 3 units in the last place (Vulkan, "Precision and Operation of SPIR-V
-// Instructions": 2.5). The device's result is only a first estimate here; so many steps of one unit correct it.
-const CORRECTIONS = 3u;
+// Instructions": 2.5). Where probe.wgsl found that they are, the device's result is only a first estimate; so many
+// steps of one unit correct it. (More than 3: units double where an estimate crosses a power of two.)
+const CORRECTIONS = 5u;
+
+fn device_reciprocal(a: f32) -> f32 {
+    return 1.0 / a;
+}
+
+fn device_root(a: f32) -> f32 {
+    return sqrt(a);
+}
+
+fn reciprocal(a: f32) -> f32 {
+    if (EXACT_RECIPROCAL) {
+        return device_reciprocal(a);
+    }
+    return corrected_reciprocal(a);
+}
+
+// Of negative and of subnormal numbers, which some devices take for zero, 0.
+fn square_root(a: f32) -> f32 {
+    if (a < 1.1754944e-38) {
+        return 0.0;
+    }
+    if (EXACT_ROOT) {
+        return device_root(a);
+    }
+    return corrected_root(a);
+}
 
 // With a = m 2^e, the result's digits are the integer q nearest to 2^47 / m. The rest 2^47 - m q is small when q is
 // nearly right, so that 32 bits hold it although they cannot hold its parts.
-fn reciprocal(a: f32) -> f32 {
+fn corrected_reciprocal(a: f32) -> f32 {
     let bits = bitcast<u32>(a);
     let exponent = (bits >> 23u) & 255u;
     let fraction = bits & 0x7fffffu;
     if (exponent == 0u || exponent > 252u) {
-        return 1.0 / a;
+        return device_reciprocal(a);
     }
     let sign = bits & 0x80000000u;
     if (fraction == 0u) {
         return bitcast<f32>(sign | ((254u - exponent) << 23u));
     }
     let m = i32(fraction | 0x800000u);
-    let estimate = 1.0 / bitcast<f32>(fraction | 0x3f800000u);
+    let estimate = device_reciprocal(bitcast<f32>(fraction | 0x3f800000u));
     var q = i32(estimate * 16777216.0);
     var rest = -(m * q);
     for (var step = 0u; step < CORRECTIONS; step = step + 1u) {
@@ -35,15 +62,12 @@ fn reciprocal(a: f32) -> f32 {
 }
 
 // As above: q is the integer nearest to the root of x, which is a's digits made 47 or 48 long; the rest is x - q q.
-fn square_root(a: f32) -> f32 {
-    if (a < 1.1754944e-38) {
-        return 0.0;
-    }
+fn corrected_root(a: f32) -> f32 {
     let bits = bitcast<u32>(a);
     let exponent = bits >> 23u;
     let fraction = bits & 0x7fffffu;
     let odd = (exponent + 1u) & 1u;
-    let estimate = sqrt(bitcast<f32>(fraction | ((127u + odd) << 23u)));
+    let estimate = device_root(bitcast<f32>(fraction | ((127u + odd) << 23u)));
     var q = i32(estimate * 8388608.0);
     var rest = bitcast<i32>((fraction | 0x800000u) << (23u + odd)) - q * q;
     for (var step = 0u; step < CORRECTIONS; step = step + 1u) {

@@ -28,29 +28,25 @@ fn same_side(point: SurfacePoint, direction: vec3<f32>) -> bool {
     return dot3(point.geometric, direction) * dot3(point.normal, direction) > 0.0;
 }
 
-fn shadow_key(vertex: Vertex) -> u32 {
-    return vertex.key + vertex.first + LIGHT_CHOICE;
-}
-
-fn is_hidden(ray: Ray, distance: f32, key: u32) -> bool {
-    return trace(ray, distance, true, key).primitive != NONE;
-}
-
 fn hit_weight(ray: Ray, t: f32, point: SurfacePoint, density: f32) -> f32 {
     let cosine = -dot3(point.geometric, ray.direction);
     return mis_weight(density, solid_angle_density(lights[point.light].density, t * t, cosine));
 }
 
-// What comes from a light if nothing is in the way; no light at all if the distance is negative.
+// A light's point; none at all if the distance is negative.
 struct Candidate {
     ray: Ray,
     distance: f32,
-    value: vec3<f32>,
+    // Irradiance of lights without extent, else radiance.
+    light: vec3<f32>,
+    // Probability of lights without extent, else density per solid angle.
+    density: f32,
+    has_extent: bool,
 }
 
 fn no_candidate() -> Candidate {
     let nothing = vec3<f32>(0.0, 0.0, 0.0);
-    return Candidate(Ray(nothing, nothing), -1.0, nothing);
+    return Candidate(Ray(nothing, nothing), -1.0, nothing, 0.0, false);
 }
 
 fn from_triangle(vertex: Vertex, light: u32) -> Candidate {
@@ -73,58 +69,81 @@ fn from_triangle(vertex: Vertex, light: u32) -> Candidate {
     if (cosine_light < 1e-6) {
         return no_candidate();
     }
-    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
-    if (scattering.density <= 0.0 || !same_side(vertex.point, direction)) {
-        return no_candidate();
-    }
     let density = solid_angle_density(lights[light].density, distance_squared, cosine_light);
-    let weight = scattering.value * (mis_weight(density, scattering.density) * reciprocal(max(density, 1e-20)));
     let emission = emission_of(lights[light].instance, lights[light].primitive, at.x, at.y);
-    return Candidate(Ray(origin, direction), distance, weight * emission);
+    return Candidate(Ray(origin, direction), distance, emission, density, true);
 }
 
 fn from_punctual(vertex: Vertex, light: u32) -> Candidate {
     let seen = arrival(light, vertex.point.position);
-    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, seen.direction);
-    if (scattering.density <= 0.0 || !same_side(vertex.point, seen.direction)) {
+    let ray = Ray(lifted(vertex.point, seen.direction), seen.direction);
+    return Candidate(ray, seen.distance, seen.irradiance, lights[light].density, false);
+}
+
+fn candidate_at(vertex: Vertex) -> Candidate {
+    if (params.light_count == 0u) {
         return no_candidate();
     }
-    let value = scattering.value * seen.irradiance * reciprocal(max(lights[light].density, 1e-20));
-    return Candidate(Ray(lifted(vertex.point, seen.direction), seen.direction), seen.distance, value);
-}
-
-fn direct_light(vertex: Vertex) -> vec3<f32> {
-    let nothing = vec3<f32>(0.0, 0.0, 0.0);
-    if (params.light_count == 0u) {
-        return nothing;
-    }
     let light = choose_light(random(vertex.key, vertex.first + LIGHT_CHOICE));
-    var candidate = no_candidate();
     if (HAS_PUNCTUAL && lights[light].kind != TRIANGLE) {
-        candidate = from_punctual(vertex, light);
-    } else {
-        candidate = from_triangle(vertex, light);
+        return from_punctual(vertex, light);
     }
-    if (candidate.distance < 0.0 || all(candidate.value == nothing)) {
-        return nothing;
-    }
-    rays = rays + 1u;
-    if (is_hidden(candidate.ray, candidate.distance * SHADOW_REACH, shadow_key(vertex))) {
-        return nothing;
-    }
-    return candidate.value;
+    return from_triangle(vertex, light);
 }
 
+// What comes of a light if nothing is in the way.
+fn direct_light(candidate: Candidate, point: SurfacePoint, scattering: Scattering) -> vec3<f32> {
+    if (candidate.distance < 0.0 || scattering.density <= 0.0 || !same_side(point, candidate.ray.direction)) {
+        return vec3<f32>(0.0, 0.0, 0.0);
+    }
+    let share = reciprocal(max(candidate.density, 1e-20));
+    if (HAS_PUNCTUAL && !candidate.has_extent) {
+        return scattering.value * candidate.light * share;
+    }
+    return scattering.value * (mis_weight(candidate.density, scattering.density) * share) * candidate.light;
+}
+
+// Each function that is long to compile is called at one place: software devices compile every call anew. So the steps
+// of a path take turns, one that follows it to the next surface, one that asks whether the light seen there is hidden,
+// and one loop evaluates the surface for both directions.
 fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
     let key = path_key(params.seed, y * params.width + x, sample_index);
     var ray = camera_ray(x, y, key);
     var throughput = vec3<f32>(1.0, 1.0, 1.0);
     var radiance = vec3<f32>(0.0, 0.0, 0.0);
     var density = 0.0;
-    for (var bounce = 0u; bounce < params.max_depth; bounce = bounce + 1u) {
+    let nothing = vec3<f32>(0.0, 0.0, 0.0);
+    var shadow_ray = ray;
+    var shadow_reach = -1.0;
+    var awaited = nothing;
+    var ends = false;
+    for (var step = 0u; step < params.max_depth * 2u; step = step + 1u) {
+        let bounce = step >> 1u;
         let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
-        let hit = trace(ray, FAR, false, key + first + SEE_THROUGH);
+        let asks = (step & 1u) != 0u;
+        if (asks && shadow_reach < 0.0) {
+            if (ends) {
+                break;
+            }
+            continue;
+        }
+        var traced = ray;
+        var reach = FAR;
+        if (asks) {
+            traced = shadow_ray;
+            reach = shadow_reach;
+        }
+        let hit = trace(traced, reach, asks, key + first + select(SEE_THROUGH, LIGHT_CHOICE, asks));
         rays = rays + 1u;
+        if (asks) {
+            if (hit.primitive == NONE) {
+                radiance = radiance + awaited;
+            }
+            if (ends) {
+                break;
+            }
+            continue;
+        }
         if (hit.primitive == NONE) {
             radiance = radiance + throughput * sky(ray.direction);
             break;
@@ -142,14 +161,24 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
         }
         let view = -ray.direction;
         let bsdf = seen_from(point.surface, point.normal, view);
-        radiance = radiance + throughput * direct_light(Vertex(point, bsdf, view, key, first));
+        let candidate = candidate_at(Vertex(point, bsdf, view, key, first));
         let layer = random(key, first + LOBE_CHOICE);
         let r0 = random(key, first + DIRECTION);
         let r1 = random(key, first + DIRECTION + 1u);
         let direction = sample_direction(bsdf, point.normal, view, layer, r0, r1);
-        let scattering = evaluate(bsdf, point.normal, view, direction);
+        var to_light = Scattering(nothing, 0.0);
+        var scattering = to_light;
+        for (var turn = select(0u, 1u, candidate.distance < 0.0); turn < 2u; turn = turn + 1u) {
+            to_light = scattering;
+            scattering = evaluate(bsdf, point.normal, view, select(candidate.ray.direction, direction, turn == 1u));
+        }
+        let direct = direct_light(candidate, point, to_light);
+        shadow_reach = select(candidate.distance * SHADOW_REACH, -1.0, all(direct == nothing));
+        shadow_ray = candidate.ray;
+        awaited = throughput * direct;
         if (scattering.density <= 1e-12 || !same_side(point, direction)) {
-            break;
+            ends = true;
+            continue;
         }
         throughput = throughput * (scattering.value * reciprocal(scattering.density));
         density = scattering.density;
@@ -157,7 +186,8 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
             let largest = max(max(throughput.x, throughput.y), throughput.z);
             let survival = min(max(largest, MIN_SURVIVAL), 1.0);
             if (random(key, first + ROULETTE) >= survival) {
-                break;
+                ends = true;
+                continue;
             }
             throughput = throughput * reciprocal(survival);
         }

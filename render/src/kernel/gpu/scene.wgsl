@@ -101,13 +101,8 @@ struct Material {
     // 0 opaque, 1 masked, 2 blended.
     alpha_mode: u32,
     alpha_cutoff: f32,
-    base_color_texture: u32,
-    metallic_roughness_texture: u32,
-    normal_texture: u32,
-    emissive_texture: u32,
-    transmission_texture: u32,
-    clearcoat_texture: u32,
-    clearcoat_roughness_texture: u32,
+    // One for each of the slots that surface.wgsl names.
+    textures: array<u32, 7>,
     // Bit 0 double-sided, bit 1 unlit.
     flags: u32,
 }
@@ -146,18 +141,15 @@ struct Light {
 const ABSENT = 0xffffffffu;
 const FAR = 1e30;
 
-@group(0) @binding(0) var<uniform> params: Params;
-// Those above the instances, then those of each mesh.
-@group(0) @binding(1) var<storage, read> nodes: array<Node>;
-@group(0) @binding(2) var<storage, read> triangles: array<Corners>;
-@group(0) @binding(3) var<storage, read> shaded: array<ShadedTriangle>;
-@group(0) @binding(4) var<storage, read> attributes: array<f32>;
+// Not a uniform: gpu/device.rs says why.
+@group(0) @binding(0) var<storage, read> params: Params;
+// Arrays that may be larger than a binding are read through functions; gpu/parts.rs writes these, and bindings 1 to 4, 9
+// and from 12 on: node_at (those above the instances, then those of each mesh), corners_at, shaded_at, attribute_at, and
+// word_at (the 256 linear values of the sRGB codes, the table of albedos, then the pictures' pixels, a word each).
 @group(0) @binding(5) var<storage, read> meshes: array<Mesh>;
 @group(0) @binding(6) var<storage, read> instances: array<Instance>;
 @group(0) @binding(7) var<storage, read> materials: array<Material>;
 @group(0) @binding(8) var<storage, read> textures: array<TextureUse>;
-// The 256 linear values of the sRGB codes, the table of albedos, then the pictures' pixels, a word each.
-@group(0) @binding(9) var<storage, read> words: array<u32>;
 @group(0) @binding(10) var<storage, read> lights: array<Light>;
 // Sum of the radiance so far; the last word counts rays.
 @group(0) @binding(11) var<storage, read_write> film: array<vec4<u32>>;

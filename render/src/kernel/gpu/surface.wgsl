@@ -21,6 +21,26 @@ struct Between {
     color: vec4<f32>,
 }
 
+// What a material's pictures show at a point; ones where it has none.
+struct Seen {
+    base_color: vec4<f32>,
+    metallic_roughness: vec4<f32>,
+    normal: vec4<f32>,
+    emissive: vec4<f32>,
+    transmission: f32,
+    coat: f32,
+    coat_roughness: f32,
+}
+
+// The materials' textures, in the order of Material.textures.
+const BASE_COLOR = 0u;
+const METALLIC_ROUGHNESS = 1u;
+const NORMAL = 2u;
+const EMISSIVE = 3u;
+const TRANSMISSION = 4u;
+const COAT = 5u;
+const COAT_ROUGHNESS = 6u;
+
 struct Tangent {
     along: vec3<f32>,
     hand: f32,
@@ -33,17 +53,17 @@ fn lifted(point: SurfacePoint, direction: vec3<f32>) -> vec3<f32> {
 
 fn read2(first: u32, vertex: u32) -> vec2<f32> {
     let at = first + vertex * 2u;
-    return vec2<f32>(attributes[at], attributes[at + 1u]);
+    return vec2<f32>(attribute_at(at), attribute_at(at + 1u));
 }
 
 fn read3(first: u32, vertex: u32) -> vec3<f32> {
     let at = first + vertex * 3u;
-    return vec3<f32>(attributes[at], attributes[at + 1u], attributes[at + 2u]);
+    return vec3<f32>(attribute_at(at), attribute_at(at + 1u), attribute_at(at + 2u));
 }
 
 fn read4(first: u32, vertex: u32) -> vec4<f32> {
     let at = first + vertex * 4u;
-    return vec4<f32>(attributes[at], attributes[at + 1u], attributes[at + 2u], attributes[at + 3u]);
+    return vec4<f32>(attribute_at(at), attribute_at(at + 1u), attribute_at(at + 2u), attribute_at(at + 3u));
 }
 
 fn vertex_uvs(mesh: u32, vertex: u32) -> vec4<f32> {
@@ -64,66 +84,89 @@ fn vertex_uvs(mesh: u32, vertex: u32) -> vec4<f32> {
     return uvs;
 }
 
-fn between_at(mesh: u32, triangle: u32, w: f32, u: f32, v: f32) -> Between {
-    let vertex0 = shaded[triangle].vertex0;
-    let vertex1 = shaded[triangle].vertex1;
-    let vertex2 = shaded[triangle].vertex2;
+fn between_at(mesh: u32, vertices: vec3<u32>, w: f32, u: f32, v: f32) -> Between {
     var color = vec4<f32>(1.0, 1.0, 1.0, 1.0);
     let colors = meshes[mesh].colors;
     if (colors != ABSENT) {
-        color = read4(colors, vertex0) * w + read4(colors, vertex1) * u + read4(colors, vertex2) * v;
+        color = read4(colors, vertices.x) * w + read4(colors, vertices.y) * u + read4(colors, vertices.z) * v;
     }
-    let uvs = vertex_uvs(mesh, vertex0) * w + vertex_uvs(mesh, vertex1) * u + vertex_uvs(mesh, vertex2) * v;
-    return Between(uvs, color);
+    return Between(uvs_at(mesh, vertices, w, u, v), color);
+}
+
+fn uvs_at(mesh: u32, vertices: vec3<u32>, w: f32, u: f32, v: f32) -> vec4<f32> {
+    return vertex_uvs(mesh, vertices.x) * w + vertex_uvs(mesh, vertices.y) * u + vertex_uvs(mesh, vertices.z) * v;
+}
+
+fn vertices_of(triangle: ShadedTriangle) -> vec3<u32> {
+    return vec3<u32>(triangle.vertex0, triangle.vertex1, triangle.vertex2);
+}
+
+// Looks up all pictures of a material. One place in the kernel for all of them: software devices compile each anew.
+fn pictures_at(material: u32, uvs: vec4<f32>) -> Seen {
+    let ones = vec4<f32>(1.0, 1.0, 1.0, 1.0);
+    var seen = Seen(ones, ones, ones, ones, 1.0, 1.0, 1.0);
+    if (!HAS_TEXTURES) {
+        return seen;
+    }
+    let slots = select(TRANSMISSION, COAT_ROUGHNESS + 1u, HAS_LAYERS);
+    for (var slot = 0u; slot < slots; slot = slot + 1u) {
+        let texture = materials[material].textures[slot];
+        if (texture == ABSENT) {
+            continue;
+        }
+        let value = lookup(texture, slot == BASE_COLOR || slot == EMISSIVE, uvs);
+        switch (slot) {
+            case BASE_COLOR: {
+                seen.base_color = value;
+            }
+            case METALLIC_ROUGHNESS: {
+                seen.metallic_roughness = value;
+            }
+            case NORMAL: {
+                seen.normal = value;
+            }
+            case EMISSIVE: {
+                seen.emissive = value;
+            }
+            case TRANSMISSION: {
+                seen.transmission = value.x;
+            }
+            case COAT: {
+                seen.coat = value.x;
+            }
+            default: {
+                seen.coat_roughness = value.y;
+            }
+        }
+    }
+    return seen;
 }
 
 fn base_color_at(material: u32, between: Between) -> vec4<f32> {
     var color = materials[material].base_color * between.color;
-    let texture = materials[material].base_color_texture;
+    let texture = materials[material].textures[BASE_COLOR];
     if (HAS_TEXTURES && texture != ABSENT) {
         color = color * lookup(texture, true, between.uvs);
     }
     return color;
 }
 
-fn data_at(texture: u32, between: Between) -> vec4<f32> {
-    if (!HAS_TEXTURES || texture == ABSENT) {
-        return vec4<f32>(1.0, 1.0, 1.0, 1.0);
-    }
-    return lookup(texture, false, between.uvs);
-}
-
-fn surface_at(material: u32, color: vec4<f32>, between: Between) -> Surface {
+fn surface_at(material: u32, color: vec3<f32>, seen: Seen) -> Surface {
     var surface = Surface(
-        color.xyz,
-        materials[material].metallic,
-        materials[material].roughness,
+        color,
+        materials[material].metallic * seen.metallic_roughness.z,
+        materials[material].roughness * seen.metallic_roughness.y,
         materials[material].dielectric_f0,
-        materials[material].transmission,
-        materials[material].clearcoat,
-        materials[material].clearcoat_roughness,
+        0.0,
+        0.0,
+        0.0,
     );
-    if (HAS_TEXTURES && materials[material].metallic_roughness_texture != ABSENT) {
-        let seen = lookup(materials[material].metallic_roughness_texture, false, between.uvs);
-        surface.roughness = surface.roughness * seen.y;
-        surface.metallic = surface.metallic * seen.z;
-    }
-    if (HAS_LAYERS && materials[material].transmission > 0.0) {
-        surface.transmission = surface.transmission * data_at(materials[material].transmission_texture, between).x;
-    }
-    if (HAS_LAYERS && materials[material].clearcoat > 0.0) {
-        surface.coat = surface.coat * data_at(materials[material].clearcoat_texture, between).x;
-        surface.coat_roughness = surface.coat_roughness * data_at(materials[material].clearcoat_roughness_texture, between).y;
+    if (HAS_LAYERS) {
+        surface.transmission = materials[material].transmission * seen.transmission;
+        surface.coat = materials[material].clearcoat * seen.coat;
+        surface.coat_roughness = materials[material].clearcoat_roughness * seen.coat_roughness;
     }
     return surface;
-}
-
-fn emission_at(material: u32, uvs: vec4<f32>) -> vec3<f32> {
-    let texture = materials[material].emissive_texture;
-    if (!HAS_TEXTURES || texture == ABSENT) {
-        return materials[material].emission;
-    }
-    return materials[material].emission * lookup(texture, true, uvs).xyz;
 }
 
 fn outward(instance: u32, normal: vec3<f32>, from_behind: bool) -> vec3<f32> {
@@ -135,21 +178,18 @@ fn outward(instance: u32, normal: vec3<f32>, from_behind: bool) -> vec3<f32> {
     return select(unit, -unit, from_behind);
 }
 
-fn tangent_at(mesh: u32, triangle: u32, place: u32, texture: u32, w: f32, u: f32, v: f32) -> Tangent {
-    let vertex0 = shaded[triangle].vertex0;
-    let vertex1 = shaded[triangle].vertex1;
-    let vertex2 = shaded[triangle].vertex2;
+fn tangent_at(mesh: u32, vertices: vec3<u32>, edge1: vec3<f32>, edge2: vec3<f32>, texture: u32, w: f32, u: f32, v: f32) -> Tangent {
     let tangents = meshes[mesh].tangents;
     if (tangents != ABSENT) {
-        let along = read4(tangents, vertex0) * w + read4(tangents, vertex1) * u + read4(tangents, vertex2) * v;
+        let along = read4(tangents, vertices.x) * w + read4(tangents, vertices.y) * u + read4(tangents, vertices.z) * v;
         if (dot3(along.xyz, along.xyz) > 1e-12) {
             return Tangent(along.xyz, select(1.0, -1.0, along.w < 0.0));
         }
     }
     let second_set = (textures[texture].flags & 32u) != 0u;
-    let all0 = vertex_uvs(mesh, vertex0);
-    let all1 = vertex_uvs(mesh, vertex1);
-    let all2 = vertex_uvs(mesh, vertex2);
+    let all0 = vertex_uvs(mesh, vertices.x);
+    let all1 = vertex_uvs(mesh, vertices.y);
+    let all2 = vertex_uvs(mesh, vertices.z);
     let a = select(all0.xy, all0.zw, second_set);
     let b = select(all1.xy, all1.zw, second_set);
     let c = select(all2.xy, all2.zw, second_set);
@@ -158,7 +198,7 @@ fn tangent_at(mesh: u32, triangle: u32, place: u32, texture: u32, w: f32, u: f32
     let du2 = c.x - a.x;
     let dv2 = c.y - a.y;
     let determinant = du1 * dv2 - du2 * dv1;
-    let tangent = triangles[place].edge1 * dv2 - triangles[place].edge2 * dv1;
+    let tangent = edge1 * dv2 - edge2 * dv1;
     if (determinant < 0.0) {
         return Tangent(-tangent, 1.0);
     }
@@ -196,30 +236,31 @@ fn surface_offset(position: vec3<f32>, distance: f32) -> f32 {
 fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     let instance = hit.instance;
     let mesh = instances[instance].mesh;
-    let triangle = meshes[mesh].first_triangle + hit.primitive;
-    let material = shaded[triangle].material;
-    let place = shaded[triangle].place;
+    let triangle = shaded_at(meshes[mesh].first_triangle + hit.primitive);
+    let material = triangle.material;
+    let corners = corners_at(triangle.place);
+    let vertices = vertices_of(triangle);
     let inner_ray = inward(instance, ray);
-    let found = intersect(place, inner_ray, true);
+    let found = intersect(corners, inner_ray, true);
     let u = found.u;
     let v = found.v;
     let w = 1.0 - u - v;
-    let between = between_at(mesh, triangle, w, u, v);
-    let edge1 = triangles[place].edge1;
-    let edge2 = triangles[place].edge2;
+    let between = between_at(mesh, vertices, w, u, v);
+    let seen = pictures_at(material, between.uvs);
+    let edge1 = corners.edge1;
+    let edge2 = corners.edge2;
     let face = cross3(edge1, edge2);
     let from_behind = dot3(face, inner_ray.direction) > 0.0;
     let geometric = outward(instance, face, from_behind);
     let normals = meshes[mesh].normals;
-    let n0 = read3(normals, shaded[triangle].vertex0);
-    let n1 = read3(normals, shaded[triangle].vertex1);
-    let n2 = read3(normals, shaded[triangle].vertex2);
+    let n0 = read3(normals, vertices.x);
+    let n1 = read3(normals, vertices.y);
+    let n2 = read3(normals, vertices.z);
     var normal = outward(instance, n0 * w + n1 * u + n2 * v, from_behind);
-    let normal_texture = materials[material].normal_texture;
+    let normal_texture = materials[material].textures[NORMAL];
     if (HAS_TEXTURES && normal_texture != ABSENT) {
-        let seen = lookup(normal_texture, false, between.uvs);
-        let tangent = tangent_at(mesh, triangle, place, normal_texture, w, u, v);
-        normal = mapped(normal, seen, materials[material].normal_scale, instance, tangent, from_behind);
+        let tangent = tangent_at(mesh, vertices, edge1, edge2, normal_texture, w, u, v);
+        normal = mapped(normal, seen.normal, materials[material].normal_scale, instance, tangent, from_behind);
     }
     if (dot3(normal, geometric) < 0.0) {
         normal = -normal;
@@ -227,21 +268,21 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
     if (dot3(normal, ray.direction) > -MIN_COSINE) {
         normal = geometric;
     }
-    let inner = triangles[place].corner + edge1 * u + edge2 * v;
+    let inner = corners.corner + edge1 * u + edge2 * v;
     var position = inner;
     if (HAS_INSTANCES && instances[instance].at_origin == 0u) {
         position = point_to_world(instance, inner);
     }
-    let color = base_color_at(material, between);
+    let color = (materials[material].base_color * between.color * seen.base_color).xyz;
     let flags = materials[material].flags;
-    let emitter = shaded[triangle].emitter;
+    let emitter = triangle.emitter;
     let unlit = (flags & 2u) != 0u;
     let shines = emitter != ABSENT && ((flags & 1u) != 0u || !from_behind);
     var emission = vec3<f32>(0.0, 0.0, 0.0);
     if (unlit) {
-        emission = color.xyz;
+        emission = color;
     } else if (shines) {
-        emission = emission_at(material, between.uvs);
+        emission = materials[material].emission * seen.emissive.xyz;
     }
     var light = NO_LIGHT;
     if (shines) {
@@ -251,7 +292,7 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
         position,
         geometric,
         normal,
-        surface_at(material, color, between),
+        surface_at(material, color, seen),
         emission,
         light,
         unlit,
@@ -261,9 +302,9 @@ fn surface_point(ray: Ray, hit: Hit) -> SurfacePoint {
 
 fn counts(instance: u32, primitive: u32, u: f32, v: f32, key: u32) -> bool {
     let mesh = instances[instance].mesh;
-    let triangle = meshes[mesh].first_triangle + primitive;
-    let material = shaded[triangle].material;
-    let between = between_at(mesh, triangle, 1.0 - u - v, u, v);
+    let triangle = shaded_at(meshes[mesh].first_triangle + primitive);
+    let material = triangle.material;
+    let between = between_at(mesh, vertices_of(triangle), 1.0 - u - v, u, v);
     let opacity = base_color_at(material, between).w;
     if (materials[material].alpha_mode == 0u) {
         return true;
@@ -276,13 +317,12 @@ fn counts(instance: u32, primitive: u32, u: f32, v: f32, key: u32) -> bool {
 
 fn emission_of(instance: u32, primitive: u32, u: f32, v: f32) -> vec3<f32> {
     let mesh = instances[instance].mesh;
-    let triangle = meshes[mesh].first_triangle + primitive;
-    let material = shaded[triangle].material;
-    if (!HAS_TEXTURES || materials[material].emissive_texture == ABSENT) {
+    let triangle = shaded_at(meshes[mesh].first_triangle + primitive);
+    let material = triangle.material;
+    let texture = materials[material].textures[EMISSIVE];
+    if (!HAS_TEXTURES || texture == ABSENT) {
         return materials[material].emission;
     }
-    let uvs0 = vertex_uvs(mesh, shaded[triangle].vertex0);
-    let uvs1 = vertex_uvs(mesh, shaded[triangle].vertex1);
-    let uvs2 = vertex_uvs(mesh, shaded[triangle].vertex2);
-    return emission_at(material, uvs0 * (1.0 - u - v) + uvs1 * u + uvs2 * v);
+    let uvs = uvs_at(mesh, vertices_of(triangle), 1.0 - u - v, u, v);
+    return materials[material].emission * lookup(texture, true, uvs).xyz;
 }

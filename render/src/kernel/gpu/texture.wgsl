@@ -48,13 +48,13 @@ fn nearest(coordinate: f32, wrap: u32, edge: u32) -> u32 {
 
 fn channel_of(code: u32, is_color: bool) -> f32 {
     if (is_color) {
-        return bitcast<f32>(words[code]);
+        return bitcast<f32>(word_at(code));
     }
     return f32(code) * CODE_SHARE;
 }
 
 fn texel(texture: u32, is_color: bool, x: u32, y: u32) -> vec4<f32> {
-    let word = words[TABLE_WORDS + textures[texture].first + y * textures[texture].width + x];
+    let word = word_at(TABLE_WORDS + textures[texture].first + y * textures[texture].width + x);
     return vec4<f32>(
         channel_of(word & 255u, is_color),
         channel_of((word >> 8u) & 255u, is_color),

@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 use p2c2r_protocol::tile::TileRect;
 
 use super::{
-    device::{Gpu, SCENE_BINDINGS},
+    device::Gpu,
     features::Features,
+    parts::{ARRAYS, Parts},
 };
 use crate::{
     albedo,
@@ -17,6 +18,10 @@ use crate::{
     texture::SRGB_TO_LINEAR,
 };
 
+/// The parameters' binding.
+const PARAMS: u32 = 0;
+/// The film's, which is written.
+pub const FILM: u32 = 11;
 /// Where something would be that is not there.
 const ABSENT: u32 = u32::MAX;
 /// Numbers of words.wgsl's tables in front of the pictures.
@@ -163,7 +168,11 @@ pub struct ResidentScene {
     pub id: u64,
     /// What it needs of the kernel.
     pub features: Features,
-    buffers: [wgpu::Buffer; SCENE_BINDINGS],
+    /// On the device.
+    pub bytes: u64,
+    /// How its arrays are cut.
+    pub parts: Parts,
+    buffers: Vec<(u32, wgpu::Buffer)>,
 }
 
 impl ResidentScene {
@@ -173,24 +182,41 @@ impl ResidentScene {
         let (materials, textures) = materials(scene.scene());
         let instances: Vec<GpuInstance> = scene.instances().iter().map(instance).collect();
         let lights: Vec<GpuLight> = scene.lights().lights().iter().map(light).collect();
-        let buffers = [
-            gpu.storage(bytemuck::cast_slice(&geometry.nodes))?,
-            gpu.storage(bytemuck::cast_slice(&geometry.corners))?,
-            gpu.storage(bytemuck::cast_slice(&geometry.triangles))?,
-            gpu.storage(bytemuck::cast_slice(&geometry.attributes))?,
-            gpu.storage(bytemuck::cast_slice(&geometry.meshes))?,
-            gpu.storage(bytemuck::cast_slice(&instances))?,
-            gpu.storage(bytemuck::cast_slice(&materials))?,
-            gpu.storage(bytemuck::cast_slice(&textures))?,
-            gpu.storage(bytemuck::cast_slice(&words(scene.scene())))?,
-            gpu.storage(bytemuck::cast_slice(&lights))?,
+        let words = words(scene.scene());
+        let arrays: [&[u8]; ARRAYS] = [
+            bytemuck::cast_slice(&geometry.nodes),
+            bytemuck::cast_slice(&geometry.corners),
+            bytemuck::cast_slice(&geometry.triangles),
+            bytemuck::cast_slice(&geometry.attributes),
+            bytemuck::cast_slice(&words),
         ];
-        Ok(Self { id: scene.id(), features: Features::of(scene), buffers })
+        let parts = Parts::of(arrays.map(|array| array.len() as u64), gpu.max_scene_buffer_bytes)?;
+        let cut = (0..ARRAYS).flat_map(|index| parts.cut(index, arrays[index]));
+        let whole: [(u32, &[u8]); 5] = [
+            (5, bytemuck::cast_slice(&geometry.meshes)),
+            (6, bytemuck::cast_slice(&instances)),
+            (7, bytemuck::cast_slice(&materials)),
+            (8, bytemuck::cast_slice(&textures)),
+            (10, bytemuck::cast_slice(&lights)),
+        ];
+        let buffers = cut
+            .chain(whole)
+            .map(|(binding, data)| Ok((binding, gpu.storage(data)?)))
+            .collect::<Result<Vec<_>, RenderError>>()?;
+        let bytes = buffers.iter().map(|(_, buffer)| buffer.size()).sum();
+        Ok(Self { id: scene.id(), features: Features::of(scene), bytes, parts, buffers })
     }
 
-    /// In the order of the bindings from 1 on.
-    pub fn buffers(&self) -> &[wgpu::Buffer; SCENE_BINDINGS] {
-        &self.buffers
+    /// All bindings of a kernel for this scene.
+    pub fn bindings(&self) -> Vec<u32> {
+        let scene = self.buffers.iter().map(|(binding, _)| *binding);
+        std::iter::once(PARAMS).chain(scene).chain(std::iter::once(FILM)).collect()
+    }
+
+    /// In the order of the bindings.
+    pub fn buffers<'a>(&'a self, params: &'a wgpu::Buffer, film: &'a wgpu::Buffer) -> Vec<&'a wgpu::Buffer> {
+        let scene = self.buffers.iter().map(|(_, buffer)| buffer);
+        std::iter::once(params).chain(scene).chain(std::iter::once(film)).collect()
     }
 }
 
