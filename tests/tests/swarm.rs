@@ -162,6 +162,9 @@ fn i1_frame_in_passes_is_the_frame_in_one_piece() {
     assert!(output.exists() && preview.exists());
 }
 
+/// So many frames without a tile of the GPU node say that it renders nothing.
+const MAX_FRAMES_UNTIL_SHARED: u32 = 30;
+
 #[test]
 fn cpu_and_gpu_nodes_make_one_picture() {
     let mut testnet = Testnet::formed(1).unwrap();
@@ -178,10 +181,13 @@ fn cpu_and_gpu_nodes_make_one_picture() {
     testnet.wait_until_formed(2).unwrap();
     let scene = scene(&testnet, "spheres");
     let output = testnet.path("swarm.png");
-    let mixed =
-        testnet.node(0).run(&arguments(&scene, &output, &["--spp", "8", "--wait-peers", "1"])).unwrap();
-    let report = report(&mixed);
-    let probed = report["tiles"].as_array().unwrap().iter().filter(|tile| tile["probes"] == 4).count();
-    assert!(probed > 0, "the GPU node rendered a part: {report}");
-    assert_eq!(report["film_blake3"], local_hash(&testnet, &scene, &["--spp", "8"]));
+    let alone = local_hash(&testnet, &scene, &["--spp", "32"]);
+    // The GPU node compiles its kernels at the first tile; until it is done, others may be faster with all of them.
+    let shared = (0..MAX_FRAMES_UNTIL_SHARED).any(|_| {
+        let mixed = testnet.node(0).run(&arguments(&scene, &output, &["--spp", "32", "--wait-peers", "1"]));
+        let report = report(&mixed.unwrap());
+        assert_eq!(report["film_blake3"], alone);
+        report["tiles"].as_array().unwrap().iter().any(|tile| tile["probes"] == 4)
+    });
+    assert!(shared, "the GPU node never rendered a part");
 }
