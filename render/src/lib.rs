@@ -12,6 +12,7 @@ pub mod bsdf;
 pub mod bvh;
 pub mod cost;
 pub mod denoise;
+pub mod environment;
 mod exponent;
 pub mod film;
 pub mod frame;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::{
     cli::{GlobalArgs, RenderArgs},
     config::{DeviceConfig, NodeConfig},
-    control::{RenderRequest, Reply, Request, client::Client, server::render_to_file},
+    control::{EnvironmentRequest, RenderRequest, Reply, Request, client::Client, server::render_to_file},
     data_dir::{self, DataDir},
     exit::Exit,
     node::Node,
@@ -150,6 +150,14 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
     let absolute = |path: &Path| {
         std::path::absolute(path).with_context(|| format!("cannot resolve the path {}", path.display()))
     };
+    let environment = args
+        .env
+        .as_ref()
+        .map(|path| -> anyhow::Result<EnvironmentRequest> {
+            let (strength, rotation_turns) = (args.env_strength, args.env_rotation / 360.0);
+            Ok(EnvironmentRequest { path: absolute(path)?, strength, rotation_turns })
+        })
+        .transpose()?;
     Ok(RenderRequest {
         scene: absolute(&args.scene)?,
         output: absolute(&args.output)?,
@@ -158,6 +166,10 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
         samples_per_pixel: args.spp,
         max_depth: args.max_depth,
         seed: args.seed,
+        clamp: args.clamp,
+        environment,
+        lens_radius: args.aperture.unwrap_or_default(),
+        focus_distance: args.focus_distance.unwrap_or_default(),
         camera: args.camera.clone(),
         deadline_ms: args.deadline_ms,
         wait_peers: args.wait_peers,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The kernel's source, piece by piece: the twins of the Rust files of the same names.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     include_str!("gpu/scene.wgsl"),
     include_str!("gpu/math.wgsl"),
     include_str!("gpu/sample.wgsl"),
@@ -29,6 +29,7 @@ const SOURCES: [&str; 11] = [
     include_str!("gpu/albedo.wgsl"),
     include_str!("gpu/bsdf.wgsl"),
     include_str!("gpu/light.wgsl"),
+    include_str!("gpu/environment.wgsl"),
     include_str!("gpu/surface.wgsl"),
     include_str!("gpu/path.wgsl"),
 ];

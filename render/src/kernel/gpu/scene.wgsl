@@ -23,9 +23,19 @@ struct Params {
     light_count: u32,
     // There is but one instance, and it stands at the origin.
     is_alone: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
+    clamp_to: f32,
+    lens_radius: f32,
+    focus_distance: f32,
+    // First word of the environment in `words`, and its size.
+    environment: u32,
+    environment_width: u32,
+    environment_height: u32,
+    environment_strength: f32,
+    environment_rotation: f32,
+    environment_share: f32,
+    // 1 / (1 - environment_share).
+    stretch: f32,
+    pad: u32,
 }
 
 struct Node {
@@ -156,7 +166,8 @@ const FAR = 1e30;
 @group(0) @binding(6) var<storage, read> instances: array<Instance>;
 @group(0) @binding(7) var<storage, read> materials: array<Material>;
 @group(0) @binding(8) var<storage, read> textures: array<TextureUse>;
-// The 256 linear values of the sRGB codes, the table of albedos, then the pictures' pixels, a word each.
+// The 256 linear values of the sRGB codes, the table of albedos, then the pictures' pixels, a word each, and last the
+// environment, as environment.rs lays it out.
 @group(0) @binding(9) var<storage, read> words: array<u32>;
 @group(0) @binding(10) var<storage, read> lights: array<Light>;
 // Sum of the radiance so far; the last word counts rays.
