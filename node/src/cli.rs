@@ -70,7 +70,7 @@ pub enum Command {
     Run(RunArgs),
     /// Render a picture on the swarm: through the running node if there is one, else with a short-lived node
     #[command(after_help = "Example: p2c2r-node render city.glb -o city.png --size 1920x1080 --spp 64")]
-    Render(RenderArgs),
+    Render(Box<RenderArgs>),
     /// Print the ticket that lets other nodes join the running node's swarm
     #[command(after_help = "Example: p2c2r-node ticket")]
     Ticket(QueryArgs),
@@ -156,6 +156,32 @@ pub struct RenderArgs {
     /// Seed of the random numbers
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u32,
+    /// Limit what a single indirect contribution may bring, as radiance: fireflies go, and a little light with them
+    /// [default: no limit]
+    #[arg(long, value_name = "RADIANCE", default_value_t = 0.0, hide_default_value = true)]
+    pub clamp: f32,
+    /// Light from all around: an equirectangular .hdr or .exr picture
+    #[arg(long, value_name = "FILE")]
+    pub env: Option<PathBuf>,
+    /// Turn that picture to the right by so many degrees
+    #[arg(
+        long,
+        value_name = "DEGREES",
+        default_value_t = 0.0,
+        requires = "env",
+        allow_negative_numbers = true
+    )]
+    pub env_rotation: f32,
+    /// Multiply that picture's radiance
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, requires = "env")]
+    pub env_strength: f32,
+    /// Radius of the camera's lens in world units: what is not in focus blurs
+    /// [default: a pinhole]
+    #[arg(long, value_name = "RADIUS", requires = "focus_distance")]
+    pub aperture: Option<f32>,
+    /// Distance that the lens sees sharply, world units
+    #[arg(long, value_name = "DISTANCE", requires = "aperture")]
+    pub focus_distance: Option<f32>,
     /// Camera of the scene by name; auto takes the first
     #[arg(long, value_name = "NAME|auto", default_value = "auto")]
     pub camera: String,

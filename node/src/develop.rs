@@ -146,7 +146,7 @@ mod tests {
         let scene = parse_package(&package, &SceneLimits::default()).unwrap().scene;
         let scene = Arc::new(PreparedScene::build(scene));
         let size = FrameSize::new(48, 48).unwrap();
-        let sampling = Sampling { first_sample: 0, samples: 2, max_depth: 4, seed: 1 };
+        let sampling = Sampling { first_sample: 0, samples: 2, max_depth: 4, seed: 1, clamp: 0.0 };
         let view = FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) };
         let mut film = Film::new(size);
         let width = if holes { 32 } else { 48 };

@@ -12,7 +12,7 @@ use p2c2r_render::{
     backend::{self, FrameView},
     cost::cost_map,
     limit::SceneLimits,
-    scene::package::pack,
+    scene::{environment::EnvironmentSource, package::pack_with_environment},
 };
 use p2c2r_scheduler::{Scheduler, SchedulerConfig, history::MemoryStore, split::cost_map::CostMap};
 use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
@@ -25,7 +25,7 @@ use tracing::{debug, info};
 use crate::{
     config::{DeviceConfig, NodeConfig},
     contributor::{Contributor, ContributorConfig, Device},
-    control::RenderRequest,
+    control::{EnvironmentRequest, RenderRequest},
     coordinator::{Canvas, Coordinator, Cut, JobSpec},
     data_dir::DataDir,
     develop::Negative,
@@ -165,11 +165,13 @@ impl Node {
             samples: request.samples_per_pixel,
             max_depth: request.max_depth,
             seed: request.seed,
+            clamp: request.clamp,
         };
         sampling.check()?;
         progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
-        let scene = self.load_scene(&request.scene).await?;
+        let scene = self.load_scene(&request.scene, request.environment.clone()).await?;
         let camera = camera(&scene, request)?;
+        camera.check()?;
         let view = FrameView { size: request.size, sampling, camera };
         let cost = {
             let scene = scene.clone();
@@ -200,11 +202,20 @@ impl Node {
         Ok((Negative { film, scene: scene.prepared, view }, report))
     }
 
-    /// Packs a scene file and makes it ready.
-    pub async fn load_scene(&self, path: &Path) -> anyhow::Result<ResidentScene> {
+    /// Packs a scene file, with the light around it, and makes it ready.
+    pub async fn load_scene(
+        &self,
+        path: &Path,
+        environment: Option<EnvironmentRequest>,
+    ) -> anyhow::Result<ResidentScene> {
         let (path, library) = (path.to_owned(), Arc::clone(&self.library));
         let scene = spawn_blocking(move || -> anyhow::Result<ResidentScene> {
-            let package = pack(&path, &SceneLimits::default())?;
+            let environment = environment.as_ref().map(|asked| EnvironmentSource {
+                path: &asked.path,
+                strength: asked.strength,
+                rotation_turns: asked.rotation_turns,
+            });
+            let package = pack_with_environment(&path, environment.as_ref(), &SceneLimits::default())?;
             library
                 .admit_packed(package.bytes.into(), package.warnings)
                 .with_context(|| format!("scene {}", path.display()))
@@ -263,7 +274,11 @@ fn camera(scene: &ResidentScene, request: &RenderRequest) -> anyhow::Result<p2c2
         let names: Vec<&str> = cameras.iter().map(|camera| camera.name.as_str()).collect();
         format!("the scene has no camera `{}`; it has: {}", request.camera, names.join(", "))
     })?;
-    Ok(backend::camera(named, request.size))
+    Ok(p2c2r_protocol::tile::Camera {
+        lens_radius: request.lens_radius,
+        focus_distance: request.focus_distance,
+        ..backend::camera(named, request.size)
+    })
 }
 
 /// Whoever watches, or may run out of time, gets the frame in passes.

@@ -8,6 +8,10 @@ pub const MAX_FRAME_PIXELS: u64 = 1 << 27;
 pub const MAX_SAMPLES_PER_PIXEL: u32 = 1 << 20;
 /// Most path segments.
 pub const MAX_PATH_DEPTH: u32 = 64;
+/// Radii of a lens and distances of focus, world units: products of them stay normal numbers of binary32.
+pub const LENS_RANGE: std::ops::RangeInclusive<f32> = 1e-9..=1e9;
+/// Radiances that indirect light may be clamped to.
+pub const CLAMP_RANGE: std::ops::RangeInclusive<f32> = 1e-6..=1e9;
 /// Most bytes of one tile's encoded pixels.
 pub const MAX_TILE_BYTES: u32 = 64 << 20;
 /// Edge of the blocks that a tile's Merkle tree is built over, pixels.

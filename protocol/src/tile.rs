@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit::{MAX_FRAME_EDGE_PX, MAX_FRAME_PIXELS, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL};
+use crate::limit::{
+    CLAMP_RANGE, LENS_RANGE, MAX_FRAME_EDGE_PX, MAX_FRAME_PIXELS, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL,
+};
 
 /// Why a value from a peer, a file or a user is no valid part of a picture.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -29,6 +31,25 @@ pub enum GeometryError {
     /// No path segments, or too many of them.
     #[error("path depth {0} is out of range (1 to {MAX_PATH_DEPTH})")]
     Depth(u32),
+    /// A clamp of indirect light that is neither off nor a radiance.
+    #[error(
+        "a clamp of {0} is neither 0 (off) nor between {min:e} and {max:e}",
+        min = CLAMP_RANGE.start(),
+        max = CLAMP_RANGE.end()
+    )]
+    Clamp(f32),
+    /// A lens without a focus, or with sizes out of range.
+    #[error(
+        "a lens radius of {radius} with a focus distance of {distance} is out of range (both 0 for a pinhole, else both between {min:e} and {max:e})",
+        min = LENS_RANGE.start(),
+        max = LENS_RANGE.end()
+    )]
+    Lens {
+        /// Offered radius.
+        radius: f32,
+        /// Offered distance.
+        distance: f32,
+    },
     /// A camera with a number that is not finite, or a degenerate frustum.
     #[error("the camera is not finite or degenerate")]
     Camera,
@@ -136,7 +157,7 @@ impl TileRect {
 }
 
 /// How a frame is sampled. The picture is a pure function of this, the camera and the scene.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     /// First sample of the range, counted from 0.
     pub first_sample: u32,
@@ -146,6 +167,9 @@ pub struct Sampling {
     pub max_depth: u32,
     /// Seed of every random number in the frame.
     pub seed: u32,
+    /// Largest component of the radiance that a single indirect contribution (light that was scattered twice or more)
+    /// may bring: fireflies go, and with them a little light. 0 for no limit, else within [`CLAMP_RANGE`].
+    pub clamp: f32,
 }
 
 impl Sampling {
@@ -158,14 +182,18 @@ impl Sampling {
         if self.max_depth == 0 || self.max_depth > MAX_PATH_DEPTH {
             return Err(GeometryError::Depth(self.max_depth));
         }
+        if self.clamp != 0.0 && !CLAMP_RANGE.contains(&self.clamp) {
+            return Err(GeometryError::Clamp(self.clamp));
+        }
         Ok(())
     }
 }
 
-/// A pinhole camera, resolved by the coordinator so that every peer uses the very same numbers.
+/// A perspective camera, resolved by the coordinator so that every peer uses the very same numbers.
 ///
 /// The ray of the film point (u, v), both in [-1, 1], u to the right, v up, starts at `origin` and runs along
 /// `forward + u · right + v · up`: the half extents of the film at distance 1 are folded into `right` and `up`.
+/// With a lens, rays start all over a disc around `origin` and meet in the plane of focus.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Camera {
     /// Where the rays start, world units.
@@ -176,6 +204,11 @@ pub struct Camera {
     pub right: [f32; 3],
     /// Half the film's height at distance 1, upwards.
     pub up: [f32; 3],
+    /// Radius of the lens, world units, within [`LENS_RANGE`]; 0 for a pinhole, which sees everything sharply.
+    pub lens_radius: f32,
+    /// Distance along `forward` to the plane that a lens sees sharply, world units, within [`LENS_RANGE`]; 0 for a
+    /// pinhole.
+    pub focus_distance: f32,
 }
 
 impl Camera {
@@ -186,10 +219,15 @@ impl Camera {
         };
         let present = |vector: &[f32; 3]| vector.iter().any(|value| value.abs() > 1e-6);
         let axes = [&self.forward, &self.right, &self.up];
-        if sane(&self.origin, 1e12) && axes.iter().all(|axis| sane(axis, 1e6) && present(axis)) {
+        if !sane(&self.origin, 1e12) || !axes.iter().all(|axis| sane(axis, 1e6) && present(axis)) {
+            return Err(GeometryError::Camera);
+        }
+        let (radius, distance) = (self.lens_radius, self.focus_distance);
+        let is_pinhole = radius == 0.0 && distance == 0.0;
+        if is_pinhole || (LENS_RANGE.contains(&radius) && LENS_RANGE.contains(&distance)) {
             Ok(())
         } else {
-            Err(GeometryError::Camera)
+            Err(GeometryError::Lens { radius, distance })
         }
     }
 }
@@ -246,6 +284,8 @@ mod tests {
             forward: [0.0, 0.0, -1.0],
             right: [0.8, 0.0, 0.0],
             up: [0.0, 0.45, 0.0],
+            lens_radius: 0.0,
+            focus_distance: 0.0,
         }
     }
 
@@ -291,7 +331,7 @@ mod tests {
 
     #[test]
     fn b26_sampling_out_of_range_is_refused() {
-        let good = Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1 };
+        let good = Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1, clamp: 0.0 };
         assert_eq!(good.check(), Ok(()));
         let last = Sampling { first_sample: MAX_SAMPLES_PER_PIXEL - 1, samples: 1, ..good };
         assert_eq!(last.check(), Ok(()));
@@ -304,6 +344,10 @@ mod tests {
         for max_depth in [0, MAX_PATH_DEPTH + 1, 1_000_000] {
             let bad = Sampling { max_depth, ..good };
             assert_eq!(bad.check(), Err(GeometryError::Depth(max_depth)));
+        }
+        assert_eq!(Sampling { clamp: 10.0, ..good }.check(), Ok(()));
+        for clamp in [-1.0, 1e-7, 1e10, f32::NAN, f32::INFINITY] {
+            assert!(matches!(Sampling { clamp, ..good }.check(), Err(GeometryError::Clamp(_))), "{clamp}");
         }
     }
 
@@ -323,6 +367,24 @@ mod tests {
             let mut vanished = camera();
             *axis(&mut vanished) = [f32::MIN_POSITIVE / 2.0, 0.0, -0.0];
             assert_eq!(vanished.check(), Err(GeometryError::Camera), "axis {which}");
+        }
+    }
+
+    #[test]
+    fn b5_lenses_out_of_range_are_refused() {
+        let lens = |lens_radius, focus_distance| Camera { lens_radius, focus_distance, ..camera() };
+        assert_eq!(lens(0.05, 3.0).check(), Ok(()));
+        for (radius, distance) in [
+            (0.1, 0.0),
+            (0.0, 3.0),
+            (-0.1, 3.0),
+            (0.1, -3.0),
+            (f32::NAN, 3.0),
+            (0.1, f32::INFINITY),
+            (1e-30, 3.0),
+        ] {
+            let refused = lens(radius, distance).check();
+            assert!(matches!(refused, Err(GeometryError::Lens { .. })), "{radius} {distance}: {refused:?}");
         }
     }
 

@@ -63,8 +63,9 @@ fn state() -> impl Strategy<Value = CancelledState> {
 }
 
 fn camera() -> impl Strategy<Value = Camera> {
-    prop::array::uniform4(prop::array::uniform3(-1e5_f32..1e5))
-        .prop_map(|[origin, forward, right, up]| Camera { origin, forward, right, up })
+    prop::array::uniform4(prop::array::uniform3(-1e5_f32..1e5)).prop_map(|[origin, forward, right, up]| {
+        Camera { origin, forward, right, up, lens_radius: origin[0], focus_distance: up[2] }
+    })
 }
 
 fn tile() -> impl Strategy<Value = (FrameSize, TileRect)> {
@@ -85,7 +86,7 @@ fn request() -> impl Strategy<Value = TileRequest> {
             scene,
             size,
             rect,
-            sampling: Sampling { first_sample, samples, max_depth, seed },
+            sampling: Sampling { first_sample, samples, max_depth, seed, clamp: camera.origin[1] },
             camera,
             encoding: PixelEncoding::RgbF32,
         },

@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = argument(4, "");
     let cameras = &loaded.scene.cameras;
     let named = cameras.iter().find(|camera| camera.name == name).or(cameras.first()).ok_or("no camera")?;
-    let sampling = Sampling { first_sample: 0, samples, max_depth: MAX_DEPTH, seed: 1 };
+    let sampling = Sampling { first_sample: 0, samples, max_depth: MAX_DEPTH, seed: 1, clamp: 0.0 };
     let view = FrameView { size, sampling, camera: backend::camera(named, size) };
     eprintln!("{} triangles, {} KiB", loaded.scene.placed_triangles(), bytes.len() / 1024);
     render(PreparedScene::build(loaded.scene), view, Path::new(output))

@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let scene = Arc::new(PreparedScene::build(parsed.scene));
         let build_ms = started.elapsed().as_secs_f64() * 1e3;
         let size = FrameSize::new(640, 360)?;
-        let sampling = Sampling { first_sample: 0, samples: SAMPLES, max_depth: 4, seed: 1 };
+        let sampling = Sampling { first_sample: 0, samples: SAMPLES, max_depth: 4, seed: 1, clamp: 0.0 };
         let named = scene.scene().cameras.first().ok_or("the scene has no camera")?;
         let view = FrameView { size, sampling, camera: camera(named, size) };
         let started = Instant::now();

@@ -296,12 +296,12 @@ fn measured_tile() -> Option<(Arc<PreparedScene>, TileJob)> {
     let package = generate(SceneKind::City, 1, Some(MEASURED_TRIANGLES));
     let scene = parse_package(&package, &SceneLimits::default()).ok()?.scene;
     let size = FrameSize::new(MEASURED_EDGE_PX, MEASURED_EDGE_PX).ok()?;
-    let sampling = Sampling { first_sample: 0, samples: 1, max_depth: 5, seed: 1 };
+    let sampling = Sampling { first_sample: 0, samples: 1, max_depth: 5, seed: 1, clamp: 0.0 };
     let view = FrameView { size, sampling, camera: camera(scene.cameras.first()?, size) };
     Some((Arc::new(PreparedScene::build(scene)), TileJob { view, rect: size.full() }))
 }
 
-/// A scene's camera for a frame of a given shape.
+/// A scene's camera for a frame of a given shape; a pinhole.
 pub fn camera(named: &NamedCamera, size: FrameSize) -> Camera {
     let aspect = size.width_px() as f32 / size.height_px() as f32;
     let [right, up, forward] = named.axes;
@@ -312,6 +312,8 @@ pub fn camera(named: &NamedCamera, size: FrameSize) -> Camera {
         forward,
         right: right.map(|component| component * half_width),
         up: up.map(|component| component * half_height),
+        lens_radius: 0.0,
+        focus_distance: 0.0,
     }
 }
 

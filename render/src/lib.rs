@@ -13,6 +13,7 @@ pub mod bvh;
 pub mod cost;
 pub mod denoise;
 pub mod encode;
+pub mod environment;
 mod exponent;
 pub mod film;
 pub mod frame;

@@ -2,7 +2,7 @@
 //! (Walker 1977; Vose 1991). `kernel/gpu/light.wgsl` is the twin of the functions that the kernels call.
 
 use crate::{
-    math::{Vec3, cross, dot, luminance, reciprocal, square_root},
+    math::{Vec3, cross, dot, luminance, reciprocal, square_root, vec3},
     ray::Corners,
     scene::PunctualLight,
 };
@@ -49,6 +49,7 @@ pub struct Light {
 #[derive(Debug, Default)]
 pub struct LightTable {
     lights: Vec<Light>,
+    environment_share: f32,
 }
 
 /// A light and how strong it is.
@@ -61,13 +62,15 @@ pub struct Candidate {
 }
 
 impl LightTable {
-    /// From all candidates that have power, in their order.
-    pub fn build(candidates: impl IntoIterator<Item = Candidate>) -> Self {
+    /// From all candidates that have power, in their order, and the power of the environment in the same unit.
+    pub fn build(candidates: impl IntoIterator<Item = Candidate>, environment_power: f64) -> Self {
         let strong: Vec<Candidate> =
             candidates.into_iter().filter(|candidate| candidate.power > 0.0).collect();
         // Summed in double precision and in order: the same table everywhere.
         let total: f64 = strong.iter().map(|candidate| f64::from(candidate.power)).sum();
         let shares: Vec<f64> = strong.iter().map(|candidate| f64::from(candidate.power) / total).collect();
+        let environment_share = environment_share(environment_power, total);
+        let rest = 1.0 - f64::from(environment_share);
         let lights = strong.iter().zip(alias_table(&shares)).zip(&shares);
         let lights = lights
             .map(|((candidate, (threshold, alias)), share)| {
@@ -75,11 +78,22 @@ impl LightTable {
                     Source::Triangle { corners, .. } => f64::from(area(corners)),
                     Source::Punctual(_) => 1.0,
                 };
-                let density = ((share / extent) as f32).min(MAX_DENSITY);
+                let density = ((share * rest / extent) as f32).min(MAX_DENSITY);
                 Light { source: candidate.source, density, threshold, alias }
             })
             .collect();
-        Self { lights }
+        Self { lights, environment_share }
+    }
+
+    /// Probability that the environment is looked at instead of one of the lights: a multiple of 2^-8, so that this
+    /// and the rest of 1 are exact.
+    pub fn environment_share(&self) -> f32 {
+        self.environment_share
+    }
+
+    /// What a random number that does not mean the environment is stretched by to be one for [`Self::choose`].
+    pub fn stretch(&self) -> f32 {
+        if self.environment_share < 1.0 { reciprocal(1.0 - self.environment_share) } else { 1.0 }
     }
 
     /// The lights.
@@ -95,6 +109,19 @@ impl LightTable {
         let light = &self.lights[entry as usize];
         if scaled - entry as f32 <= light.threshold { entry } else { light.alias }
     }
+}
+
+/// By power, but at least a tenth for either: power says little of what reaches a place.
+fn environment_share(environment: f64, lights: f64) -> f32 {
+    const STEPS: f64 = 256.0;
+    if environment <= 0.0 {
+        return 0.0;
+    }
+    if lights <= 0.0 {
+        return 1.0;
+    }
+    let share = (environment / (environment + lights)).clamp(0.1, 0.9);
+    ((share * STEPS).floor() / STEPS) as f32
 }
 
 /// For each entry the share of its numbers that it keeps, and who has the rest.
@@ -162,6 +189,18 @@ pub fn mis_weight(own: f32, other: f32) -> f32 {
     own * own * reciprocal((own * own + other * other).max(1e-20))
 }
 
+/// Brought down, colour kept, until no component is over the limit; a limit of 0 is none.
+#[inline(always)]
+pub fn limited(radiance: Vec3, limit: f32) -> Vec3 {
+    let most = radiance.max_component();
+    if limit <= 0.0 || most <= limit {
+        return radiance;
+    }
+    // No number is so large that its reciprocal would vanish, nor remains over the limit by rounding.
+    let less = radiance * (limit * reciprocal(most.min(1e30)));
+    vec3(less.x.min(limit), less.y.min(limit), less.z.min(limit))
+}
+
 /// What reaches a point from a light without extent, if nothing is in the way.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
@@ -203,7 +242,6 @@ pub fn arrival(light: &PunctualLight, point: Vec3) -> Arrival {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::vec3;
 
     #[test]
     fn densities_and_weights_of_absurd_lights_stay_finite() {
@@ -229,6 +267,7 @@ mod tests {
         let powers = [1.0, 5.0, 0.0, 2.0, 0.5, 8.0];
         let table = LightTable::build(
             powers.map(|power| Candidate { source: Source::Punctual(point_light()), power }),
+            0.0,
         );
         assert_eq!(table.lights().len(), 5, "what has no power is never chosen");
         let draws = 100_000;
@@ -239,6 +278,37 @@ mod tests {
         for (count, light) in chosen.iter().zip(table.lights()) {
             assert!((f64::from(*count) / f64::from(draws) - f64::from(light.density)).abs() < 1e-3);
         }
+    }
+
+    #[test]
+    fn limited_radiance_keeps_its_colour_and_the_limit() {
+        let bright = vec3(40.0, 20.0, 0.0);
+        assert_eq!(limited(bright, 0.0), bright, "no limit");
+        assert_eq!(limited(bright, 50.0), bright);
+        assert_eq!(limited(bright, 10.0), vec3(10.0, 5.0, 0.0));
+        for absurd in [f32::MAX, f32::INFINITY, 1e31] {
+            assert_eq!(limited(vec3(absurd, 0.0, absurd), 3.0).max_component(), 3.0);
+        }
+    }
+
+    #[test]
+    fn the_environment_has_its_share_but_never_nearly_all() {
+        let table = |power: f32, environment| {
+            LightTable::build([Candidate { source: Source::Punctual(point_light()), power }], environment)
+        };
+        for (power, environment, share) in [
+            (1.0, 0.0, 0.0),
+            (0.0, 1.0, 1.0),
+            (1.0, 1.0, 0.5),
+            (1.0, 1e9, 230.0 / 256.0),
+            (1e9, 1.0, 25.0 / 256.0),
+        ] {
+            let table = table(power, environment);
+            assert_eq!(table.environment_share(), share);
+            let rest: f32 = table.lights().iter().map(|light| light.density).sum();
+            assert_eq!(rest, 1.0 - share);
+        }
+        assert_eq!(table(1.0, 1.0).stretch(), 2.0);
     }
 
     #[test]

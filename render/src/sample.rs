@@ -24,10 +24,12 @@ pub fn random(key: u32, dimension: u32) -> f32 {
 
 /// Dimension of the film position's first coordinate; the second follows.
 pub const FILM: u32 = 0;
+/// Dimension of the lens position's first coordinate; the second follows.
+pub const LENS: u32 = 2;
 /// Dimensions of the camera.
-pub const CAMERA_DIMENSIONS: u32 = 2;
+pub const CAMERA_DIMENSIONS: u32 = 4;
 /// Dimensions of one bounce.
-pub const BOUNCE_DIMENSIONS: u32 = 8;
+pub const BOUNCE_DIMENSIONS: u32 = 10;
 /// Within a bounce: which light.
 pub const LIGHT_CHOICE: u32 = 0;
 /// Within a bounce: where on it; the second coordinate follows.
@@ -40,6 +42,8 @@ pub const DIRECTION: u32 = 4;
 pub const ROULETTE: u32 = 6;
 /// Within a bounce: whether its ray passes through blended surfaces.
 pub const SEE_THROUGH: u32 = 7;
+/// Within a bounce: where in the texel of an environment map; the second coordinate follows.
+pub const TEXEL_POINT: u32 = 8;
 
 #[cfg(test)]
 mod tests {

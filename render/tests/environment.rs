@@ -257,9 +257,44 @@ fn a_package_carries_its_environment() {
     let bytes = &binary[number("byteOffset")..][..number("byteLength")];
     let map = EnvironmentMap::decode(bytes, WIDTH as u32, HEIGHT as u32).unwrap();
     assert_eq!(map, read(&hdr()));
+    let carried = parse_package(&package.bytes, &limits).unwrap().scene.environment.unwrap();
+    assert_eq!((carried.map, carried.strength, carried.rotation_turns), (map, 2.5, 0.75));
     let plain = parse_package(&pack(&scene, &limits).unwrap().bytes, &limits).unwrap().scene;
     assert_eq!(parse_package(&package.bytes, &limits).unwrap().scene.meshes, plain.meshes);
     assert_eq!(pack_with_environment(&scene, None, &limits).unwrap(), pack(&scene, &limits).unwrap());
+}
+
+#[test]
+fn b30_damaged_descriptions_of_a_map_are_refused() {
+    let refusal = |described: &str| {
+        let text = format!(
+            r#"{{"asset":{{"version":"2.0"}},"scene":0,"scenes":[{{"nodes":[0],"extras":{{"{EXTRAS_KEY}":{described}}}}}],
+            "nodes":[{{"mesh":0}}],"meshes":[{{"primitives":[{{"attributes":{{"POSITION":0}}}}]}}],
+            "accessors":[{{"bufferView":0,"componentType":5126,"count":3,"type":"VEC3"}}],
+            "bufferViews":[{{"buffer":0,"byteLength":36}}],
+            "buffers":[{{"byteLength":36,"uri":"data:;base64,AAAAAAAAAAAAAAAAAACAPwAAAAAAAAAAAAAAAAAAgD8AAAAA"}}]}}"#
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.gltf");
+        fs::write(&path, text).unwrap();
+        let limits = SceneLimits::default();
+        let package = pack(&path, &limits).unwrap();
+        parse_package(&package.bytes, &limits).map(|loaded| loaded.scene.environment)
+    };
+    let good = r#"{"bufferView":0,"width":3,"height":3,"encoding":"RGBE","strength":1,"rotation":0.5}"#;
+    assert!(refusal(good).unwrap().is_some());
+    for (from, to, part) in [
+        ("\"width\":3", "\"width\":4", "do not fit"),
+        ("\"width\":3", "\"width\":-1", "extras"),
+        ("RGBE", "PNG", "encoding"),
+        ("\"strength\":1", "\"strength\":-1", "strength"),
+        ("\"rotation\":0.5", "\"rotation\":1.5", "rotation"),
+        ("\"bufferView\":0", "\"bufferView\":9", "buffer view"),
+        (good, "7", "extras"),
+    ] {
+        let sentence = refusal(&good.replace(from, to)).unwrap_err().to_string();
+        assert!(sentence.contains(part), "{sentence}");
+    }
 }
 
 #[test]

@@ -24,7 +24,8 @@ use p2c2r_render::{
     prepared::PreparedScene,
     ray::Ray,
     scene::{
-        Affine, Instance, Material, Mesh, NamedCamera, Scene, Triangle,
+        Affine, Environment, Instance, Material, Mesh, NamedCamera, Scene, Triangle,
+        environment::EnvironmentMap,
         generate::{SceneKind, generate},
         gltf::parse_package,
     },
@@ -45,7 +46,7 @@ fn generated(kind: SceneKind) -> Arc<PreparedScene> {
 
 fn view(scene: &PreparedScene, width: u32, height: u32, seed: u32) -> FrameView {
     let size = FrameSize::new(width, height).unwrap();
-    let sampling = Sampling { first_sample: 0, samples: 3, max_depth: 5, seed };
+    let sampling = Sampling { first_sample: 0, samples: 3, max_depth: 5, seed, clamp: 0.0 };
     FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) }
 }
 
@@ -137,6 +138,19 @@ fn gives_the_bits_of_the_cpu(mut gpu: Box<dyn Backend>) {
         let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
         assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "{kind}");
     }
+    // Nothing but a map, through a lens.
+    let package = generate(SceneKind::Spheres, 3, Some(3000));
+    let mut scene = parse_package(&package, &SceneLimits::default()).unwrap().scene;
+    scene.lights.clear();
+    let radiance = (0..32).map(|index| [if index == 9 { 900.0 } else { 0.1 }, 0.4, 0.02 * index as f32]);
+    let map = EnvironmentMap { width: 8, height: 4, radiance: radiance.collect() };
+    scene.environment = Some(Environment { map, strength: 0.5, rotation_turns: 0.8 });
+    let scene = Arc::new(PreparedScene::build(scene));
+    let mut view = view(&scene, 32, 24, 5);
+    (view.camera.lens_radius, view.camera.focus_distance, view.sampling.clamp) = (0.1, 4.0, 2.0);
+    let job = TileJob { view, rect: view.size.full() };
+    let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
+    assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "a map and a lens");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn two_squares() -> PreparedScene {
 
 fn view(scene: &PreparedScene, width: u32, height: u32) -> FrameView {
     let size = FrameSize::new(width, height).unwrap();
-    let sampling = Sampling { first_sample: 0, samples: SAMPLES, max_depth: 3, seed: 5 };
+    let sampling = Sampling { first_sample: 0, samples: SAMPLES, max_depth: 3, seed: 5, clamp: 0.0 };
     FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) }
 }
 

@@ -131,7 +131,8 @@ fn measure(
     let building = Instant::now();
     let scene = Arc::new(PreparedScene::build(loaded.scene));
     let build_ms = ms_since(building);
-    let sampling = Sampling { first_sample: 0, samples: args.spp, max_depth: args.max_depth, seed: 1 };
+    let sampling =
+        Sampling { first_sample: 0, samples: args.spp, max_depth: args.max_depth, seed: 1, clamp: 0.0 };
     let seen_from = scene.scene().cameras.first().context("the scene has no camera")?;
     let view = FrameView { size: args.size, sampling, camera: camera(seen_from, args.size) };
     backend.load(&scene)?;

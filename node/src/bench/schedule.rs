@@ -200,13 +200,15 @@ async fn frame(
         forward: [0.0, 1.0, 0.0],
         right: [0.1, 0.0, 0.0],
         up: [0.0, 0.0, 0.1],
+        lens_radius: 0.0,
+        focus_distance: 0.0,
     };
     let spec = JobSpec {
         job: job_id()?,
         scene: scene.clone(),
         scene_name: "bench".into(),
         size,
-        sampling: Sampling { first_sample: 0, samples: 1, max_depth: 1, seed: 1 },
+        sampling: Sampling { first_sample: 0, samples: 1, max_depth: 1, seed: 1, clamp: 0.0 },
         camera,
         deadline_ms: None,
         wait_peers: Some(contributors as usize),

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::{
     cli::{GlobalArgs, PictureArgs, RenderArgs},
     config::{DeviceConfig, NodeConfig},
-    control::{RenderRequest, Reply, Request, client::Client, server::render_to_file},
+    control::{EnvironmentRequest, RenderRequest, Reply, Request, client::Client, server::render_to_file},
     data_dir::{self, DataDir},
     develop::DevelopSettings,
     exit::Exit,
@@ -162,6 +162,14 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
         std::path::absolute(path).with_context(|| format!("cannot resolve the path {}", path.display()))
     };
     let shown = args.picture.preview_file.as_ref().unwrap_or(&args.output);
+    let environment = args
+        .env
+        .as_ref()
+        .map(|path| -> anyhow::Result<EnvironmentRequest> {
+            let (strength, rotation_turns) = (args.env_strength, args.env_rotation / 360.0);
+            Ok(EnvironmentRequest { path: absolute(path)?, strength, rotation_turns })
+        })
+        .transpose()?;
     Ok(RenderRequest {
         preview: args.picture.progressive.then(|| absolute(shown)).transpose()?,
         scene: absolute(&args.scene)?,
@@ -171,6 +179,10 @@ fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
         samples_per_pixel: args.spp,
         max_depth: args.max_depth,
         seed: args.seed,
+        clamp: args.clamp,
+        environment,
+        lens_radius: args.aperture.unwrap_or_default(),
+        focus_distance: args.focus_distance.unwrap_or_default(),
         camera: args.camera.clone(),
         deadline_ms: args.deadline_ms,
         wait_peers: args.wait_peers,

@@ -32,6 +32,18 @@ pub enum Request {
     Render(Box<RenderRequest>),
 }
 
+/// Light from all around. The path is absolute.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentRequest {
+    /// An equirectangular `.hdr` or `.exr` picture.
+    pub path: PathBuf,
+    /// Multiplies its radiance.
+    pub strength: f32,
+    /// Turns it to the right about the vertical axis.
+    pub rotation_turns: f32,
+}
+
 /// A picture to render. Paths are absolute.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +62,14 @@ pub struct RenderRequest {
     pub max_depth: u32,
     /// Seed.
     pub seed: u32,
+    /// Limit of indirect contributions, radiance; 0 for none.
+    pub clamp: f32,
+    /// In place of the scene's sky.
+    pub environment: Option<EnvironmentRequest>,
+    /// Radius of the lens, world units; 0 for a pinhole.
+    pub lens_radius: f32,
+    /// Distance that the lens sees sharply, world units; 0 for a pinhole.
+    pub focus_distance: f32,
     /// Camera name, or `auto`.
     pub camera: String,
     /// Stop then with what is there, ms.

@@ -149,12 +149,14 @@ fn offer(size: FrameSize, task: TaskId) -> CoordinatorMessage {
         scene: SceneHash([2; 32]),
         size,
         rect: size.full(),
-        sampling: Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1 },
+        sampling: Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1, clamp: 0.0 },
         camera: Camera {
             origin: [0.0; 3],
             forward: [0.0, 0.0, 1.0],
             right: [1.0, 0.0, 0.0],
             up: [0.0, 1.0, 0.0],
+            lens_radius: 0.0,
+            focus_distance: 0.0,
         },
         encoding: PixelEncoding::RgbF32,
     };

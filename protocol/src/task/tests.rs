@@ -20,12 +20,14 @@ fn request() -> TileRequest {
         scene: SCENE,
         size: FrameSize::new(640, 360).unwrap(),
         rect: TileRect { x: 64, y: 32, width: 64, height: 64 },
-        sampling: Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1 },
+        sampling: Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1, clamp: 0.0 },
         camera: Camera {
             origin: [0.0, 1.0, 5.0],
             forward: [0.0, 0.0, -1.0],
             right: [0.8, 0.0, 0.0],
             up: [0.0, 0.45, 0.0],
+            lens_radius: 0.0,
+            focus_distance: 0.0,
         },
         encoding: PixelEncoding::RgbF32,
     }
@@ -157,10 +159,11 @@ fn b6_b26_requests_that_cannot_be_rendered_are_refused() {
 fn request_hash_is_stable_and_covers_every_field() {
     assert_eq!(
         request().hash().unwrap().short(),
-        "a2b484ec20c9",
+        "d23d700e0514",
         "contributors sign this hash: a change of it is a change of the protocol"
     );
     let camera = Camera { origin: [0.0, 1.0, 5.000_001], ..request().camera };
+    let lens = Camera { lens_radius: 0.1, focus_distance: 2.0, ..request().camera };
     let others = [
         TileRequest { job: JobId([4; 16]), ..request() },
         TileRequest { frame: 1, ..request() },
@@ -168,7 +171,9 @@ fn request_hash_is_stable_and_covers_every_field() {
         TileRequest { size: FrameSize::new(641, 360).unwrap(), ..request() },
         TileRequest { rect: TileRect { x: 65, ..request().rect }, ..request() },
         TileRequest { sampling: Sampling { seed: 2, ..request().sampling }, ..request() },
+        TileRequest { sampling: Sampling { clamp: 10.0, ..request().sampling }, ..request() },
         TileRequest { camera, ..request() },
+        TileRequest { camera: lens, ..request() },
     ];
     for other in others {
         assert_ne!(other.hash(), request().hash(), "{other:?}");

@@ -38,7 +38,7 @@ use crate::{
 /// The arithmetic.
 const MATH: &str = include_str!("gpu/math.wgsl");
 /// The kernel's source, piece by piece: the twins of the Rust files of the same names.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     include_str!("gpu/scene.wgsl"),
     MATH,
     include_str!("gpu/sample.wgsl"),
@@ -48,6 +48,7 @@ const SOURCES: [&str; 12] = [
     include_str!("gpu/albedo.wgsl"),
     include_str!("gpu/bsdf.wgsl"),
     include_str!("gpu/light.wgsl"),
+    include_str!("gpu/environment.wgsl"),
     include_str!("gpu/surface.wgsl"),
     include_str!("gpu/sum.wgsl"),
     include_str!("gpu/path.wgsl"),

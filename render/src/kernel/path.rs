@@ -8,13 +8,16 @@ use crate::{
     albedo,
     bsdf::{Bsdf, evaluate, sample, seen_from},
     bvh::Hit,
-    light::{Light, NO_LIGHT, Source, arrival, mis_weight, solid_angle_density, triangle_point},
-    math::{Vec3, cross, dot, normalize, reciprocal, square_root},
+    environment::EnvironmentLight,
+    light::{
+        FAR, Light, NO_LIGHT, Source, arrival, limited, mis_weight, solid_angle_density, triangle_point,
+    },
+    math::{Vec3, cross, dot, normalize, reciprocal, sin_cos_turn, square_root},
     prepared::PreparedScene,
     ray::Ray,
     sample::{
-        BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LIGHT_CHOICE, LIGHT_POINT, LOBE_CHOICE,
-        ROULETTE, SEE_THROUGH, path_key, random,
+        BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LENS, LIGHT_CHOICE, LIGHT_POINT, LOBE_CHOICE,
+        ROULETTE, SEE_THROUGH, TEXEL_POINT, path_key, random,
     },
     scene::PunctualLight,
 };
@@ -38,6 +41,16 @@ pub struct PathTracer<'a> {
     up: Vec3,
     inverse_width: f32,
     inverse_height: f32,
+    lens: Lens,
+}
+
+/// Where rays start, and where they meet.
+struct Lens {
+    radius: f32,
+    focus_distance: f32,
+    /// Unit vectors of its plane.
+    right: Vec3,
+    up: Vec3,
 }
 
 /// A path on its way.
@@ -93,6 +106,12 @@ impl<'a> PathTracer<'a> {
             up: camera.up.into(),
             inverse_width: reciprocal(size.width_px() as f32),
             inverse_height: reciprocal(size.height_px() as f32),
+            lens: Lens {
+                radius: camera.lens_radius,
+                focus_distance: camera.focus_distance,
+                right: normalize(camera.right.into()),
+                up: normalize(camera.up.into()),
+            },
         }
     }
 
@@ -132,14 +151,16 @@ impl<'a> PathTracer<'a> {
         let (ray, key, bounce) = (path.ray, path.key, path.bounce);
         let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
         if !hit.is_some() {
-            path.radiance = path.radiance + path.throughput * self.sky(ray.direction);
+            let light = path.throughput * self.background(path);
+            path.radiance = path.radiance + self.tamed(light, bounce);
             return Step::END;
         }
         let point = surface_point(self.scene, &ray, hit);
         if point.light != NO_LIGHT || point.unlit {
             let sought = bounce > 0 && point.light != NO_LIGHT;
             let weight = if sought { self.hit_weight(&ray, hit.t, &point, path.density) } else { 1.0 };
-            path.radiance = path.radiance + path.throughput * point.emission * weight;
+            let light = path.throughput * point.emission * weight;
+            path.radiance = path.radiance + self.tamed(light, bounce);
         }
         if point.unlit || bounce + 1 >= self.sampling.max_depth {
             return Step::END;
@@ -147,7 +168,7 @@ impl<'a> PathTracer<'a> {
         let view = -ray.direction;
         let bsdf = seen_from(self.albedo, &point.surface, point.normal, view);
         let vertex = Vertex { point: &point, bsdf: &bsdf, view, key, first };
-        let direct = self.direct_light(&vertex, path.throughput);
+        let direct = self.direct_light(&vertex, path.throughput, bounce);
         let (layer, r0, r1) = (
             random(key, first + LOBE_CHOICE),
             random(key, first + DIRECTION),
@@ -172,12 +193,40 @@ impl<'a> PathTracer<'a> {
         Step { direct, goes_on: true }
     }
 
-    /// Through a random point of the pixel.
+    /// Light at the end of a path is limited when it was scattered more than once; `scatterings` counts how often.
+    #[inline(always)]
+    fn tamed(&self, light: Vec3, scatterings: u32) -> Vec3 {
+        if scatterings > 1 { limited(light, self.sampling.clamp) } else { light }
+    }
+
+    /// Through a random point of the pixel, from a random point of the lens.
     #[inline(always)]
     fn camera_ray(&self, x: u32, y: u32, key: u32) -> Ray {
         let u = (x as f32 + random(key, FILM)) * self.inverse_width * 2.0 - 1.0;
         let v = 1.0 - (y as f32 + random(key, FILM + 1)) * self.inverse_height * 2.0;
-        Ray { origin: self.origin, direction: normalize(self.forward + self.right * u + self.up * v) }
+        let direction = self.forward + self.right * u + self.up * v;
+        let lens = &self.lens;
+        if lens.radius <= 0.0 {
+            return Ray { origin: self.origin, direction: normalize(direction) };
+        }
+        // The root spreads the points evenly over the disc.
+        let distance = square_root(random(key, LENS)) * lens.radius;
+        let (sine, cosine) = sin_cos_turn(random(key, LENS + 1));
+        let aside = lens.right * (cosine * distance) + lens.up * (sine * distance);
+        Ray { origin: self.origin + aside, direction: normalize(direction * lens.focus_distance - aside) }
+    }
+
+    /// Radiance from outside the scene, as much of it as is not looked for as a light.
+    #[inline(always)]
+    fn background(&self, path: &Path) -> Vec3 {
+        let direction = path.ray.direction;
+        let Some(environment) = self.scene.environment() else { return self.sky(direction) };
+        let radiance = environment.radiance(direction);
+        if path.bounce == 0 {
+            return radiance;
+        }
+        let density = environment.density(direction) * self.scene.lights().environment_share();
+        radiance * mis_weight(path.density, density)
     }
 
     /// Radiance from outside the scene.
@@ -197,18 +246,23 @@ impl<'a> PathTracer<'a> {
 
     /// Light that comes straight from one of the lights.
     #[inline(always)]
-    fn direct_light(&self, vertex: &Vertex<'_>, throughput: Vec3) -> Option<Candidate> {
+    fn direct_light(&self, vertex: &Vertex<'_>, throughput: Vec3, bounce: u32) -> Option<Candidate> {
         let lights = self.scene.lights();
-        if lights.lights().is_empty() {
-            return None;
-        }
-        let light = &lights.lights()[lights.choose(random(vertex.key, vertex.first + LIGHT_CHOICE)) as usize];
-        let candidate = match &light.source {
-            Source::Triangle { .. } => self.from_triangle(vertex, light),
-            Source::Punctual(punctual) => from_punctual(vertex, light, punctual),
+        let share = lights.environment_share();
+        let choice = random(vertex.key, vertex.first + LIGHT_CHOICE);
+        let candidate = if choice < share {
+            from_environment(vertex, self.scene.environment()?, share)
+        } else if lights.lights().is_empty() {
+            None
+        } else {
+            let light = &lights.lights()[lights.choose((choice - share) * lights.stretch()) as usize];
+            match &light.source {
+                Source::Triangle { .. } => self.from_triangle(vertex, light),
+                Source::Punctual(punctual) => from_punctual(vertex, light, punctual),
+            }
         };
         let mut candidate = candidate.filter(|candidate| candidate.radiance != Vec3::ZERO)?;
-        candidate.radiance = throughput * candidate.radiance;
+        candidate.radiance = self.tamed(throughput * candidate.radiance, bounce + 1);
         Some(candidate)
     }
 
@@ -277,6 +331,30 @@ fn from_punctual(vertex: &Vertex<'_>, light: &Light, punctual: &PunctualLight) -
     let value = scattering.value * seen.irradiance * reciprocal(light.density.max(1e-20));
     let ray = Ray { origin: vertex.point.lifted(direction), direction };
     Some(Candidate { ray, reach: seen.distance * SHADOW_REACH, key: shadow_key(vertex), radiance: value })
+}
+
+#[inline(always)]
+fn from_environment(vertex: &Vertex<'_>, environment: &EnvironmentLight, share: f32) -> Option<Candidate> {
+    let seen = environment.sample([
+        random(vertex.key, vertex.first + LIGHT_POINT),
+        random(vertex.key, vertex.first + LIGHT_POINT + 1),
+        random(vertex.key, vertex.first + TEXEL_POINT),
+        random(vertex.key, vertex.first + TEXEL_POINT + 1),
+    ]);
+    let direction = seen.direction;
+    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
+    if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
+        return None;
+    }
+    let density = seen.density * share;
+    let weight =
+        scattering.value * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)));
+    Some(Candidate {
+        ray: Ray { origin: vertex.point.lifted(direction), direction },
+        reach: FAR * SHADOW_REACH,
+        key: shadow_key(vertex),
+        radiance: weight * environment.radiance(direction),
+    })
 }
 
 /// Where the random numbers of a shadow ray's see-through surfaces come from.

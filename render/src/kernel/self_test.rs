@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32},
 };
 
-use p2c2r_protocol::tile::{FrameSize, Sampling, TileRect};
+use p2c2r_protocol::tile::{Camera, FrameSize, Sampling, TileRect};
 use tracing::warn;
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     math::{Vec3, cross, dot, normalize, vec3},
     prepared::PreparedScene,
     scene::{
-        Affine, AlphaMode, Filter, Image, Instance, Material, Mesh, NamedCamera, PunctualLight, Scene,
-        Texture, TextureUse, Triangle, Wrap,
+        Affine, AlphaMode, Environment, Filter, Image, Instance, Material, Mesh, NamedCamera, PunctualLight,
+        Scene, Texture, TextureUse, Triangle, Wrap, environment::EnvironmentMap,
     },
 };
 
@@ -33,11 +33,10 @@ pub fn known_tile() -> TileJob {
     let scene = known_scene();
     // invariant: the numbers are constants within the limits.
     let size = FrameSize::new(EDGE_PX, EDGE_PX).unwrap_or_else(|_| unreachable!("a constant size is valid"));
-    let sampling = Sampling { first_sample: 0, samples: 2, max_depth: 5, seed: 42 };
-    TileJob {
-        view: FrameView { size, sampling, camera: camera(&scene.scene().cameras[0], size) },
-        rect: size.full(),
-    }
+    let sampling = Sampling { first_sample: 0, samples: 2, max_depth: 5, seed: 42, clamp: 1.5 };
+    let pinhole = camera(&scene.scene().cameras[0], size);
+    let camera = Camera { lens_radius: 0.02, focus_distance: 2.5, ..pinhole };
+    TileJob { view: FrameView { size, sampling, camera }, rect: size.full() }
 }
 
 /// Whether the backend renders the known tile to the same bits as the Rust kernel.
@@ -117,7 +116,19 @@ fn scene() -> Scene {
             tan_half_fov_y: 0.6,
         }],
         sky: [[0.02, 0.02, 0.03], [0.2, 0.3, 0.5]],
+        environment: Some(environment()),
     }
+}
+
+/// A few texels, one of them a sun, and one black.
+fn environment() -> Environment {
+    let radiance = (0..15).map(|index| match index {
+        4 => [60.0, 50.0, 40.0],
+        7 => [0.0; 3],
+        _ => [0.02 * index as f32, 0.3 - 0.01 * index as f32, 0.4],
+    });
+    let map = EnvironmentMap { width: 5, height: 3, radiance: radiance.collect() };
+    Environment { map, strength: 0.7, rotation_turns: 0.3 }
 }
 
 fn scaled(vector: [f32; 3], factor: f32) -> [f32; 3] {

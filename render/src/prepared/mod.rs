@@ -19,6 +19,7 @@ use crate::{
         walk::{Forest, Placement, Stack},
         wide::WideBvh,
     },
+    environment::EnvironmentLight,
     light::{Candidate, LightTable, NO_LIGHT, Source, area, punctual_power},
     math::{Vec3, luminance, square_root},
     prefetch::prefetch,
@@ -75,12 +76,13 @@ impl PreparedInstance {
 #[derive(Debug)]
 pub struct PreparedScene {
     id: u64,
-    /// Without its meshes and instances.
+    /// Without its meshes, instances and environment.
     scene: Scene,
     meshes: Vec<PreparedMesh>,
     instances: Vec<PreparedInstance>,
     forest: Forest,
     lights: LightTable,
+    environment: Option<EnvironmentLight>,
     pairs: OnceLock<PairTrees>,
     triangles: usize,
 }
@@ -111,11 +113,15 @@ impl PreparedScene {
             .collect();
         let alone = matches!(instances.as_slice(), [only] if only.at_origin);
         let (meshes, forest) = plant(built, &instances, &boxes, alone);
-        let lights = light_table(&scene, &meshes, &forest.trees, &mut instances, &boxes);
+        // The map itself is not needed any more: what the kernels read of it is in there.
+        let environment = scene.environment.take().as_ref().map(EnvironmentLight::build);
+        let sky_power = environment.as_ref().map_or(0.0, EnvironmentLight::power);
+        let lights = light_table(&scene, &meshes, &forest.trees, &mut instances, &boxes, sky_power);
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             forest,
             lights,
+            environment,
             pairs: OnceLock::new(),
             triangles,
             instances,
@@ -159,7 +165,8 @@ impl PreparedScene {
         let pairs = self.pairs.get().map_or(0, |pairs| {
             pairs.top.memory_bytes() + pairs.meshes.iter().map(PairBvh::memory_bytes).sum::<usize>()
         });
-        self.geometry_bytes() + pairs + texels
+        let environment = self.environment.as_ref().map_or(0, EnvironmentLight::memory_bytes);
+        self.geometry_bytes() + pairs + texels + environment
     }
 
     /// The meshes.
@@ -180,6 +187,12 @@ impl PreparedScene {
     /// What shines.
     pub fn lights(&self) -> &LightTable {
         &self.lights
+    }
+
+    /// Light from all around, in place of the scene's sky.
+    #[inline(always)]
+    pub fn environment(&self) -> Option<&EnvironmentLight> {
+        self.environment.as_ref()
     }
 
     /// The GPU kernel's trees, laid out when they are first wanted: keeping the trees that both layouts come from
@@ -277,6 +290,7 @@ fn light_table(
     trees: &WideBvh,
     instances: &mut [PreparedInstance],
     boxes: &[Aabb],
+    sky_power: f64,
 ) -> LightTable {
     let mut candidates = Vec::new();
     for (index, instance) in (0_u32..).zip(instances.iter_mut()) {
@@ -313,5 +327,7 @@ fn light_table(
         source: Source::Punctual(*light),
         power: punctual_power(light, radius).max(f32::MIN_POSITIVE),
     }));
-    LightTable::build(candidates)
+    // As a light from far away, it covers the whole scene.
+    let covered = std::f64::consts::PI * f64::from(radius) * f64::from(radius);
+    LightTable::build(candidates, sky_power * covered)
 }

@@ -100,6 +100,17 @@ pub enum PunctualLight {
     },
 }
 
+/// Light from all around.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Environment {
+    /// The radiances; what is no number or negative counts as black.
+    pub map: environment::EnvironmentMap,
+    /// Multiplies every radiance, 0 to [`crate::limit::MAX_RADIANCE`].
+    pub strength: f32,
+    /// Turns the map about the vertical axis, to the right as seen from inside; 0 to below 1.
+    pub rotation_turns: f32,
+}
+
 /// Everything that a frame is rendered from.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scene {
@@ -119,6 +130,8 @@ pub struct Scene {
     pub cameras: Vec<NamedCamera>,
     /// Radiance of rays that leave the scene downwards (y = -1) and upwards (y = 1), blended linearly between.
     pub sky: [[f32; 3]; 2],
+    /// In place of the sky, if there is one.
+    pub environment: Option<Environment>,
 }
 
 impl Scene {

@@ -75,7 +75,7 @@ fn fate(bytes: &[u8]) -> Fate {
         return Fate::Broken(format!("it takes {taken} bytes prepared, and {promised} were estimated"));
     }
     let size = FrameSize::new(4, 4).unwrap();
-    let sampling = Sampling { first_sample: 0, samples: 1, max_depth: 4, seed: 1 };
+    let sampling = Sampling { first_sample: 0, samples: 1, max_depth: 4, seed: 1, clamp: 0.0 };
     let pixels: Vec<(u32, u32)> = (0..16).map(|pixel| (pixel % 4, pixel / 4)).collect();
     for named in &prepared.scene().cameras {
         let view = FrameView { size, sampling, camera: camera(named, size) };

@@ -35,12 +35,14 @@ pub(crate) fn offer(task: TaskId, width: u32, height: u32) -> CoordinatorMessage
         scene: SceneHash([2; 32]),
         size: FrameSize::new(width, height).unwrap(),
         rect: TileRect { x: 0, y: 0, width, height },
-        sampling: Sampling { first_sample: 0, samples: 1, max_depth: 1, seed: 0 },
+        sampling: Sampling { first_sample: 0, samples: 1, max_depth: 1, seed: 0, clamp: 0.0 },
         camera: Camera {
             origin: [0.0; 3],
             forward: [0.0, 0.0, 1.0],
             right: [1.0, 0.0, 0.0],
             up: [0.0, 1.0, 0.0],
+            lens_radius: 0.0,
+            focus_distance: 0.0,
         },
         encoding: PixelEncoding::RgbF32,
     };

@@ -26,6 +26,8 @@ pub struct Features {
     layers: bool,
     /// Lights without extent.
     punctual: bool,
+    /// Light from all around.
+    environment: bool,
 }
 
 impl Features {
@@ -43,17 +45,19 @@ impl Features {
                 .lights()
                 .iter()
                 .any(|light| matches!(light.source, Source::Punctual(_))),
+            environment: prepared.environment().is_some(),
         }
     }
 
     /// The constants that the kernel is compiled with.
     pub fn constants(self) -> String {
-        let Self { instances, alpha, textures, layers, punctual } = self;
+        let Self { instances, alpha, textures, layers, punctual, environment } = self;
         let mesh_stack = if instances { LEVELS } else { 0 };
         format!(
             "const STACK_ENTRIES = {}u;\nconst MESH_STACK = {mesh_stack}u;\n\
              const HAS_INSTANCES = {instances};\nconst HAS_ALPHA = {alpha};\nconst HAS_TEXTURES = {textures};\n\
-             const HAS_LAYERS = {layers};\nconst HAS_PUNCTUAL = {punctual};\n",
+             const HAS_LAYERS = {layers};\nconst HAS_PUNCTUAL = {punctual};\n\
+             const HAS_ENVIRONMENT = {environment};\n",
             mesh_stack + LEVELS
         )
     }

@@ -41,6 +41,14 @@ fn mis_weight(own: f32, other: f32) -> f32 {
     return a * a * reciprocal(max(a * a + b * b, 1e-20));
 }
 
+fn limited(radiance: vec3<f32>, limit: f32) -> vec3<f32> {
+    let most = max(max(radiance.x, radiance.y), radiance.z);
+    if (limit <= 0.0 || most <= limit) {
+        return radiance;
+    }
+    return min(radiance * (limit * reciprocal(min(most, 1e30))), vec3<f32>(limit, limit, limit));
+}
+
 fn arrival(light: u32, point: vec3<f32>) -> Arrival {
     if (lights[light].kind == DIRECTIONAL) {
         return Arrival(lights[light].c, FAR, lights[light].b);

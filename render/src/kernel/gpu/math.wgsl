@@ -137,6 +137,19 @@ fn sin_cos_turn(turn: f32) -> vec2<f32> {
     return vec2<f32>(-b, a);
 }
 
+fn turn_of(y: f32, x: f32) -> f32 {
+    let wide = select(x, -x, x < 0.0);
+    let high = select(y, -y, y < 0.0);
+    let z = min(wide, high) * reciprocal(max(max(wide, high), 1e-20));
+    let g = z * z;
+    let eighth = z * (0.15915492 + g * (-0.05304923 + g * (0.031778406 + g * (-0.02228693 + g * (0.015706787
+        + g * (-0.009363046 + g * (0.0037847871 - g * 0.00072571344)))))));
+    let quarter = select(eighth, 0.25 - eighth, high > wide);
+    let half_turn = select(quarter, 0.5 - quarter, x < 0.0);
+    let turn = select(half_turn, 1.0 - half_turn, y < 0.0);
+    return select(0.0, turn, turn < 1.0);
+}
+
 struct Frame {
     tangent: vec3<f32>,
     bitangent: vec3<f32>,

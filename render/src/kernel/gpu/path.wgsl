@@ -17,11 +17,36 @@ var<private> rays: u32;
 fn camera_ray(x: u32, y: u32, key: u32) -> Ray {
     let u = (f32(x) + random(key, FILM)) * reciprocal(f32(params.width)) * 2.0 - 1.0;
     let v = 1.0 - (f32(y) + random(key, FILM + 1u)) * reciprocal(f32(params.height)) * 2.0;
-    return Ray(params.origin, normalize3(params.forward + params.right * u + params.up * v));
+    let direction = params.forward + params.right * u + params.up * v;
+    if (params.lens_radius <= 0.0) {
+        return Ray(params.origin, normalize3(direction));
+    }
+    let distance = square_root(random(key, LENS)) * params.lens_radius;
+    let turned = sin_cos_turn(random(key, LENS + 1u));
+    let aside = normalize3(params.right) * (turned.y * distance) + normalize3(params.up) * (turned.x * distance);
+    return Ray(params.origin + aside, normalize3(direction * params.focus_distance - aside));
 }
 
 fn sky(direction: vec3<f32>) -> vec3<f32> {
     return params.sky_down + (params.sky_up - params.sky_down) * (direction.y * 0.5 + 0.5);
+}
+
+fn background(direction: vec3<f32>, bounce: u32, density: f32) -> vec3<f32> {
+    if (!HAS_ENVIRONMENT) {
+        return sky(direction);
+    }
+    let radiance = environment_radiance(direction);
+    if (bounce == 0u) {
+        return radiance;
+    }
+    return radiance * mis_weight(density, environment_density(direction) * params.environment_share);
+}
+
+fn tamed(light: vec3<f32>, scatterings: u32) -> vec3<f32> {
+    if (scatterings > 1u) {
+        return limited(light, params.clamp_to);
+    }
+    return light;
 }
 
 fn same_side(point: SurfacePoint, direction: vec3<f32>) -> bool {
@@ -80,11 +105,26 @@ fn from_punctual(vertex: Vertex, light: u32) -> Candidate {
     return Candidate(ray, seen.distance, seen.irradiance, lights[light].density, false);
 }
 
+fn from_environment(vertex: Vertex) -> Candidate {
+    let r0 = random(vertex.key, vertex.first + LIGHT_POINT);
+    let r1 = random(vertex.key, vertex.first + LIGHT_POINT + 1u);
+    let r2 = random(vertex.key, vertex.first + TEXEL_POINT);
+    let r3 = random(vertex.key, vertex.first + TEXEL_POINT + 1u);
+    let seen = sample_environment(vec4<f32>(r0, r1, r2, r3));
+    let ray = Ray(lifted(vertex.point, seen.direction), seen.direction);
+    let density = seen.density * params.environment_share;
+    return Candidate(ray, FAR, environment_radiance(seen.direction), density, true);
+}
+
 fn candidate_at(vertex: Vertex) -> Candidate {
+    let choice = random(vertex.key, vertex.first + LIGHT_CHOICE);
+    if (HAS_ENVIRONMENT && choice < params.environment_share) {
+        return from_environment(vertex);
+    }
     if (params.light_count == 0u) {
         return no_candidate();
     }
-    let light = choose_light(random(vertex.key, vertex.first + LIGHT_CHOICE));
+    let light = choose_light((choice - params.environment_share) * params.stretch);
     if (HAS_PUNCTUAL && lights[light].kind != TRIANGLE) {
         return from_punctual(vertex, light);
     }
@@ -145,7 +185,7 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
             continue;
         }
         if (hit.primitive == NONE) {
-            radiance = radiance + throughput * sky(ray.direction);
+            radiance = radiance + tamed(throughput * background(ray.direction, bounce, density), bounce);
             break;
         }
         let point = surface_point(ray, hit);
@@ -154,7 +194,7 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
             if (bounce > 0u && point.light != NO_LIGHT) {
                 weight = hit_weight(ray, hit.t, point, density);
             }
-            radiance = radiance + throughput * point.emission * weight;
+            radiance = radiance + tamed(throughput * point.emission * weight, bounce);
         }
         if (point.unlit || bounce + 1u >= params.max_depth) {
             break;
@@ -175,7 +215,7 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
         let direct = direct_light(candidate, point, to_light);
         shadow_reach = select(candidate.distance * SHADOW_REACH, -1.0, all(direct == nothing));
         shadow_ray = candidate.ray;
-        awaited = throughput * direct;
+        awaited = tamed(throughput * direct, bounce + 1u);
         if (scattering.density <= 1e-12 || !same_side(point, direction)) {
             ends = true;
             continue;

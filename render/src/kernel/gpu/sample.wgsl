@@ -1,14 +1,16 @@
 // The twin of sample.rs.
 
 const FILM = 0u;
-const CAMERA_DIMENSIONS = 2u;
-const BOUNCE_DIMENSIONS = 8u;
+const LENS = 2u;
+const CAMERA_DIMENSIONS = 4u;
+const BOUNCE_DIMENSIONS = 10u;
 const LIGHT_CHOICE = 0u;
 const LIGHT_POINT = 1u;
 const LOBE_CHOICE = 3u;
 const DIRECTION = 4u;
 const ROULETTE = 6u;
 const SEE_THROUGH = 7u;
+const TEXEL_POINT = 8u;
 
 fn hash(word: u32) -> u32 {
     let state = word * 747796405u + 2891336453u;

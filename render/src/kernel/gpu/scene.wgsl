@@ -23,9 +23,19 @@ struct Params {
     light_count: u32,
     // There is but one instance, and it stands at the origin.
     is_alone: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
+    clamp_to: f32,
+    lens_radius: f32,
+    focus_distance: f32,
+    // First word of the environment in `words`, and its size.
+    environment: u32,
+    environment_width: u32,
+    environment_height: u32,
+    environment_strength: f32,
+    environment_rotation: f32,
+    environment_share: f32,
+    // 1 / (1 - environment_share).
+    stretch: f32,
+    pad: u32,
 }
 
 struct Node {

@@ -12,6 +12,7 @@ use crate::{
     albedo,
     backend::{RenderError, TileJob},
     bvh::pair::{LEAF, PairBvh, PairNode},
+    environment::EnvironmentLight,
     light::{Light, Source},
     prepared::{PreparedInstance, PreparedMesh, PreparedScene},
     scene::{AlphaMode, Filter, Material, PunctualLight, Scene, TextureUse, Wrap},
@@ -56,7 +57,16 @@ pub struct Params {
     is_first: u32,
     light_count: u32,
     is_alone: u32,
-    pad: [u32; 3],
+    clamp_to: f32,
+    lens_radius: f32,
+    focus_distance: f32,
+    environment: u32,
+    environment_size: [u32; 2],
+    environment_strength: f32,
+    environment_rotation: f32,
+    environment_share: f32,
+    stretch: f32,
+    pad: u32,
 }
 
 impl Params {
@@ -182,7 +192,7 @@ impl ResidentScene {
         let (materials, textures) = materials(scene.scene());
         let instances: Vec<GpuInstance> = scene.instances().iter().map(instance).collect();
         let lights: Vec<GpuLight> = scene.lights().lights().iter().map(light).collect();
-        let words = words(scene.scene());
+        let words = words(scene);
         let arrays: [&[u8]; ARRAYS] = [
             bytemuck::cast_slice(&geometry.nodes),
             bytemuck::cast_slice(&geometry.corners),
@@ -425,11 +435,15 @@ fn light(light: &Light) -> GpuLight {
     uploaded
 }
 
-fn words(scene: &Scene) -> Vec<u32> {
+/// The linear values of the 256 sRGB codes, the table of albedos, the pictures' texels, a word each, and the environment
+/// as environment.rs lays it out.
+fn words(scene: &PreparedScene) -> Vec<u32> {
     let linear = SRGB_TO_LINEAR.iter().map(|value| value.to_bits());
     let albedos = albedo::TABLE.iter().flatten().map(|value| value.to_bits());
-    let texels = scene.images.iter().flat_map(|image| &image.texels);
-    linear.chain(albedos).chain(texels.map(|texel| u32::from_le_bytes(*texel))).collect()
+    let environment = scene.environment().map_or(&[][..], EnvironmentLight::words);
+    let texels = scene.scene().images.iter().flat_map(|image| &image.texels);
+    let texels = texels.map(|texel| u32::from_le_bytes(*texel));
+    linear.chain(albedos).chain(texels).chain(environment.iter().copied()).collect()
 }
 
 /// Bytes of a tile's sums and rays.
@@ -441,6 +455,9 @@ pub fn film_bytes(rect: TileRect) -> u64 {
 pub fn params(scene: &PreparedScene, job: &TileJob) -> Params {
     let (view, rect) = (&job.view, job.rect);
     let [sky_down, sky_up] = scene.scene().sky;
+    let texels: usize = scene.scene().images.iter().map(|image| image.texels.len()).sum();
+    let environment = scene.environment();
+    let (environment_width, environment_height) = environment.map_or((0, 0), EnvironmentLight::size);
     Params {
         origin: view.camera.origin,
         width: view.size.width_px(),
@@ -463,6 +480,15 @@ pub fn params(scene: &PreparedScene, job: &TileJob) -> Params {
         is_first: 1,
         light_count: scene.lights().lights().len() as u32,
         is_alone: u32::from(scene.is_alone()),
-        pad: [0; 3],
+        clamp_to: view.sampling.clamp,
+        lens_radius: view.camera.lens_radius,
+        focus_distance: view.camera.focus_distance,
+        environment: (TABLE_WORDS + texels) as u32,
+        environment_size: [environment_width, environment_height],
+        environment_strength: environment.map_or(0.0, EnvironmentLight::strength),
+        environment_rotation: environment.map_or(0.0, EnvironmentLight::rotation),
+        environment_share: scene.lights().environment_share(),
+        stretch: scene.lights().stretch(),
+        pad: 0,
     }
 }

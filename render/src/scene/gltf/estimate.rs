@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     accessor::Source,
     document::{Document, Mesh, Primitive},
+    environment,
     geometry::triangle_count,
     placement::{MIN_INSTANCED_TRIANGLES, Placements},
     textures::picture_pixels,
@@ -138,6 +139,8 @@ pub(super) fn estimate(
     estimate.add_instances(instances);
     estimate.add_lights(lights);
     estimate.add_texels(texels(source, limits));
+    // A word is as large as a texel.
+    estimate.add_texels(environment::word_count(document));
     estimate
 }
 

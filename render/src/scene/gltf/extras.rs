@@ -7,11 +7,16 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
+use super::environment::Description;
+use crate::scene::environment::EXTRAS_KEY;
+
 /// What is read of a scene's `extras`. Everything else in there is passed over without being kept.
 #[derive(Debug, Default)]
 pub(super) struct SceneExtras {
     /// Radiance from below and from above.
     pub(super) p2c2r_sky: Option<[[f32; 3]; 2]>,
+    /// Light from all around.
+    pub(super) environment: Option<Description>,
 }
 
 impl<'de> Deserialize<'de> for SceneExtras {
@@ -35,6 +40,8 @@ impl<'de> Visitor<'de> for ExtrasVisitor {
         while let Some(key) = map.next_key::<String>()? {
             if key == "p2c2r_sky" {
                 extras.p2c2r_sky = Some(map.next_value()?);
+            } else if key == EXTRAS_KEY {
+                extras.environment = Some(map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

@@ -4,11 +4,13 @@
 //! triangles is the order in which a walk over the nodes, parents first, meets them. Meshes that are seen more than
 //! once stay instances; all others become one mesh in world space, which is faster to trace.
 //!
-//! Beyond glTF 2.0, `scenes[i].extras.p2c2r_sky` may hold two linear RGB radiances, from below and from above.
+//! Beyond glTF 2.0, `scenes[i].extras.p2c2r_sky` may hold two linear RGB radiances, from below and from above, and
+//! `extras.p2c2r_environment` a map of the light from all around ([`super::environment`]).
 
 mod accessor;
 mod camera;
 mod document;
+mod environment;
 mod estimate;
 mod extras;
 mod geometry;
@@ -18,7 +20,7 @@ mod parse;
 mod placement;
 mod textures;
 mod transform;
-mod trigonometry;
+pub(crate) mod trigonometry;
 mod warnings;
 
 pub(super) use self::textures::picture_format;
@@ -205,7 +207,9 @@ impl<'a> Loader<'a> {
             self.scene.cameras.push(camera::framing(&self.scene));
         }
         let own_sky = own_sky(self.source.document)?;
-        let is_lit = own_sky.is_some_and(|sky| sky.as_flattened().iter().any(|value| *value > 0.0));
+        self.scene.environment = environment::read(self.source)?;
+        let is_lit = self.scene.environment.is_some()
+            || own_sky.is_some_and(|sky| sky.as_flattened().iter().any(|value| *value > 0.0));
         self.scene.sky = own_sky.unwrap_or(DARK_SKY);
         if !is_lit && self.scene.lights.is_empty() && !has_emitter(&self.scene) {
             self.scene.sky = DAY_SKY;

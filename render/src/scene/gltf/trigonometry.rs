@@ -5,7 +5,7 @@
 const TERMS: u32 = 16;
 
 /// Sine and cosine of an angle in radians; of angles beyond ±1e6, of 0.
-pub(super) fn sin_cos(angle: f64) -> (f64, f64) {
+pub(crate) fn sin_cos(angle: f64) -> (f64, f64) {
     if angle.abs() > 1e6 || angle.is_nan() {
         return (0.0, 1.0);
     }
