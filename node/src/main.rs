@@ -55,7 +55,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => run(command::run::run(&global, args)),
-        Command::Render(args) => run(command::render::render(&global, args)),
+        Command::Render(args) => run(command::render::render(&global, *args)),
         Command::Ticket(args) => run(command::query::ticket(&global, args)),
         Command::Status(args) => run(command::query::status(&global, args)),
         Command::Peers(args) => run(command::query::peers(&global, args)),
