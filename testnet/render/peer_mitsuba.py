@@ -104,3 +104,23 @@ def build(mi, exported, size_px, segments):
     if sky.any():
         scene["sky"] = {"type": "constant", "radiance": {"type": "rgb", "value": sky.tolist()}}
     return mi.load_dict(scene, parallel=False)
+
+
+class Renderer:
+    """Renders the scene again and again."""
+
+    def __init__(self, exported, size_px, spp, segments, threads, variant):
+        self.mi = load(variant)
+        import drjit
+
+        drjit.set_thread_count(threads)
+        self.scene = build(self.mi, exported, size_px, segments)
+        self.spp, self.seed, self.values = spp, 0, None
+
+    def render(self):
+        self.values = np.array(self.mi.render(self.scene, seed=self.seed, spp=self.spp))
+        self.seed += 1
+
+    def mean(self):
+        """Of the last picture, linear."""
+        return float(self.values.mean())
