@@ -149,7 +149,7 @@ fn measure(
         let tile = backend.render(&scene, &job, &control)?;
         let elapsed_s = since.elapsed().as_secs_f64().max(1e-9);
         rays_per_s = rays_per_s.max(tile.rays as f64 / elapsed_s);
-        samples_per_s = samples_per_s.max(tile.samples as f64 / elapsed_s);
+        samples_per_s = samples_per_s.max(tile.samples() as f64 / elapsed_s);
     }
     let triangles = scene.unique_triangle_count();
     Ok(SceneFigures {
@@ -171,7 +171,7 @@ fn ms_since(start: Instant) -> f64 {
 
 fn table(figures: &Figures) -> String {
     let mut table = Table::new();
-    table.apply_preset(UTF8_BORDERS_ONLY);
+    table.load_style(UTF8_BORDERS_ONLY);
     table.set_header([
         "scene",
         "triangles",
