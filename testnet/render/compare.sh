@@ -30,7 +30,7 @@ have() {
 
 rays() {
     have embreex || return 0
-    for kind in cornell city; do
+    for kind in knot city; do
         "$node" scene "$kind" -o "$work/$kind.glb" --triangles 200000
         "$export_scene" "$work/$kind.glb" "$work/$kind"
         echo "$kind:"
@@ -44,6 +44,7 @@ cornell() {
 }
 
 speed() {
+    have OpenEXR || return 0
     peers=()
     if have mitsuba; then peers+=(mitsuba-llvm mitsuba-scalar); fi
     if have bpy; then peers+=(cycles); fi

@@ -9,10 +9,10 @@ import sys
 import tempfile
 
 import numpy as np
-import OpenEXR
 
 import peer_mitsuba
 from glb import Exported, make_diffuse
+from our_picture import rendered
 
 SIZE_PX = (128, 128)
 SEGMENTS = 6
@@ -25,19 +25,6 @@ MAX_ERROR = 1e-3
 def relative_mse(image, reference):
     """Mean of (a - b)^2 / (b^2 + 0.01 mean(b)^2)."""
     return float(np.mean((image - reference) ** 2 / (reference**2 + 0.01 * np.mean(reference) ** 2)))
-
-
-def ours(node, scene, target, spp):
-    """Our picture, linear."""
-    size = f"{SIZE_PX[0]}x{SIZE_PX[1]}"
-    command = [node, "--data-dir", str(target.parent / "data"), "render", str(scene), "--local", "-o", str(target)]
-    command += ["--size", size, "--spp", str(spp), "--max-depth", str(SEGMENTS), "--backend", "cpu", "--quiet"]
-    subprocess.check_call(command)
-    with OpenEXR.File(str(target)) as file:
-        channels = file.channels()
-        if "RGB" in channels:
-            return np.asarray(channels["RGB"].pixels, np.float64)
-        return np.stack([np.asarray(channels[name].pixels, np.float64) for name in "RGB"], axis=-1)
 
 
 def theirs(folder, spp):
@@ -63,7 +50,8 @@ def main(node, example, spp=4096):
         subprocess.check_call([node, "scene", "cornell", "-o", str(scene)])
         make_diffuse(scene, diffuse)
         subprocess.check_call([example, str(diffuse), str(folder / "exported")])
-        a, b = ours(node, diffuse, folder / "ours.exr", spp), theirs(folder / "exported", spp)
+        a = rendered(node, diffuse, folder / "ours.exr", SIZE_PX, spp, SEGMENTS)
+        b = theirs(folder / "exported", spp)
     error = relative_mse(a, b)
     print(f"mean: p2c2r {a.mean():.5f}, Mitsuba {b.mean():.5f}, ratio {a.mean() / b.mean():.5f}")
     print(f"relative mean squared error at {spp} samples a pixel: {error:.2e}")
