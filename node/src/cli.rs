@@ -259,6 +259,9 @@ pub enum SceneCommand {
     /// Write a street at night
     #[command(after_help = "Example: p2c2r-node scene city -o city.glb --seed 7")]
     City(GenerateArgs),
+    /// Write a bumpy knot in the Cornell box, purely diffuse
+    #[command(after_help = "Example: p2c2r-node scene knot -o knot.glb --triangles 200000")]
+    Knot(GenerateArgs),
     /// Say what is in a scene file, and whether it can be rendered
     #[command(after_help = "Example: p2c2r-node scene info city.glb --json")]
     Info(SceneInfoArgs),
@@ -277,7 +280,7 @@ pub struct SceneInfoArgs {
     pub memory_mib: Option<NonZeroU64>,
 }
 
-/// `scene cornell`, `scene spheres`, `scene city`.
+/// `scene cornell`, `scene spheres`, `scene city`, `scene knot`.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// GLB file to write

@@ -50,6 +50,14 @@ fn the_cornell_box_has_its_walls_blocks_and_light() {
 }
 
 #[test]
+fn the_knot_is_purely_diffuse_and_as_fine_as_asked_for() {
+    let scene = load(SceneKind::Knot, 1, Some(200_000));
+    assert!((199_000..201_000).contains(&scene.placed_triangles()), "{}", scene.placed_triangles());
+    assert_eq!(emitters(&scene), 2);
+    assert!(scene.materials.iter().all(|material| material.dielectric_f0 == 0.0 && material.metallic == 0.0));
+}
+
+#[test]
 fn the_spheres_have_a_textured_floor_many_materials_and_a_sky() {
     let scene = load(SceneKind::Spheres, 3, None);
     assert!((25_000..50_000).contains(&scene.placed_triangles()), "{}", scene.placed_triangles());

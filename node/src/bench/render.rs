@@ -24,6 +24,7 @@ use p2c2r_render::{
 };
 use serde::Serialize;
 
+use super::processor_time;
 use crate::{
     cli::{BenchRenderArgs, GlobalArgs},
     exit::Exit,
@@ -32,7 +33,7 @@ use crate::{
 /// Triangles of the bundled scenes.
 const TRIANGLES: u32 = 200_000;
 /// The bundled scenes.
-const BUNDLED: [SceneKind; 3] = [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City];
+const BUNDLED: [SceneKind; 4] = SceneKind::ALL;
 
 /// The figures.
 #[derive(Debug, Serialize)]
@@ -69,6 +70,8 @@ struct SceneFigures {
     first_pixels_ms: f64,
     rays_per_s: f64,
     samples_per_s: f64,
+    /// Per second of processor time of all threads, where the system tells it.
+    samples_per_cpu_s: Option<f64>,
 }
 
 /// Runs the bench.
@@ -145,12 +148,16 @@ fn measure(
     let first_pixels_ms = ms_since(started);
     let job = TileJob { view, rect: args.size.full() };
     let (mut rays_per_s, mut samples_per_s) = (0.0_f64, 0.0_f64);
+    let mut samples_per_cpu_s: Option<f64> = None;
     for _ in 0..args.repeats {
-        let since = Instant::now();
+        let (since, used_before_s) = (Instant::now(), processor_time::used_s());
         let tile = backend.render(&scene, &job, &control)?;
         let elapsed_s = since.elapsed().as_secs_f64().max(1e-9);
+        let used_s = used_before_s.and_then(|before| Some(processor_time::used_s()? - before));
         rays_per_s = rays_per_s.max(tile.rays as f64 / elapsed_s);
         samples_per_s = samples_per_s.max(tile.samples() as f64 / elapsed_s);
+        let per_cpu_s = used_s.map(|used_s| tile.samples() as f64 / used_s.max(1e-9));
+        samples_per_cpu_s = per_cpu_s.map(|speed| speed.max(samples_per_cpu_s.unwrap_or_default()));
     }
     let triangles = scene.unique_triangle_count();
     Ok(SceneFigures {
@@ -163,6 +170,7 @@ fn measure(
         first_pixels_ms,
         rays_per_s,
         samples_per_s,
+        samples_per_cpu_s,
     })
 }
 
@@ -183,6 +191,7 @@ fn table(figures: &Figures) -> String {
         "first px ms",
         "Mrays/s",
         "Msamples/s",
+        "per CPU-s",
     ]);
     for scene in &figures.scenes {
         table.add_row([
@@ -195,6 +204,7 @@ fn table(figures: &Figures) -> String {
             format!("{:.0}", scene.first_pixels_ms),
             format!("{:.2}", scene.rays_per_s / 1e6),
             format!("{:.2}", scene.samples_per_s / 1e6),
+            scene.samples_per_cpu_s.map_or_else(String::new, |speed| format!("{:.2}", speed / 1e6)),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {

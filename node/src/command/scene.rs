@@ -15,6 +15,7 @@ pub fn scene(global: &GlobalArgs, command: &SceneCommand) -> anyhow::Result<Exit
         SceneCommand::Cornell(args) => write(SceneKind::Cornell, args),
         SceneCommand::Spheres(args) => write(SceneKind::Spheres, args),
         SceneCommand::City(args) => write(SceneKind::City, args),
+        SceneCommand::Knot(args) => write(SceneKind::Knot, args),
         SceneCommand::Info(args) => scene_info::info(global, args),
     }
 }

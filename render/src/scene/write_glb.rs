@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::glb;
 
+/// What glTF takes for granted of a dielectric.
+const DEFAULT_INDEX_OF_REFRACTION: f32 = 1.5;
+
 /// One mesh with one material.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mesh {
@@ -22,6 +25,8 @@ pub(super) struct Surface {
     pub(super) picture: Option<u32>,
     pub(super) metallic: f32,
     pub(super) roughness: f32,
+    /// Of the dielectric; at 1 nothing is reflected off it.
+    pub(super) index_of_refraction: f32,
     /// Colour of the light, each 0 to 1.
     pub(super) glow: [f32; 3],
     /// Radiance of a glow of 1.
@@ -36,12 +41,19 @@ impl Surface {
         metallic: f32,
         roughness: f32,
     ) -> Self {
-        Self { name, base_color, picture: None, metallic, roughness, glow: [0.0; 3], strength: 1.0 }
+        let index_of_refraction = DEFAULT_INDEX_OF_REFRACTION;
+        let glow = [0.0; 3];
+        Self { name, base_color, picture: None, metallic, roughness, index_of_refraction, glow, strength: 1.0 }
     }
 
     /// A dark surface that glows.
     pub(super) const fn light(name: &'static str, glow: [f32; 3], strength: f32) -> Self {
-        Self { name, base_color: [0.02; 3], picture: None, metallic: 0.0, roughness: 0.6, glow, strength }
+        Self { glow, strength, ..Self::matter(name, [0.02; 3], 0.0, 0.6) }
+    }
+
+    /// Whether the file has to name the index of refraction.
+    fn refracts_otherwise(&self) -> bool {
+        (self.index_of_refraction - DEFAULT_INDEX_OF_REFRACTION).abs() > 0.0
     }
 }
 
@@ -101,6 +113,9 @@ impl Description {
             "buffers": [{ "byteLength": chunk.bytes.len() }],
             "extensionsUsed": ["KHR_materials_emissive_strength"],
         });
+        if self.surfaces.iter().any(Surface::refracts_otherwise) {
+            document["extensionsUsed"] = json!(["KHR_materials_emissive_strength", "KHR_materials_ior"]);
+        }
         if !images.is_empty() {
             document["images"] = images.into();
             document["textures"] = textures.into();
@@ -128,6 +143,9 @@ fn material(surface: &Surface) -> Value {
         json["emissiveFactor"] = json!(surface.glow);
         json["extensions"] =
             json!({ "KHR_materials_emissive_strength": { "emissiveStrength": surface.strength } });
+    }
+    if surface.refracts_otherwise() {
+        json["extensions"]["KHR_materials_ior"] = json!({ "ior": surface.index_of_refraction });
     }
     json
 }

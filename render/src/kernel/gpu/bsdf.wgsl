@@ -20,6 +20,7 @@ struct Bsdf {
     coat_alpha: f32,
     cosine_view: f32,
     dielectric_f0: f32,
+    dielectric_f90: f32,
     metal_f0: vec3<f32>,
     dielectric_weight: f32,
     metal_weight: vec3<f32>,
@@ -42,6 +43,10 @@ struct Scattering {
     density: f32,
 }
 
+fn at_grazing(f0: f32) -> f32 {
+    return min(f0 * 50.0, 1.0);
+}
+
 fn compensation(f0: f32, inverse_albedo: f32) -> f32 {
     return 1.0 + f0 * (inverse_albedo - 1.0);
 }
@@ -53,10 +58,11 @@ fn seen_from(surface: Surface, normal: vec3<f32>, view: vec3<f32>) -> Bsdf {
     let inverse_albedo = reciprocal(max(base.x + base.y, 1e-3));
     let dielectric = 1.0 - surface.metallic;
     let f0 = surface.dielectric_f0;
+    let f90 = at_grazing(f0);
     let dielectric_gain = compensation(f0, inverse_albedo);
     let metal_f0 = surface.base_color;
     let metal_gain = one + metal_f0 * (inverse_albedo - 1.0);
-    let dielectric_albedo = min((f0 * base.x + base.y) * dielectric_gain, 1.0);
+    let dielectric_albedo = min((f0 * base.x + f90 * base.y) * dielectric_gain, 1.0);
     let metal_albedo = (metal_f0 * base.x + one * base.y) * metal_gain;
     let inner = surface.base_color * (dielectric * (1.0 - dielectric_albedo));
     let transmitted = inner * surface.transmission;
@@ -80,6 +86,7 @@ fn seen_from(surface: Surface, normal: vec3<f32>, view: vec3<f32>) -> Bsdf {
         max(surface.coat_roughness * surface.coat_roughness, MIN_ALPHA),
         cosine_view,
         f0,
+        f90,
         metal_f0,
         dielectric * dielectric_gain,
         metal_gain * surface.metallic,
@@ -123,7 +130,7 @@ fn reflected(bsdf: Bsdf, normal: vec3<f32>, view: vec3<f32>, light: vec3<f32>, c
     let cosine_half = max(dot3(normal, half), 0.0);
     let m5 = grazing(max(dot3(view, half), 0.0));
     let lobe = ggx_lobe(bsdf.alpha, bsdf.cosine_view, cosine_light, cosine_half);
-    let dielectric = (bsdf.dielectric_f0 + (1.0 - bsdf.dielectric_f0) * m5) * bsdf.dielectric_weight;
+    let dielectric = (bsdf.dielectric_f0 + (bsdf.dielectric_f90 - bsdf.dielectric_f0) * m5) * bsdf.dielectric_weight;
     let metal = (bsdf.metal_f0 + (one - bsdf.metal_f0) * m5) * bsdf.metal_weight;
     let specular = (metal + one * dielectric) * lobe.value;
     var value = (specular + bsdf.diffuse * cosine_light) * bsdf.below_coat;

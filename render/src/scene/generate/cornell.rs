@@ -18,17 +18,27 @@ const LIGHT_HALF: f32 = 0.25;
 
 /// Triangles when nothing is asked for.
 pub(super) const DEFAULT_TRIANGLES: u32 = 2 * QUADS + 2;
+/// Triangles of the room alone, uncut.
+pub(super) const ROOM_TRIANGLES: u32 = 2 * (QUADS - 2 * 6) + 2;
 
 /// The box with every quad cut into a grid, so that there are about as many triangles as asked for.
 pub(super) fn describe(triangles: u32) -> Description {
     let pieces = (triangles as f32 / (2 * QUADS) as f32).sqrt().round().max(1.0) as u32;
+    let mut description = room(pieces);
+    if let Some((_, white)) = description.meshes.first_mut() {
+        white.block_turned([-0.35, -0.3], [0.6, 1.2, 0.6], 0.3, pieces);
+        white.block_turned([0.35, 0.3], [0.6, 0.6, 0.6], -0.29, pieces);
+    }
+    description
+}
+
+/// The box without its blocks, every quad cut into `pieces` x `pieces`. Its first mesh is the white one.
+pub(super) fn room(pieces: u32) -> Description {
     let mut white = Mesh::default();
     let (across, deep, high) = ([2.0 * HALF, 0.0, 0.0], [0.0, 0.0, 2.0 * HALF], [0.0, HEIGHT, 0.0]);
     white.panel([-HALF, 0.0, -HALF], deep, across, pieces);
     add_ceiling(&mut white, pieces);
     white.panel([-HALF, 0.0, -HALF], across, high, pieces);
-    white.block_turned([-0.35, -0.3], [0.6, 1.2, 0.6], 0.3, pieces);
-    white.block_turned([0.35, 0.3], [0.6, 0.6, 0.6], -0.29, pieces);
     let (mut red, mut green, mut light) = (Mesh::default(), Mesh::default(), Mesh::default());
     red.panel([-HALF, 0.0, HALF], [0.0, 0.0, -2.0 * HALF], high, pieces);
     green.panel([HALF, 0.0, -HALF], deep, high, pieces);

@@ -2,6 +2,7 @@
 
 mod city;
 mod cornell;
+mod knot;
 mod random;
 mod solids;
 mod spheres;
@@ -19,17 +20,20 @@ pub enum SceneKind {
     Spheres,
     /// A street at night: neon, wet ground, an empty sky. Its cost is strongly uneven.
     City,
+    /// A bumpy knot in the Cornell box, purely diffuse: for comparisons with other renderers.
+    Knot,
 }
 
 impl SceneKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Cornell, Self::Spheres, Self::City];
+    pub const ALL: [Self; 4] = [Self::Cornell, Self::Spheres, Self::City, Self::Knot];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Cornell => "cornell",
             Self::Spheres => "spheres",
             Self::City => "city",
+            Self::Knot => "knot",
         }
     }
 }
@@ -42,7 +46,7 @@ impl fmt::Display for SceneKind {
 
 /// Why a text names no scene.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scene of that name; choose cornell, spheres or city")]
+#[error("there is no scene of that name; choose cornell, spheres, city or knot")]
 pub struct SceneKindError;
 
 impl FromStr for SceneKind {
@@ -63,6 +67,7 @@ pub fn generate(kind: SceneKind, seed: u64, triangles: Option<u32>) -> Vec<u8> {
         SceneKind::Cornell => cornell::describe(asked(cornell::DEFAULT_TRIANGLES)),
         SceneKind::Spheres => spheres::describe(seed, asked(spheres::DEFAULT_TRIANGLES)),
         SceneKind::City => city::describe(seed, asked(city::DEFAULT_TRIANGLES)),
+        SceneKind::Knot => knot::describe(asked(knot::DEFAULT_TRIANGLES)),
     };
     description.to_glb()
 }

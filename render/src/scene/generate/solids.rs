@@ -12,7 +12,7 @@ pub(super) fn scale(a: Point, factor: f32) -> Point {
     a.map(|value| value * factor)
 }
 
-fn subtract(a: Point, b: Point) -> Point {
+pub(super) fn subtract(a: Point, b: Point) -> Point {
     add(a, scale(b, -1.0))
 }
 
