@@ -11,8 +11,10 @@ use crate::{
 
 /// Entries along each axis.
 pub const EDGE: usize = 32;
-/// Normals drawn for an entry, along each of their two dimensions.
-const SAMPLES: u32 = 24;
+/// Normals drawn for an entry: how far they lean, and to which side.
+const LEANS: u32 = 48;
+/// Half of the sides: the others give the same.
+const SIDES: u32 = 16;
 
 /// Share of light reflected from a direction, with all of it (`scale`) and none of it (`bias`) reflected head-on:
 /// with a reflectance of f0 it is `f0 * scale + bias`. Rows of equal roughness, from smooth to rough; in a row from
@@ -31,9 +33,13 @@ fn integrate(cosine_view: f32, roughness: f32) -> [f32; 2] {
     let alpha = (roughness * roughness).max(MIN_ALPHA);
     let view = vec3(square_root(1.0 - cosine_view * cosine_view), 0.0, cosine_view);
     let (mut scale, mut bias) = (0.0_f64, 0.0_f64);
-    for index in 0..SAMPLES * SAMPLES {
-        let stratum = |index: u32| (index as f32 + 0.5) / SAMPLES as f32;
-        let half = visible_normal(alpha, view, stratum(index % SAMPLES), stratum(index / SAMPLES));
+    for index in 0..LEANS * SIDES {
+        let [lean, side] =
+            [(index % LEANS, LEANS), (index / LEANS, SIDES)].map(|(at, of)| (at as f32 + 0.5) / of as f32);
+        // Closer together towards those that lean most: few, but they lose most of the light.
+        let rest = 1.0 - lean;
+        let share = f64::from(2.0 * rest);
+        let half = visible_normal(alpha, view, 1.0 - rest * rest, side * 0.5);
         let cosine_half = dot(view, half).max(0.0);
         let light = normalize(half * (2.0 * cosine_half) - view);
         if light.z <= 0.0 {
@@ -43,10 +49,10 @@ fn integrate(cosine_view: f32, roughness: f32) -> [f32; 2] {
         let weight = both_maskings(alpha, cosine_view, light.z) * reciprocal(ggx_masking(alpha, cosine_view));
         let m = 1.0 - cosine_half;
         let m5 = m * m * m * m * m;
-        scale += f64::from(weight * (1.0 - m5));
-        bias += f64::from(weight * m5);
+        scale += f64::from(weight * (1.0 - m5)) * share;
+        bias += f64::from(weight * m5) * share;
     }
-    let count = f64::from(SAMPLES * SAMPLES);
+    let count = f64::from(LEANS * SIDES);
     [(scale / count) as f32, (bias / count) as f32]
 }
 

@@ -281,8 +281,8 @@ mod tests {
         }
     }
 
-    /// Points that fill the unit cube evenly, so that the mean over them has hardly any noise: multiples of the powers of
-    /// the number that is one less than its own fourth power (Roberts 2018).
+    /// Points that fill the unit cube evenly, so that the mean over them has hardly any noise: multiples of the first
+    /// powers of 1 / 1.2207, where 1.2207^4 = 1.2207 + 1 (Roberts 2018).
     fn evenly(index: u32) -> [f32; 3] {
         const LESS_THAN_ONE: f32 = 1.0 - f32::EPSILON;
         [0.819_172_513_396_164_4, 0.671_043_606_703_789_2, 0.549_700_477_901_970_3]
@@ -292,7 +292,7 @@ mod tests {
     /// What comes back of light of radiance 1 from everywhere.
     fn furnace(surface: &Surface, view: Vec3) -> f64 {
         let bsdf = seen_from(&albedo::TABLE, surface, NORMAL, view);
-        let samples = 60_000;
+        let samples = 200_000;
         let mut sum = 0.0_f64;
         for index in 0..samples {
             let [r0, r1, r2] = evenly(index);
@@ -325,8 +325,7 @@ mod tests {
             for (kind, surface) in kinds {
                 for view in views() {
                     let back = furnace(&surface, view);
-                    if (back - 1.0).abs() >= 0.003 { eprintln!("{kind}, {roughness} at {}: {back}", view.z); }
-                    assert!((back - 1.0).abs() < 0.1, "{kind}, {roughness} at {}: {back}", view.z);
+                    assert!((back - 1.0).abs() < 0.005, "{kind}, {roughness} at {}: {back}", view.z);
                 }
             }
         }

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use p2c2r_render::{
     limit::SceneLimits,
     scene::{
-        Scene,
+        Material, Scene,
         generate::{SceneKind, generate},
         gltf::parse_package,
     },
@@ -54,7 +54,10 @@ fn the_knot_is_purely_diffuse_and_as_fine_as_asked_for() {
     let scene = load(SceneKind::Knot, 1, Some(200_000));
     assert!((199_000..201_000).contains(&scene.placed_triangles()), "{}", scene.placed_triangles());
     assert_eq!(emitters(&scene), 2);
-    assert!(scene.materials.iter().all(|material| material.dielectric_f0 == 0.0 && material.metallic == 0.0));
+    let used =
+        scene.meshes.iter().flat_map(|mesh| &mesh.triangles).map(|triangle| triangle.material as usize);
+    let purely_diffuse = |material: &Material| material.dielectric_f0 == 0.0 && material.metallic == 0.0;
+    assert!(used.map(|material| &scene.materials[material]).all(purely_diffuse));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 /// Seconds of processor time of all threads so far; none where the system does not tell.
 #[cfg(unix)]
+#[allow(clippy::unnecessary_wraps, reason = "other systems do not tell")]
 pub fn used_s() -> Option<f64> {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Some(used.tv_sec as f64 + used.tv_nsec as f64 / 1e9)

@@ -43,7 +43,16 @@ impl Surface {
     ) -> Self {
         let index_of_refraction = DEFAULT_INDEX_OF_REFRACTION;
         let glow = [0.0; 3];
-        Self { name, base_color, picture: None, metallic, roughness, index_of_refraction, glow, strength: 1.0 }
+        Self {
+            name,
+            base_color,
+            picture: None,
+            metallic,
+            roughness,
+            index_of_refraction,
+            glow,
+            strength: 1.0,
+        }
     }
 
     /// A dark surface that glows.

@@ -114,6 +114,8 @@ mod tests {
         assert!(edges.iter().all(|(&(a, b), &count)| count == 1 && edges.contains_key(&(b, a))));
         // A tube of the strand's radius along some 4.9 units of curve holds 0.30; facing inwards it would be negative.
         assert!((0.2..0.5).contains(&volume), "{volume}");
-        assert!(mesh.positions.iter().all(|[x, y, z]| x.abs() < 1.0 && z.abs() < 1.0 && (0.0..2.0).contains(y)));
+        assert!(
+            mesh.positions.iter().all(|[x, y, z]| x.abs() < 1.0 && z.abs() < 1.0 && (0.0..2.0).contains(y))
+        );
     }
 }
