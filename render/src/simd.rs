@@ -12,11 +12,11 @@ macro_rules! with_level {
         {
             use ::fearless_simd::Simd as _;
             if let Some($simd) = level.as_avx512() {
-                $simd.vectorize(|| $run)
+                $simd.vectorize(#[inline(always)] || $run)
             } else if let Some($simd) = level.as_avx2() {
-                $simd.vectorize(|| $run)
+                $simd.vectorize(#[inline(always)] || $run)
             } else if let Some($simd) = level.as_sse2() {
-                $simd.vectorize(|| $run)
+                $simd.vectorize(#[inline(always)] || $run)
             } else {
                 // Every x86-64 processor has SSE2.
                 unreachable!()

@@ -174,9 +174,21 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         if forest.alone {
             let Some(only) = forest.placements.first() else { return false };
             let inside = Inside { ray, instance: 0, near: 0.0, margin: only.margin };
-            return self.through(INNER, 0, ray, |walk, code, _| walk.test(&inside, code) && ANY);
+            return self.through(
+                INNER,
+                0,
+                ray,
+                #[inline(always)]
+                |walk, code, _| walk.test(&inside, code) && ANY,
+            );
         }
-        self.through(INNER, 0, ray, |walk, code, free| walk.enter::<ANY>(code & !KIND, ray, free))
+        self.through(
+            INNER,
+            0,
+            ray,
+            #[inline(always)]
+            |walk, code, free| walk.enter::<ANY>(code & !KIND, ray, free),
+        )
     }
 
     /// Goes through an instance.
@@ -189,7 +201,13 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         }
         let inward = placement.inward(ray);
         let inside = Inside { ray: &inward, instance: item, near, margin: placement.margin };
-        self.through(placement.root, free, &inward, |walk, code, _| walk.test(&inside, code) && ANY)
+        self.through(
+            placement.root,
+            free,
+            &inward,
+            #[inline(always)]
+            |walk, code, _| walk.test(&inside, code) && ANY,
+        )
     }
 
     /// Visits what lies below a node, the nearest child first, until `leaf` says that it is enough. `base` is the free
