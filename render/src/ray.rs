@@ -46,9 +46,13 @@ pub struct Barycentric {
 
 impl Corners {
     /// What contains it.
+    #[inline(always)]
     pub fn bounds(&self) -> Aabb {
-        let corners = [self.corner, self.corner + self.edge1, self.corner + self.edge2];
-        corners.into_iter().map(Vec3::to_array).fold(Aabb::EMPTY, Aabb::with_point)
+        let (a, b, c) = (self.corner, self.corner + self.edge1, self.corner + self.edge2);
+        Aabb {
+            low: [a.x.min(b.x).min(c.x), a.y.min(b.y).min(c.y), a.z.min(b.z).min(c.z)],
+            high: [a.x.max(b.x).max(c.x), a.y.max(b.y).max(c.y), a.z.max(b.z).max(c.z)],
+        }
     }
 
     /// Where the ray hits the triangle, from the front or from either side (Möller and Trumbore 1997), every operation

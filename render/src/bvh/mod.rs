@@ -50,6 +50,7 @@ impl Aabb {
 
     /// Grown by a margin on every side.
     #[must_use]
+    #[inline(always)]
     pub fn grown(mut self, margin: f32) -> Self {
         for axis in 0..3 {
             self.low[axis] -= margin;
