@@ -192,7 +192,8 @@ impl Sampling {
 /// A perspective camera, resolved by the coordinator so that every peer uses the very same numbers.
 ///
 /// The ray of the film point (u, v), both in [-1, 1], u to the right, v up, starts at `origin` and runs along
-/// `forward + u · right + v · up`: the half extents of the film at distance 1 are folded into `right` and `up`.
+/// `forward + u · right + v · up`: the half extents of the film at distance 1 are folded into `right` and `up`. A parallel
+/// (orthographic) camera's ray has the direction `forward` and starts at `origin + u · right + v · up`.
 /// With a lens, rays start all over a disc around `origin` and meet in the plane of focus.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Camera {
@@ -209,6 +210,8 @@ pub struct Camera {
     /// Distance along `forward` to the plane that a lens sees sharply, world units, within [`LENS_RANGE`]; 0 for a
     /// pinhole.
     pub focus_distance: f32,
+    /// Whether all rays have one direction: `right` and `up` are then in world units.
+    pub parallel: bool,
 }
 
 impl Camera {
@@ -286,6 +289,7 @@ mod tests {
             up: [0.0, 0.45, 0.0],
             lens_radius: 0.0,
             focus_distance: 0.0,
+            parallel: false,
         }
     }
 

@@ -64,7 +64,15 @@ fn state() -> impl Strategy<Value = CancelledState> {
 
 fn camera() -> impl Strategy<Value = Camera> {
     prop::array::uniform4(prop::array::uniform3(-1e5_f32..1e5)).prop_map(|[origin, forward, right, up]| {
-        Camera { origin, forward, right, up, lens_radius: origin[0], focus_distance: up[2] }
+        Camera {
+            origin,
+            forward,
+            right,
+            up,
+            lens_radius: origin[0],
+            focus_distance: up[2],
+            parallel: up[1] < 0.0,
+        }
     })
 }
 

@@ -138,7 +138,7 @@ fn description(scene: &Scene) -> Value {
         let [right, up, forward] = camera.axes;
         json!({
             "name": camera.name, "origin": camera.origin, "right": right, "up": up, "forward": forward,
-            "tan_half_fov_y": camera.tan_half_fov_y,
+            "tan_half_fov_y": camera.half_height,
         })
     });
     let materials: Vec<Value> =

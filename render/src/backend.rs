@@ -305,7 +305,7 @@ fn measured_tile() -> Option<(Arc<PreparedScene>, TileJob)> {
 pub fn camera(named: &NamedCamera, size: FrameSize) -> Camera {
     let aspect = size.width_px() as f32 / size.height_px() as f32;
     let [right, up, forward] = named.axes;
-    let half_height = named.tan_half_fov_y;
+    let half_height = named.half_height;
     let half_width = half_height * aspect;
     Camera {
         origin: named.origin,
@@ -314,6 +314,7 @@ pub fn camera(named: &NamedCamera, size: FrameSize) -> Camera {
         up: up.map(|component| component * half_height),
         lens_radius: 0.0,
         focus_distance: 0.0,
+        parallel: named.parallel,
     }
 }
 

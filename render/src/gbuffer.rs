@@ -12,7 +12,7 @@ use crate::{
         path::PathTracer,
         wave::Wave,
     },
-    math::{Vec3, cross, dot, reciprocal},
+    math::{Vec3, cross, dot, reciprocal, safe_reciprocal},
     prepared::PreparedScene,
 };
 
@@ -138,7 +138,7 @@ fn moved(now: &Projection, before: &Projection, hit: &FirstHit) -> [f32; 2] {
     // What hits nothing is infinitely far away: only turning moves it.
     let place = |film: &Projection| match hit.surface {
         Some(surface) => film.place(surface.position - film.origin),
-        None => film.place(hit.direction),
+        None => film.place_of_direction(hit.direction),
     };
     match (place(now), place(before)) {
         (Some([x, y]), Some([old_x, old_y])) => [old_x - x, old_y - y],
@@ -155,6 +155,8 @@ struct Projection {
     up: Vec3,
     half_width: f32,
     half_height: f32,
+    /// Of a camera whose rays are parallel, the reciprocal of the common factor: it does not cancel out there.
+    parallel: Option<f32>,
 }
 
 impl Projection {
@@ -170,16 +172,23 @@ impl Projection {
             up: cross(forward, right) * sign,
             half_width: size.width_px() as f32 * 0.5,
             half_height: size.height_px() as f32 * 0.5,
+            parallel: camera.parallel.then(|| safe_reciprocal(dot(forward, across) * sign)),
         }
     }
 
-    /// Where a direction meets the film, pixels from its top left; nothing if it points backwards, or nearly sideways.
+    /// Where something infinitely far away is seen: by parallel rays everywhere, so that it never moves.
+    fn place_of_direction(&self, direction: Vec3) -> Option<[f32; 2]> {
+        if self.parallel.is_some() { Some([0.0; 2]) } else { self.place(direction) }
+    }
+
+    /// Where what lies in a direction is seen, pixels from the film's top left; nothing if that is backwards, or nearly
+    /// sideways.
     fn place(&self, direction: Vec3) -> Option<[f32; 2]> {
         let ahead = dot(self.forward, direction);
         if ahead <= 1e-12 {
             return None;
         }
-        let nearness = reciprocal(ahead);
+        let nearness = self.parallel.unwrap_or_else(|| reciprocal(ahead));
         let (u, v) = (dot(self.right, direction) * nearness, dot(self.up, direction) * nearness);
         let place = [(1.0 + u) * self.half_width, (1.0 - v) * self.half_height];
         place.iter().all(|coordinate| coordinate.is_finite()).then_some(place)

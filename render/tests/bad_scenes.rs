@@ -231,6 +231,11 @@ fn material_and_camera_numbers_are_judged() {
         document["cameras"] = json!([{ "name": "wide", "perspective": { "yfov": 4.0 } }]);
     });
     assert_says(&camera, &["camera 0 \"wide\"", "field of view"]);
+    let flat = refusal(|document, _| {
+        document["nodes"][0]["camera"] = json!(0);
+        document["cameras"] = json!([{ "name": "plan", "orthographic": { "xmag": 1.0, "ymag": 0.0 } }]);
+    });
+    assert_says(&flat, &["camera 0 \"plan\"", "half height"]);
     let sky = refusal(|document, _| {
         document["scenes"][0]["extras"] = json!({ "p2c2r_sky": [[0, 0, 0], [0, -1, 0]] });
     });

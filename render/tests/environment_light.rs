@@ -47,7 +47,8 @@ fn floor(material: Material, environment: Environment, lights: Vec<PunctualLight
             name: "above".into(),
             origin: [0.0, 1.0, 0.0],
             axes: [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, -1.0, 0.0]],
-            tan_half_fov_y: 0.5,
+            half_height: 0.5,
+            parallel: false,
         }],
         environment: Some(environment),
         ..Scene::default()

@@ -151,6 +151,10 @@ fn gives_the_bits_of_the_cpu(mut gpu: Box<dyn Backend>) {
     let job = TileJob { view, rect: view.size.full() };
     let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
     assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "a map and a lens");
+    let mut job = job;
+    job.view.camera.parallel = true;
+    let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
+    assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "parallel rays");
 }
 
 #[test]
@@ -369,7 +373,8 @@ fn closed_box(material: Material) -> Arc<PreparedScene> {
             name: "inside".into(),
             origin: [0.1, 0.2, 0.3],
             axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]],
-            tan_half_fov_y: 1.0,
+            half_height: 1.0,
+            parallel: false,
         }],
         ..Scene::default()
     };

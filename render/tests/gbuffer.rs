@@ -48,7 +48,8 @@ fn two_squares() -> PreparedScene {
             name: "front".into(),
             origin: [0.0, 0.0, DISTANCE],
             axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]],
-            tan_half_fov_y: 0.5,
+            half_height: 0.5,
+            parallel: false,
         }],
         ..Scene::default()
     })
@@ -108,6 +109,29 @@ fn partly_covered_pixels_are_covered_by_the_same_rays_as_the_picture() {
         assert!(!is_partly || buffer.features.depth[index] > DISTANCE, "({x}, {y})");
     }
     assert!(partly > 5, "{partly} pixels at the square's edge");
+}
+
+/// Parallel rays meet the squares where they meet the film, however far it is; its edges are theirs.
+#[test]
+fn parallel_cameras_see_the_same_at_every_distance() {
+    let scene = two_squares();
+    let mut near = view(&scene, 64, 32);
+    near.camera.parallel = true;
+    let mut far = near;
+    far.camera.origin[2] += 100.0;
+    let (seen_near, seen_far) = (render(&scene, &near, None), render(&scene, &far, None));
+    assert_eq!(seen_near.features.albedo, seen_far.features.albedo);
+    let half = |pixel: usize| u32::from(pixel % 64 >= 32);
+    for (pixel, instance) in seen_near.instance.iter().enumerate() {
+        assert_eq!(*instance, half(pixel), "the film is as large as both squares");
+        assert!((seen_near.features.depth[pixel] - DISTANCE).abs() < 1e-5);
+        assert!((seen_far.features.depth[pixel] - DISTANCE - 100.0).abs() < 1e-3);
+    }
+    // Half a film to the left: whatever is seen was 16 of 64 pixels further to the right.
+    let mut before = near.camera;
+    before.origin[0] -= 0.5;
+    let panned = render(&scene, &near, Some(&before));
+    assert!(panned.motion.iter().all(|[x, y]| (x - 16.0).abs() < 1e-3 && y.abs() < 1e-3));
 }
 
 #[test]

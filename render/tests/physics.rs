@@ -56,7 +56,8 @@ fn onto_the_patch() -> NamedCamera {
         name: "patch".into(),
         origin: [0.0, 1.0, 1.0],
         axes: [[1.0, 0.0, 0.0], [0.0, slope, -slope], [0.0, -slope, -slope]],
-        tan_half_fov_y: 0.001,
+        half_height: 0.001,
+        parallel: false,
     }
 }
 
@@ -161,7 +162,8 @@ fn onto_the_sphere() -> NamedCamera {
         name: "sphere".into(),
         origin: [0.0, 0.0, 4.0],
         axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -1.0]],
-        tan_half_fov_y: 0.26,
+        half_height: 0.26,
+        parallel: false,
     }
 }
 

@@ -202,6 +202,7 @@ async fn frame(
         up: [0.0, 0.0, 0.1],
         lens_radius: 0.0,
         focus_distance: 0.0,
+        parallel: false,
     };
     let spec = JobSpec {
         job: job_id()?,

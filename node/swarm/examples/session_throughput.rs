@@ -157,6 +157,7 @@ fn offer(size: FrameSize, task: TaskId) -> CoordinatorMessage {
             up: [0.0, 1.0, 0.0],
             lens_radius: 0.0,
             focus_distance: 0.0,
+            parallel: false,
         },
         encoding: PixelEncoding::RgbF32,
     };

@@ -28,6 +28,7 @@ fn request() -> TileRequest {
             up: [0.0, 0.45, 0.0],
             lens_radius: 0.0,
             focus_distance: 0.0,
+            parallel: false,
         },
         encoding: PixelEncoding::RgbF32,
     }

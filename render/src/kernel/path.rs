@@ -39,6 +39,7 @@ pub struct PathTracer<'a> {
     forward: Vec3,
     right: Vec3,
     up: Vec3,
+    parallel: bool,
     inverse_width: f32,
     inverse_height: f32,
     lens: Lens,
@@ -104,6 +105,7 @@ impl<'a> PathTracer<'a> {
             forward: camera.forward.into(),
             right: camera.right.into(),
             up: camera.up.into(),
+            parallel: camera.parallel,
             inverse_width: reciprocal(size.width_px() as f32),
             inverse_height: reciprocal(size.height_px() as f32),
             lens: Lens {
@@ -204,16 +206,21 @@ impl<'a> PathTracer<'a> {
     fn camera_ray(&self, x: u32, y: u32, key: u32) -> Ray {
         let u = (x as f32 + random(key, FILM)) * self.inverse_width * 2.0 - 1.0;
         let v = 1.0 - (y as f32 + random(key, FILM + 1)) * self.inverse_height * 2.0;
-        let direction = self.forward + self.right * u + self.up * v;
+        let film = self.right * u + self.up * v;
+        let (origin, direction) = if self.parallel {
+            (self.origin + film, self.forward)
+        } else {
+            (self.origin, self.forward + film)
+        };
         let lens = &self.lens;
         if lens.radius <= 0.0 {
-            return Ray { origin: self.origin, direction: normalize(direction) };
+            return Ray { origin, direction: normalize(direction) };
         }
         // The root spreads the points evenly over the disc.
         let distance = square_root(random(key, LENS)) * lens.radius;
         let (sine, cosine) = sin_cos_turn(random(key, LENS + 1));
         let aside = lens.right * (cosine * distance) + lens.up * (sine * distance);
-        Ray { origin: self.origin + aside, direction: normalize(direction * lens.focus_distance - aside) }
+        Ray { origin: origin + aside, direction: normalize(direction * lens.focus_distance - aside) }
     }
 
     /// Radiance from outside the scene, as much of it as is not looked for as a light.

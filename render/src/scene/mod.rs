@@ -61,7 +61,7 @@ pub struct Instance {
     pub to_mesh: Affine,
 }
 
-/// A perspective camera of the file.
+/// A camera of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedCamera {
     /// The camera's or its node's name; `camera N` when the file has none.
@@ -70,8 +70,11 @@ pub struct NamedCamera {
     pub origin: [f32; 3],
     /// Unit vectors of the camera: to the right, up, and into the picture.
     pub axes: [[f32; 3]; 3],
-    /// Tangent of half the vertical field of view.
-    pub tan_half_fov_y: f32,
+    /// Half the film's height: of a perspective camera at distance 1, which is the tangent of half the vertical field of
+    /// view; of a parallel one in world units.
+    pub half_height: f32,
+    /// Whether it sees along parallel rays (orthographic).
+    pub parallel: bool,
 }
 
 /// A light without extent (`KHR_lights_punctual`).

@@ -43,6 +43,7 @@ pub(crate) fn offer(task: TaskId, width: u32, height: u32) -> CoordinatorMessage
             up: [0.0, 1.0, 0.0],
             lens_radius: 0.0,
             focus_distance: 0.0,
+            parallel: false,
         },
         encoding: PixelEncoding::RgbF32,
     };

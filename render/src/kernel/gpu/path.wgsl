@@ -17,14 +17,17 @@ var<private> rays: u32;
 fn camera_ray(x: u32, y: u32, key: u32) -> Ray {
     let u = (f32(x) + random(key, FILM)) * reciprocal(f32(params.width)) * 2.0 - 1.0;
     let v = 1.0 - (f32(y) + random(key, FILM + 1u)) * reciprocal(f32(params.height)) * 2.0;
-    let direction = params.forward + params.right * u + params.up * v;
+    let film = params.right * u + params.up * v;
+    let parallel = params.parallel != 0u;
+    let origin = select(params.origin, params.origin + film, parallel);
+    let direction = select(params.forward + film, params.forward, parallel);
     if (params.lens_radius <= 0.0) {
-        return Ray(params.origin, normalize3(direction));
+        return Ray(origin, normalize3(direction));
     }
     let distance = square_root(random(key, LENS)) * params.lens_radius;
     let turned = sin_cos_turn(random(key, LENS + 1u));
     let aside = normalize3(params.right) * (turned.y * distance) + normalize3(params.up) * (turned.x * distance);
-    return Ray(params.origin + aside, normalize3(direction * params.focus_distance - aside));
+    return Ray(origin + aside, normalize3(direction * params.focus_distance - aside));
 }
 
 fn sky(direction: vec3<f32>) -> vec3<f32> {

@@ -35,7 +35,8 @@ struct Params {
     environment_share: f32,
     // 1 / (1 - environment_share).
     stretch: f32,
-    pad: u32,
+    // All camera rays have one direction.
+    parallel: u32,
 }
 
 struct Node {

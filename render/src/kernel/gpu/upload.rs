@@ -66,7 +66,7 @@ pub struct Params {
     environment_rotation: f32,
     environment_share: f32,
     stretch: f32,
-    pad: u32,
+    parallel: u32,
 }
 
 impl Params {
@@ -489,6 +489,6 @@ pub fn params(scene: &PreparedScene, job: &TileJob) -> Params {
         environment_rotation: environment.map_or(0.0, EnvironmentLight::rotation),
         environment_share: scene.lights().environment_share(),
         stretch: scene.lights().stretch(),
-        pad: 0,
+        parallel: u32::from(view.camera.parallel),
     }
 }

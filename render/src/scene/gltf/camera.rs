@@ -1,7 +1,7 @@
-//! Perspective cameras of the file, and the one that a file without any gets.
+//! Cameras of the file, and the one that a file without any gets.
 
 use super::{
-    document::{Camera, Node},
+    document::{Camera, Node, Orthographic, Perspective},
     transform::{Transform, cross, dot, unit},
     trigonometry::tangent,
     warnings::Warnings,
@@ -33,22 +33,43 @@ pub(super) fn read(
         .map(|name| printable(name))
         .find(|name| !name.is_empty())
         .unwrap_or_else(|| format!("camera {index}"));
-    let Some(perspective) = &camera.perspective else {
-        warnings.add(format!("camera {index} \"{name}\" is not perspective and is ignored"));
-        return Ok(None);
-    };
     let place = || format!("camera {index} \"{name}\"");
-    if !(perspective.yfov > 1e-4 && perspective.yfov < 3.1) {
-        let problem = format!("a vertical field of view of {} radians cannot be rendered", perspective.yfov);
-        return Err(SceneError::at(place(), problem));
-    }
+    let parallel = camera.perspective.is_none();
+    let half_height = match (&camera.perspective, &camera.orthographic) {
+        (Some(perspective), _) => {
+            tan_half_fov(perspective).map_err(|problem| SceneError::at(place(), problem))?
+        }
+        (None, Some(orthographic)) => {
+            half_film(orthographic).map_err(|problem| SceneError::at(place(), problem))?
+        }
+        (None, None) => {
+            warnings.add(format!("{} is neither perspective nor orthographic and is ignored", place()));
+            return Ok(None);
+        }
+    };
     let origin = transform.origin();
     let axes = orthonormal(transform);
     let Some(axes) = axes.filter(|_| origin.iter().all(|value| value.abs() <= MAX_COORDINATE)) else {
         return Err(SceneError::at(place(), "its node's transform leaves it without a place or direction"));
     };
-    let tan_half_fov_y = tangent(f64::from(perspective.yfov) * 0.5) as f32;
-    Ok(Some(NamedCamera { name, origin, axes, tan_half_fov_y }))
+    Ok(Some(NamedCamera { name, origin, axes, half_height, parallel }))
+}
+
+fn tan_half_fov(perspective: &Perspective) -> Result<f32, String> {
+    if !(perspective.yfov > 1e-4 && perspective.yfov < 3.1) {
+        return Err(format!("a vertical field of view of {} radians cannot be rendered", perspective.yfov));
+    }
+    Ok(tangent(f64::from(perspective.yfov) * 0.5) as f32)
+}
+
+/// World units. The width follows from the picture's shape, as it does for perspective cameras.
+fn half_film(orthographic: &Orthographic) -> Result<f32, String> {
+    // The specification leaves the sign of a mirrored film to the viewer.
+    let half_height = orthographic.ymag.abs();
+    if !(1e-5..=1e5).contains(&half_height) {
+        return Err(format!("a film of {half_height} units of half height cannot be rendered"));
+    }
+    Ok(half_height)
 }
 
 /// Right, up and forward of a node, at right angles and of unit length whatever its scale: glTF cameras look along
@@ -87,7 +108,7 @@ pub(super) fn framing(scene: &Scene) -> NamedCamera {
         std::array::from_fn(|axis| (centre[axis] + distance * (DEFAULT_DIRECTION[axis] / length)) as f32);
     // invariant: the default direction is neither zero nor vertical.
     let axes = look_along(DEFAULT_DIRECTION.map(|value| -value), [0.0, 1.0, 0.0]).unwrap_or_default();
-    NamedCamera { name: "default".into(), origin, axes, tan_half_fov_y: DEFAULT_TAN_HALF_FOV }
+    NamedCamera { name: "default".into(), origin, axes, half_height: DEFAULT_TAN_HALF_FOV, parallel: false }
 }
 
 #[cfg(test)]
@@ -108,8 +129,8 @@ mod tests {
             let along = |axis: [f32; 3]| axis.iter().zip(offset).map(|(a, b)| a * b).sum::<f32>();
             let depth = along(forward);
             assert!(depth > 0.0);
-            assert!(along(up).abs() <= depth * camera.tan_half_fov_y);
-            assert!(along(right).abs() <= depth * camera.tan_half_fov_y);
+            assert!(along(up).abs() <= depth * camera.half_height);
+            assert!(along(right).abs() <= depth * camera.half_height);
         }
     }
 }

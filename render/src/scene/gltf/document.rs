@@ -388,11 +388,17 @@ pub(super) struct Sampler {
 pub(super) struct Camera {
     pub(super) name: String,
     pub(super) perspective: Option<Perspective>,
+    pub(super) orthographic: Option<Orthographic>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Perspective {
     pub(super) yfov: f32,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Orthographic {
+    pub(super) ymag: f32,
 }
 
 /// A list of at most [`MAX_ELEMENTS`].
