@@ -8,6 +8,8 @@ pub const MAX_FRAME_PIXELS: u64 = 1 << 27;
 pub const MAX_SAMPLES_PER_PIXEL: u32 = 1 << 20;
 /// Most path segments.
 pub const MAX_PATH_DEPTH: u32 = 64;
+/// Latest moment of a scene, microseconds: a day.
+pub const MAX_SCENE_TIME_US: u64 = 24 * 3600 * 1_000_000;
 /// Radii of a lens and distances of focus, world units: products of them stay normal numbers of binary32.
 pub const LENS_RANGE: std::ops::RangeInclusive<f32> = 1e-9..=1e9;
 /// Radiances that indirect light may be clamped to.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limit::{
     CLAMP_RANGE, LENS_RANGE, MAX_FRAME_EDGE_PX, MAX_FRAME_PIXELS, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL,
+    MAX_SCENE_TIME_US,
 };
 
 /// Why a value from a peer, a file or a user is no valid part of a picture.
@@ -50,6 +51,9 @@ pub enum GeometryError {
         /// Offered distance.
         distance: f32,
     },
+    /// A moment beyond the last one.
+    #[error("a moment of {0} µs is out of range (0 to {MAX_SCENE_TIME_US})")]
+    SceneTime(u64),
     /// A camera with a number that is not finite, or a degenerate frustum.
     #[error("the camera is not finite or degenerate")]
     Camera,
@@ -153,6 +157,41 @@ impl TileRect {
         let apart_y = self.y as u64 + self.height as u64 <= other.y as u64
             || other.y as u64 + other.height as u64 <= self.y as u64;
         !(apart_x || apart_y)
+    }
+}
+
+/// A moment of a scene, from the start of its animations: 0 to [`MAX_SCENE_TIME_US`] microseconds. A whole number, so that
+/// every peer poses the scene for the very same moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct SceneTime(u64);
+
+impl SceneTime {
+    /// The first moment.
+    pub const START: Self = Self(0);
+
+    /// A moment within the limit.
+    pub fn from_us(us: u64) -> Result<Self, GeometryError> {
+        if us <= MAX_SCENE_TIME_US { Ok(Self(us)) } else { Err(GeometryError::SceneTime(us)) }
+    }
+
+    /// Microseconds since the start.
+    pub const fn us(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for SceneTime {
+    type Error = GeometryError;
+
+    fn try_from(us: u64) -> Result<Self, GeometryError> {
+        Self::from_us(us)
+    }
+}
+
+impl From<SceneTime> for u64 {
+    fn from(time: SceneTime) -> Self {
+        time.us()
     }
 }
 
@@ -412,5 +451,12 @@ mod tests {
                 prop_assert!(tile.pixels() <= frame().pixels());
             }
         }
+    }
+
+    #[test]
+    fn a_moment_beyond_the_last_never_arrives() {
+        let arrives = |us: u64| decode_bounded::<SceneTime>(&to_canonical(&us).unwrap(), 32).ok();
+        assert_eq!(arrives(MAX_SCENE_TIME_US).map(SceneTime::us), Some(MAX_SCENE_TIME_US));
+        assert_eq!(arrives(MAX_SCENE_TIME_US + 1), None);
     }
 }

@@ -13,7 +13,9 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use p2c2r_protocol::tile::Sampling;
 use p2c2r_render::{
-    backend::{Backend, BackendChoice, FrameView, RenderControl, TileJob, camera, open},
+    backend::{
+        Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open,
+    },
     limit::SceneLimits,
     prepared::PreparedScene,
     scene::{
@@ -147,18 +149,8 @@ fn measure(
     backend.render(&scene, &first, &control)?;
     let first_pixels_ms = ms_since(started);
     let job = TileJob { view, rect: args.size.full() };
-    let (mut rays_per_s, mut samples_per_s) = (0.0_f64, 0.0_f64);
-    let mut samples_per_cpu_s: Option<f64> = None;
-    for _ in 0..args.repeats {
-        let (since, used_before_s) = (Instant::now(), processor_time::used_s());
-        let tile = backend.render(&scene, &job, &control)?;
-        let elapsed_s = since.elapsed().as_secs_f64().max(1e-9);
-        let used_s = used_before_s.and_then(|before| Some(processor_time::used_s()? - before));
-        rays_per_s = rays_per_s.max(tile.rays as f64 / elapsed_s);
-        samples_per_s = samples_per_s.max(tile.samples() as f64 / elapsed_s);
-        let per_cpu_s = used_s.map(|used_s| tile.samples() as f64 / used_s.max(1e-9));
-        samples_per_cpu_s = per_cpu_s.map(|speed| speed.max(samples_per_cpu_s.unwrap_or_default()));
-    }
+    let render = || backend.render(&scene, &job, &control);
+    let Speed { rays_per_s, samples_per_s, samples_per_cpu_s } = speed(args.repeats, render)?;
     let triangles = scene.unique_triangle_count();
     Ok(SceneFigures {
         name,
@@ -172,6 +164,36 @@ fn measure(
         samples_per_s,
         samples_per_cpu_s,
     })
+}
+
+/// The best of some repetitions.
+#[derive(Default)]
+#[allow(clippy::struct_field_names, reason = "each is so many per second, and says so")]
+struct Speed {
+    rays_per_s: f64,
+    samples_per_s: f64,
+    samples_per_cpu_s: Option<f64>,
+}
+
+/// Renders once to warm up and then as often as asked for.
+fn speed(
+    repeats: u32,
+    mut render: impl FnMut() -> Result<TilePixels, RenderError>,
+) -> Result<Speed, RenderError> {
+    render()?;
+    let mut best = Speed::default();
+    for _ in 0..repeats {
+        let (since, used_before_s) = (Instant::now(), processor_time::used_s());
+        let tile = render()?;
+        let elapsed_s = since.elapsed().as_secs_f64().max(1e-9);
+        let used_s = used_before_s.and_then(|before| Some(processor_time::used_s()? - before));
+        let samples = tile.samples() as f64;
+        best.rays_per_s = best.rays_per_s.max(tile.rays as f64 / elapsed_s);
+        best.samples_per_s = best.samples_per_s.max(samples / elapsed_s);
+        let per_cpu_s = used_s.map(|used_s| samples / used_s.max(1e-9));
+        best.samples_per_cpu_s = per_cpu_s.map(|speed| speed.max(best.samples_per_cpu_s.unwrap_or_default()));
+    }
+    Ok(best)
 }
 
 fn ms_since(start: Instant) -> f64 {

@@ -160,10 +160,11 @@ fn b6_b26_requests_that_cannot_be_rendered_are_refused() {
 fn request_hash_is_stable_and_covers_every_field() {
     assert_eq!(
         request().hash().unwrap().short(),
-        "d23d700e0514",
+        "2b291451a34e",
         "contributors sign this hash: a change of it is a change of the protocol"
     );
     let camera = Camera { origin: [0.0, 1.0, 5.000_001], ..request().camera };
+    let parallel = Camera { parallel: true, ..request().camera };
     let lens = Camera { lens_radius: 0.1, focus_distance: 2.0, ..request().camera };
     let others = [
         TileRequest { job: JobId([4; 16]), ..request() },
@@ -175,6 +176,7 @@ fn request_hash_is_stable_and_covers_every_field() {
         TileRequest { sampling: Sampling { clamp: 10.0, ..request().sampling }, ..request() },
         TileRequest { camera, ..request() },
         TileRequest { camera: lens, ..request() },
+        TileRequest { camera: parallel, ..request() },
     ];
     for other in others {
         assert_ne!(other.hash(), request().hash(), "{other:?}");

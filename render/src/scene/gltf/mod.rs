@@ -33,6 +33,8 @@ use self::{
     transform::Transform,
     warnings::Warnings,
 };
+use p2c2r_protocol::tile::SceneTime;
+
 use super::{Material, MemoryEstimate, PunctualLight, Scene, error::SceneError, glb};
 use crate::limit::{MAX_CAMERAS, MAX_LIGHTS, MAX_MATERIALS, MAX_NODE_DEPTH, MAX_RADIANCE, SceneLimits};
 
@@ -53,12 +55,24 @@ pub struct LoadedScene {
     pub warnings: Vec<String>,
     /// What it takes at most once it is prepared.
     pub memory: MemoryEstimate,
+    /// Whether it is another one at another moment: it has animations.
+    pub moves: bool,
 }
 
 /// Loads a GLB without anything outside of it ([`super::package::pack`] makes one of any glTF).
 ///
-/// No input panics or allocates beyond `limits`: the bytes may come from anybody.
+/// The scene is that of the first moment of its animations. No input panics or allocates beyond `limits`: the bytes may
+/// come from anybody.
 pub fn parse_package(bytes: &[u8], limits: &SceneLimits) -> Result<LoadedScene, SceneError> {
+    parse_package_at(bytes, limits, SceneTime::START)
+}
+
+/// [`parse_package`], at a moment of the scene's animations.
+pub fn parse_package_at(
+    bytes: &[u8],
+    limits: &SceneLimits,
+    _time: SceneTime,
+) -> Result<LoadedScene, SceneError> {
     SceneError::check_limit("bytes", bytes.len() as u64, limits.package_bytes)?;
     let glb = glb::split(bytes)?;
     SceneError::check_limit("bytes of JSON", glb.json.len() as u64, limits.json_bytes)?;
@@ -216,7 +230,12 @@ impl<'a> Loader<'a> {
             self.scene.lights.push(DAY_SUN);
             self.warnings.add("the scene has no light of its own: a sun and a sky were added".into());
         }
-        Ok(LoadedScene { scene: self.scene, warnings: self.warnings.into_sentences(), memory: self.memory })
+        Ok(LoadedScene {
+            scene: self.scene,
+            warnings: self.warnings.into_sentences(),
+            memory: self.memory,
+            moves: !self.source.document.animations.is_empty(),
+        })
     }
 }
 
