@@ -16,7 +16,7 @@ use p2c2r_render::{
     film::Film,
     frame::Frame,
     gbuffer,
-    picture::{self, PictureOptions, check_target},
+    picture::{self, PictureOptions},
     prepared::PreparedScene,
 };
 use serde::{Deserialize, Serialize};
@@ -36,19 +36,9 @@ pub struct DevelopSettings {
     pub picture: PictureOptions,
 }
 
-/// Whether the picture could be made and written: asked before rendering.
-pub fn check(
-    output: &Path,
-    preview: Option<&Path>,
-    force: bool,
-    settings: &DevelopSettings,
-) -> anyhow::Result<()> {
-    check_target(output, force)?;
-    if let Some(preview) = preview {
-        check_target(preview, force)?;
-    }
-    check_available(settings.denoiser)?;
-    Ok(())
+/// Whether pictures could be made so: asked before rendering.
+pub fn check(settings: &DevelopSettings) -> anyhow::Result<()> {
+    Ok(check_available(settings.denoiser)?)
 }
 
 /// Stops the features' rendering when whoever waits for the picture goes away.

@@ -20,6 +20,8 @@ mod progress;
 mod report;
 mod scene_library;
 mod sentence;
+mod sequence;
+mod shoot;
 mod signals;
 mod store;
 

@@ -5,14 +5,13 @@ use std::{path::Path, sync::Arc, time::Instant};
 use anyhow::Context;
 use p2c2r_protocol::{
     id::{JobId, NodeId},
+    moment::SceneMoment,
     sign::SecretKey,
     tile::{PixelEncoding, Sampling},
 };
 use p2c2r_render::{
     backend::{self, FrameView},
     cost::cost_map,
-    limit::SceneLimits,
-    scene::{environment::EnvironmentSource, package::pack_with_environment},
 };
 use p2c2r_scheduler::{Scheduler, SchedulerConfig, history::MemoryStore, split::cost_map::CostMap};
 use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
@@ -25,15 +24,16 @@ use tracing::{debug, info};
 use crate::{
     config::{DeviceConfig, NodeConfig},
     contributor::{Contributor, ContributorConfig, Device},
-    control::{EnvironmentRequest, RenderRequest},
+    control::RenderRequest,
     coordinator::{Canvas, Coordinator, Cut, JobSpec},
     data_dir::DataDir,
     develop::Negative,
     heartbeat::{HeartbeatSource, beat},
     passes::{self, PassPlan, Preview},
-    progress::{Phase, Progress},
+    progress::Progress,
     report::FrameReport,
     scene_library::{ResidentScene, SceneLibrary},
+    shoot::Shot,
     store::SledStore,
 };
 
@@ -154,10 +154,14 @@ impl Node {
         })
     }
 
-    /// Renders a picture and writes nothing: reads the scene, plans, and carries the frame through the swarm.
+    /// Renders a picture of a request and writes nothing: plans, and carries the frame through the swarm. `next_scene` is
+    /// what the picture after it is of, if that is another one.
     pub async fn render(
         &self,
         request: &RenderRequest,
+        shot: &Shot,
+        scene: ResidentScene,
+        next_scene: Option<SceneMoment>,
         progress: Arc<watch::Sender<Progress>>,
     ) -> anyhow::Result<(Negative, FrameReport)> {
         let sampling = Sampling {
@@ -168,8 +172,6 @@ impl Node {
             clamp: request.clamp,
         };
         sampling.check()?;
-        progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
-        let scene = self.load_scene(&request.scene, request.environment.clone()).await?;
         let camera = camera(&scene, request)?;
         camera.check()?;
         let view = FrameView { size: request.size, sampling, camera };
@@ -181,16 +183,18 @@ impl Node {
             job: job_id()?,
             scene_name: file_name(&request.scene),
             scene: scene.clone(),
+            next_scene,
             size: request.size,
             sampling,
             camera,
             deadline_ms: request.deadline_ms,
-            wait_peers: request.wait_peers,
+            // Whoever is lost on the way does not hold the later frames up.
+            wait_peers: request.wait_peers.filter(|_| shot.is_first),
             cost,
             cut: Cut::Planned,
             encoding: PixelEncoding::RgbF32,
         };
-        let (film, report) = if let Some(plan) = pass_plan(request) {
+        let (film, report) = if let Some(plan) = pass_plan(request, shot) {
             passes::render(&self.coordinator, spec, &plan, progress).await?
         } else {
             let outcome = self.coordinator.render(spec, progress).await?;
@@ -200,28 +204,6 @@ impl Node {
             (film, outcome.report)
         };
         Ok((Negative { film, scene: scene.prepared, view }, report))
-    }
-
-    /// Packs a scene file, with the light around it, and makes it ready.
-    pub async fn load_scene(
-        &self,
-        path: &Path,
-        environment: Option<EnvironmentRequest>,
-    ) -> anyhow::Result<ResidentScene> {
-        let (path, library) = (path.to_owned(), Arc::clone(&self.library));
-        let scene = spawn_blocking(move || -> anyhow::Result<ResidentScene> {
-            let environment = environment.as_ref().map(|asked| EnvironmentSource {
-                path: &asked.path,
-                strength: asked.strength,
-                rotation_turns: asked.rotation_turns,
-            });
-            let package = pack_with_environment(&path, environment.as_ref(), &SceneLimits::default())?;
-            library
-                .admit_packed(package.bytes.into(), package.warnings)
-                .with_context(|| format!("scene {}", path.display()))
-        })
-        .await??;
-        Ok(scene)
     }
 
     /// Ends jobs, hands tiles back, says goodbye, closes the store.
@@ -282,8 +264,8 @@ fn camera(scene: &ResidentScene, request: &RenderRequest) -> anyhow::Result<p2c2
 }
 
 /// Whoever watches, or may run out of time, gets the frame in passes.
-fn pass_plan(request: &RenderRequest) -> Option<PassPlan> {
-    let preview = request.preview.clone().map(|path| Preview { path, options: request.develop.picture });
+fn pass_plan(request: &RenderRequest, shot: &Shot) -> Option<PassPlan> {
+    let preview = shot.preview.clone().map(|path| Preview { path, options: request.develop.picture });
     match (preview, request.deadline_ms) {
         (None, None) => None,
         (Some(preview), None) => Some(PassPlan::watched(request.samples_per_pixel, preview)),

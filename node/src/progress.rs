@@ -54,6 +54,8 @@ pub struct ProgressView {
     quiet: bool,
     last_line: Option<(Instant, Phase)>,
     phase: Arc<Mutex<Phase>>,
+    /// Stands before what is shown.
+    label: String,
 }
 
 impl ProgressView {
@@ -67,7 +69,7 @@ impl ProgressView {
             }
             bar
         });
-        Self { bar, quiet, last_line: None, phase: Arc::default() }
+        Self { bar, quiet, last_line: None, phase: Arc::default(), label: String::new() }
     }
 
     /// What the job was doing when it was last shown; goes on telling while the view is lent out.
@@ -76,12 +78,19 @@ impl ProgressView {
         move || *phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From here on it is about something else, which this says.
+    pub fn begin(&mut self, label: &str) {
+        label.clone_into(&mut self.label);
+        self.last_line = None;
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Waiting;
+    }
+
     /// Shows the newest state.
     pub fn show(&mut self, progress: &Progress) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = progress.phase;
         if let Some(bar) = &self.bar {
             bar.set_position((progress.done_share.clamp(0.0, 1.0) * 1000.0) as u64);
-            bar.set_message(describe(progress));
+            bar.set_message(self.label.clone() + &describe(progress));
             return;
         }
         let now = Instant::now();
@@ -89,7 +98,7 @@ impl ProgressView {
             self.last_line.is_none_or(|(at, phase)| phase != progress.phase || now - at >= LINE_INTERVAL);
         if due && !self.quiet {
             self.last_line = Some((now, progress.phase));
-            eprintln!("{}", describe(progress));
+            eprintln!("{}{}", self.label, describe(progress));
         }
     }
 
@@ -99,6 +108,14 @@ impl ProgressView {
             Some(bar) => bar.println(line),
             None if !self.quiet => eprintln!("{line}"),
             None => {}
+        }
+    }
+
+    /// Lets something print while the bar is out of the way.
+    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 

@@ -15,6 +15,9 @@ pub struct FrameReport {
     /// `complete`, or `partial` when pixels are missing or have fewer samples than asked for: those of the tiles
     /// without a peer.
     pub end: String,
+    /// Number of the frame in its sequence; nothing of a picture that is in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u32>,
     /// The scene.
     pub scene: SceneReport,
     /// Width and height, pixels.
@@ -83,6 +86,9 @@ pub struct SceneReport {
     pub name: String,
     /// BLAKE3 of the package.
     pub hash: String,
+    /// The moment of its animations, microseconds from their start; 0 of a scene that does not move.
+    #[serde(default)]
+    pub time_us: u64,
     /// Size of the package, bytes.
     pub bytes: u64,
     /// Triangles.

@@ -10,6 +10,7 @@ pub mod heartbeat;
 pub mod id;
 pub mod limit;
 pub mod merkle;
+pub mod moment;
 pub mod sign;
 pub mod task;
 pub mod text;

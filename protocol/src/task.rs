@@ -4,8 +4,8 @@
 //! coordinator                      contributor
 //!   Hello                    ─►
 //!                            ◄─   Welcome(credit)
-//!   Prepare(scene)           ─►                          once per scene; fetched over /p2c2r/blob/1 if unknown
-//!                            ◄─   Ready(bytes fetched) | Refused
+//!   Prepare(scene, moment)   ─►                          once per moment; the package is fetched over /p2c2r/blob/1 if
+//!                            ◄─   Ready(bytes fetched) | Refused                     unknown: once for all its moments
 //!   Offer(task, request)     ─►
 //!                            ◄─   Accepted | Rejected(reason, retry after)
 //!                            ◄─   Progress*
@@ -22,11 +22,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     canon::{CanonError, to_canonical},
     frame::{FieldError, Header},
-    id::{Epoch, JobId, RequestHash, SceneHash, TaskId, TileRoot, WorkKind},
+    id::{Epoch, JobId, RequestHash, TaskId, TileRoot, WorkKind},
     limit::{
         MAX_CREDIT, MAX_PIECE_BYTES, MAX_RETRY_AFTER_MS, MAX_SCENE_BYTES, MAX_SESSION_HEADER_BYTES,
         MAX_STATEMENT_BYTES, MAX_TILE_BYTES,
     },
+    moment::SceneMoment,
     text::check_text,
     tile::{Camera, FrameSize, GeometryError, PixelEncoding, Sampling, TileRect},
 };
@@ -40,8 +41,8 @@ pub struct TileRequest {
     pub frame: u32,
     /// The kind of work.
     pub kind: WorkKind,
-    /// The scene package.
-    pub scene: SceneHash,
+    /// The scene, at the frame's moment.
+    pub scene: SceneMoment,
     /// The whole frame's size.
     pub size: FrameSize,
     /// The pixels wanted, in frame coordinates.
@@ -108,7 +109,7 @@ pub enum RejectReason {
     Busy,
     /// The owner has switched contributing off, or the node is stopping.
     NotContributing,
-    /// The scene has not been prepared on this session.
+    /// The scene has not been prepared for that moment on this session.
     SceneUnknown,
     /// The scene could not be fetched or did not load.
     SceneFailed,
@@ -161,11 +162,11 @@ pub enum CoordinatorMessage {
         /// Its software version, for the logs; at most [`crate::limit::MAX_TEXT_BYTES`].
         software: String,
     },
-    /// Asks the contributor to have a scene ready.
+    /// Asks the contributor to have a scene ready at a moment.
     Prepare {
-        /// The scene package.
-        scene: SceneHash,
-        /// Its size, bytes.
+        /// The scene.
+        scene: SceneMoment,
+        /// Its package's size, bytes.
         size_bytes: u64,
     },
     /// Offers a task.
@@ -207,17 +208,17 @@ pub enum ContributorMessage {
     },
     /// The scene is resident.
     Ready {
-        /// The scene package.
-        scene: SceneHash,
-        /// Bytes that were fetched for it: 0 if it was there already.
+        /// The scene, as it was asked for.
+        scene: SceneMoment,
+        /// Bytes that were fetched for it: 0 if its package was there already.
         fetched_bytes: u64,
         /// From `Prepare` to now, ms.
         elapsed_ms: f32,
     },
     /// The scene could not be made resident.
     Refused {
-        /// The scene package.
-        scene: SceneHash,
+        /// The scene, as it was asked for.
+        scene: SceneMoment,
         /// Why.
         reason: RejectReason,
     },

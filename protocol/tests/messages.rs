@@ -11,15 +11,17 @@ use p2c2r_protocol::{
     id::{Epoch, JobId, NodeId, RequestHash, SceneHash, TaskId, TileRoot, WorkKind},
     limit::{
         MAX_ADDRESS_BYTES, MAX_CREDIT, MAX_HEARTBEAT_SCENES, MAX_RETRY_AFTER_MS, MAX_SCENE_BYTES,
-        MAX_SCENE_CHUNKS, MAX_STATEMENT_BYTES, MAX_TICKET_ADDRESSES, MAX_TICKET_CHARS, MAX_TILE_BYTES,
+        MAX_SCENE_CHUNKS, MAX_SCENE_TIME_US, MAX_STATEMENT_BYTES, MAX_TICKET_ADDRESSES, MAX_TICKET_CHARS,
+        MAX_TILE_BYTES,
     },
+    moment::SceneMoment,
     sign::SecretKey,
     task::{
         CancelledState, ContributorMessage, CoordinatorMessage, Load, RejectReason, ResultStatement,
         TaskCounters, TileRequest,
     },
     ticket::Ticket,
-    tile::{Camera, FrameSize, PixelEncoding, Sampling, TileRect},
+    tile::{Camera, FrameSize, PixelEncoding, Sampling, SceneTime, TileRect},
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -33,6 +35,11 @@ fn task() -> impl Strategy<Value = TaskId> {
 
 fn scene() -> impl Strategy<Value = SceneHash> {
     any::<[u8; 32]>().prop_map(SceneHash)
+}
+
+fn moment() -> impl Strategy<Value = SceneMoment> {
+    (scene(), 0..=MAX_SCENE_TIME_US)
+        .prop_map(|(hash, us)| SceneMoment { hash, time: SceneTime::from_us(us).unwrap() })
 }
 
 /// A text that may be shown to a person.
@@ -86,7 +93,7 @@ fn tile() -> impl Strategy<Value = (FrameSize, TileRect)> {
 }
 
 fn request() -> impl Strategy<Value = TileRequest> {
-    (any::<[u8; 16]>(), any::<u32>(), scene(), tile(), any::<[u32; 4]>(), camera()).prop_map(
+    (any::<[u8; 16]>(), any::<u32>(), moment(), tile(), any::<[u32; 4]>(), camera()).prop_map(
         |(job, frame, scene, (size, rect), [first_sample, samples, max_depth, seed], camera)| TileRequest {
             job: JobId(job),
             frame,
@@ -105,7 +112,7 @@ fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
     prop_oneof![
         (any::<u64>(), text())
             .prop_map(|(epoch, software)| CoordinatorMessage::Hello { epoch: Epoch(epoch), software }),
-        (scene(), 1..=MAX_SCENE_BYTES)
+        (moment(), 1..=MAX_SCENE_BYTES)
             .prop_map(|(scene, size_bytes)| CoordinatorMessage::Prepare { scene, size_bytes }),
         (task(), request()).prop_map(|(task, request)| CoordinatorMessage::Offer { task, request }),
         task().prop_map(|task| CoordinatorMessage::Cancel { task }),
@@ -135,10 +142,10 @@ fn contributor_message() -> impl Strategy<Value = ContributorMessage> {
         (1..=MAX_CREDIT, 0.0_f32..1e9, load(), text()).prop_map(|(credit, mrays_per_s, load, software)| {
             Message::Welcome { credit, mrays_per_s, load, software }
         }),
-        (scene(), 0..=MAX_SCENE_BYTES, 0.0_f32..1e9).prop_map(|(scene, fetched_bytes, elapsed_ms)| {
+        (moment(), 0..=MAX_SCENE_BYTES, 0.0_f32..1e9).prop_map(|(scene, fetched_bytes, elapsed_ms)| {
             Message::Ready { scene, fetched_bytes, elapsed_ms }
         }),
-        (scene(), reason()).prop_map(|(scene, reason)| Message::Refused { scene, reason }),
+        (moment(), reason()).prop_map(|(scene, reason)| Message::Refused { scene, reason }),
         (task(), load()).prop_map(|(task, load)| Message::Accepted { task, load }),
         (task(), reason(), 0..=MAX_RETRY_AFTER_MS, load()).prop_map(
             |(task, reason, retry_after_ms, load)| Message::Rejected { task, reason, retry_after_ms, load }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use p2c2r_protocol::tile::{Camera, FrameSize, PixelEncoding, Sampling};
+use p2c2r_protocol::tile::{Camera, FrameSize, PixelEncoding, Sampling, SceneTime};
 use p2c2r_render::{
     limit::MAX_PREPARED_BYTES,
     scene::generate::{SceneKind, generate},
@@ -26,7 +26,7 @@ use crate::{
     exit::Exit,
     node::{Node, job_id},
     progress::Progress,
-    scene_library::ResidentScene,
+    scene_library::{Package, ResidentScene},
 };
 
 /// Edge of a tile: its result is 64 x 64 x 12 bytes, 48 KiB.
@@ -183,8 +183,11 @@ fn start_contributor(folder: &Path, ticket: &str) -> anyhow::Result<Contributor>
 
 async fn scene(node: &Node) -> anyhow::Result<ResidentScene> {
     let library = Arc::clone(&node.library);
-    let package = generate(SceneKind::Cornell, 1, None);
-    Ok(tokio::task::spawn_blocking(move || library.admit(package.into())).await??)
+    let prepare = move || {
+        let package = Package::of(generate(SceneKind::Cornell, 1, None).into());
+        library.prepare(&package, SceneTime::START)
+    };
+    Ok(tokio::task::spawn_blocking(prepare).await??)
 }
 
 /// A frame that looks away from the scene: every ray misses it, one sample a pixel.
@@ -207,6 +210,7 @@ async fn frame(
     let spec = JobSpec {
         job: job_id()?,
         scene: scene.clone(),
+        next_scene: None,
         scene_name: "bench".into(),
         size,
         sampling: Sampling { first_sample: 0, samples: 1, max_depth: 1, seed: 1, clamp: 0.0 },

@@ -11,8 +11,9 @@ use futures::{
     stream::{self, BoxStream, SelectAll},
 };
 use p2c2r_protocol::{
-    id::{SceneHash, TaskId},
+    id::TaskId,
     limit::{MAX_SCENE_BYTES, MAX_TEXT_BYTES},
+    moment::SceneMoment,
     task::{CancelledState, ContributorMessage, CoordinatorMessage, Load, RejectReason, TileRequest},
 };
 use p2c2r_swarm::{ContributorEvent, ContributorLink, TileResult};
@@ -162,14 +163,19 @@ impl Actor {
         }
     }
 
-    fn prepare(&mut self, id: SessionId, scene: SceneHash, size_bytes: u64) {
+    fn prepare(&mut self, id: SessionId, scene: SceneMoment, size_bytes: u64) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if self.draining.is_some() {
             return self
                 .say(id, ContributorMessage::Refused { scene, reason: RejectReason::NotContributing });
         }
-        if size_bytes == 0 || size_bytes > MAX_SCENE_BYTES || !session.may_prepare(&scene) {
-            return self.say(id, ContributorMessage::Refused { scene, reason: RejectReason::TooLarge });
+        let refusal = match size_bytes {
+            0 => Some(RejectReason::Invalid),
+            _ if size_bytes > MAX_SCENE_BYTES => Some(RejectReason::TooLarge),
+            _ => (!session.may_prepare(&scene)).then_some(RejectReason::Busy),
+        };
+        if let Some(reason) = refusal {
+            return self.say(id, ContributorMessage::Refused { scene, reason });
         }
         let (scenes, peer, inputs) = (self.scenes.clone(), session.peer, self.inputs.clone());
         let preparing = tokio::spawn(async move {
@@ -181,7 +187,12 @@ impl Actor {
         session.note_preparing(scene, preparing.abort_handle());
     }
 
-    fn scene_prepared(&mut self, id: SessionId, scene: SceneHash, outcome: Result<ReadyScene, RejectReason>) {
+    fn scene_prepared(
+        &mut self,
+        id: SessionId,
+        scene: SceneMoment,
+        outcome: Result<ReadyScene, RejectReason>,
+    ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let answer = match outcome {
             Ok(ready) => {
@@ -231,7 +242,10 @@ impl Actor {
             return Err(RejectReason::Busy);
         }
         let scene = session.scene(&request.scene).ok_or(RejectReason::SceneUnknown)?;
-        let entry = Task::new();
+        if !session.may_render(&request.scene) {
+            return Err(RejectReason::Busy);
+        }
+        let entry = Task::new(request.scene);
         let job = RenderJob {
             session: id,
             task,
@@ -323,7 +337,7 @@ impl Actor {
             self.close(id, "the coordinator fell silent");
         }
         for session in self.sessions.values_mut() {
-            tell_progress(session);
+            session.tell_progress();
         }
     }
 
@@ -378,21 +392,5 @@ impl Actor {
         if let Some((done, _)) = self.draining.take() {
             let _ = done.send(());
         }
-    }
-}
-
-/// Tells the share done of each running task, if it moved.
-fn tell_progress(session: &mut Session) {
-    let mut news = Vec::new();
-    for (task, entry) in &mut session.tasks {
-        let done = entry.progress.load(Ordering::Relaxed).min(1000);
-        if entry.running && done > entry.told_progress {
-            entry.told_progress = done;
-            news.push(ContributorMessage::Progress { task: *task, fraction: done as f32 / 1000.0 });
-        }
-    }
-    for message in news {
-        // A coordinator that does not read is noticed at its next result.
-        let _ = session.say(message);
     }
 }

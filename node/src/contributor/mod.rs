@@ -12,7 +12,8 @@ mod session;
 use std::{path::PathBuf, sync::Arc};
 
 use p2c2r_protocol::{
-    id::{SceneHash, TaskId},
+    id::TaskId,
+    moment::SceneMoment,
     sign::SecretKey,
     task::{CoordinatorMessage, Load, RejectReason},
 };
@@ -55,7 +56,7 @@ enum Input {
     /// The session's stream ended.
     Detached { session: SessionId },
     /// A scene was made ready, or not.
-    ScenePrepared { session: SessionId, scene: SceneHash, outcome: Result<ReadyScene, RejectReason> },
+    ScenePrepared { session: SessionId, scene: SceneMoment, outcome: Result<ReadyScene, RejectReason> },
     /// The render thread is through with a tile.
     Rendered { session: SessionId, task: TaskId, outcome: Result<RenderedTile, RenderFailure> },
     /// The node stops: hand back what waits, finish what runs, say goodbye.

@@ -1,21 +1,28 @@
-//! Makes a scene ready: from memory, from the disk cache, or fetched from the coordinator in verified chunks.
+//! Makes a scene ready at a moment. Its package is fetched from the coordinator in verified chunks if it is neither in
+//! memory nor in the disk cache: another moment of a known package needs no network.
 
 use std::{
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use p2c2r_protocol::{
     id::{NodeId, SceneHash},
+    moment::SceneMoment,
     task::RejectReason,
 };
 use p2c2r_render::scene::SceneError;
 use p2c2r_swarm::SwarmHandle;
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 use tracing::{info, warn};
 
 use super::ReadyScene;
-use crate::scene_library::SceneLibrary;
+use crate::scene_library::{Package, SceneLibrary};
 
 /// Scenes being fetched or built at once; more wait for their turn.
 const MAX_PREPARING: usize = 2;
@@ -29,19 +36,43 @@ pub struct SceneSource {
     swarm: Option<SwarmHandle>,
     max_scene_bytes: u64,
     preparing: Arc<Semaphore>,
+    packages: Arc<PackageLocks>,
+}
+
+/// Of all moments of a package that one coordinator asks for, one is made ready at a time: the others find the package
+/// here then. Another coordinator does not wait for it: the first might never deliver.
+#[derive(Default)]
+struct PackageLocks(Mutex<HashMap<(NodeId, SceneHash), Weak<AsyncMutex<()>>>>);
+
+impl PackageLocks {
+    async fn lock(&self, peer: NodeId, package: SceneHash) -> OwnedMutexGuard<()> {
+        self.of((peer, package)).lock_owned().await
+    }
+
+    fn of(&self, package: (NodeId, SceneHash)) -> Arc<AsyncMutex<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = locks.get(&package).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        locks.insert(package, Arc::downgrade(&lock));
+        lock
+    }
 }
 
 impl SceneSource {
     /// Scenes from the library, else over the swarm if there is one.
     pub fn new(library: Arc<SceneLibrary>, swarm: Option<SwarmHandle>, max_scene_bytes: u64) -> Self {
-        Self { library, swarm, max_scene_bytes, preparing: Arc::new(Semaphore::new(MAX_PREPARING)) }
+        let preparing = Arc::new(Semaphore::new(MAX_PREPARING));
+        Self { library, swarm, max_scene_bytes, preparing, packages: Arc::default() }
     }
 
-    /// Makes the scene ready, asking `peer` for it if this node does not have it.
+    /// Makes the scene ready, asking `peer` for its package if this node does not have it.
     pub async fn prepare(
         &self,
         peer: NodeId,
-        scene: SceneHash,
+        scene: SceneMoment,
         size_bytes: u64,
     ) -> Result<ReadyScene, RejectReason> {
         let started = Instant::now();
@@ -56,27 +87,24 @@ impl SceneSource {
         if size_bytes > self.max_scene_bytes {
             return Err(RejectReason::TooLarge);
         }
+        // Whoever waits for a package that is on its way takes no place from others.
+        let package_lock = self.packages.lock(peer, scene.hash).await;
         let turn = Arc::clone(&self.preparing).acquire_owned();
         let turn = turn.await.map_err(|_| RejectReason::NotContributing)?;
         if let Some(found) = self.library.resident(&scene) {
             return Ok(ready(found.prepared, 0));
         }
-        let library = Arc::clone(&self.library);
-        let cached = spawn_blocking(move || library.cached_package(&scene)).await.ok().flatten();
-        let (package, fetched_bytes) = match cached {
-            Some(package) => (package, 0),
-            None => (self.fetch(peer, scene, size_bytes).await?, size_bytes),
-        };
+        let (package, fetched_bytes) = self.package(peer, scene.hash, size_bytes).await?;
         let library = Arc::clone(&self.library);
         // The turn ends with the work, not with whoever waits for it: a session that is gone does not stop a build.
         let building = spawn_blocking(move || {
-            let _turn = turn;
-            library.admit(package)
+            let _held = (turn, package_lock);
+            library.prepare(&package, scene.time)
         });
         match building.await {
             Ok(Ok(found)) => Ok(ready(found.prepared, fetched_bytes)),
             Ok(Err(error)) => {
-                warn!(scene = %scene.short(), %error, "a coordinator's scene did not load");
+                warn!(%scene, %error, "a coordinator's scene did not load");
                 Err(match error {
                     SceneError::Memory { .. } | SceneError::Limit { .. } => RejectReason::TooLarge,
                     _ => RejectReason::SceneFailed,
@@ -84,6 +112,23 @@ impl SceneSource {
             }
             Err(_) => Err(RejectReason::Internal),
         }
+    }
+
+    /// The package, and how many bytes were fetched for it.
+    async fn package(
+        &self,
+        peer: NodeId,
+        scene: SceneHash,
+        size_bytes: u64,
+    ) -> Result<(Package, u64), RejectReason> {
+        let library = Arc::clone(&self.library);
+        let cached = spawn_blocking(move || library.cached_package(&scene)).await.ok().flatten();
+        if let Some(package) = cached {
+            return Ok((package, 0));
+        }
+        let bytes = self.fetch(peer, scene, size_bytes).await?;
+        let package = spawn_blocking(move || Package::of(bytes)).await.map_err(|_| RejectReason::Internal)?;
+        Ok((package, size_bytes))
     }
 
     async fn fetch(

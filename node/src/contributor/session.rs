@@ -10,14 +10,16 @@ use std::{
 };
 
 use p2c2r_protocol::{
-    id::{Epoch, NodeId, SceneHash, TaskId},
+    id::{Epoch, NodeId, TaskId},
+    moment::SceneMoment,
     task::ContributorMessage,
 };
 use p2c2r_render::prepared::PreparedScene;
 use p2c2r_swarm::ContributorEvent;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-/// Scenes that one session may hold ready; an older one is let go.
+/// Scenes that one session may hold ready, and may have tiles of; an older one is let go. Moments count each: a frame
+/// and the next one.
 const MAX_SESSION_SCENES: usize = 2;
 
 /// A task that was accepted and not yet answered.
@@ -27,15 +29,17 @@ pub struct Task {
     /// Done share in thousandths.
     pub progress: Arc<AtomicU32>,
     /// The share that was last told.
-    pub told_progress: u32,
+    told_progress: u32,
     /// Whether it left the queue for the render thread.
     pub running: bool,
+    /// What it is a tile of.
+    scene: SceneMoment,
 }
 
 impl Task {
-    /// A task at its start.
-    pub fn new() -> Self {
-        Self { cancelled: Arc::default(), progress: Arc::default(), told_progress: 0, running: false }
+    /// A task of a scene, at its start.
+    pub fn new(scene: SceneMoment) -> Self {
+        Self { cancelled: Arc::default(), progress: Arc::default(), told_progress: 0, running: false, scene }
     }
 }
 
@@ -54,8 +58,8 @@ pub struct Session {
     outbox: mpsc::Sender<ContributorEvent>,
     /// Payload bytes of the events in the outbox.
     unread: VecDeque<u64>,
-    scenes: VecDeque<(SceneHash, Arc<PreparedScene>)>,
-    preparing: Vec<(SceneHash, AbortHandle)>,
+    scenes: VecDeque<(SceneMoment, Arc<PreparedScene>)>,
+    preparing: Vec<(SceneMoment, AbortHandle)>,
 }
 
 impl Session {
@@ -102,34 +106,59 @@ impl Session {
         self.send(ContributorEvent::Message(message))
     }
 
+    /// Tells the share done of each running task, if it moved.
+    pub fn tell_progress(&mut self) {
+        let mut news = Vec::new();
+        for (task, entry) in &mut self.tasks {
+            let done = entry.progress.load(Ordering::Relaxed).min(1000);
+            if entry.running && done > entry.told_progress {
+                entry.told_progress = done;
+                news.push(ContributorMessage::Progress { task: *task, fraction: done as f32 / 1000.0 });
+            }
+        }
+        for message in news {
+            // A coordinator that does not read is noticed at its next result.
+            let _ = self.say(message);
+        }
+    }
+
     /// A scene that this session prepared.
-    pub fn scene(&self, scene: &SceneHash) -> Option<Arc<PreparedScene>> {
-        self.scenes.iter().find(|(hash, _)| hash == scene).map(|(_, prepared)| Arc::clone(prepared))
+    pub fn scene(&self, scene: &SceneMoment) -> Option<Arc<PreparedScene>> {
+        self.scenes.iter().find(|(moment, _)| moment == scene).map(|(_, prepared)| Arc::clone(prepared))
+    }
+
+    /// Whether a tile of the scene may be taken on: tiles hold on to their scenes, and only so many may be held.
+    pub fn may_render(&self, scene: &SceneMoment) -> bool {
+        let mut held: Vec<SceneMoment> = self.tasks.values().map(|task| task.scene).collect();
+        held.push(*scene);
+        held.sort_unstable();
+        held.dedup();
+        held.len() <= MAX_SESSION_SCENES
     }
 
     /// Keeps a prepared scene for the session.
-    pub fn keep_scene(&mut self, scene: SceneHash, prepared: Arc<PreparedScene>) {
-        self.preparing.retain(|(hash, _)| *hash != scene);
-        self.scenes.retain(|(hash, _)| *hash != scene);
+    pub fn keep_scene(&mut self, scene: SceneMoment, prepared: Arc<PreparedScene>) {
+        self.preparing.retain(|(moment, _)| *moment != scene);
+        self.scenes.retain(|(moment, _)| *moment != scene);
         self.scenes.push_back((scene, prepared));
         if self.scenes.len() > MAX_SESSION_SCENES {
             self.scenes.pop_front();
         }
     }
 
-    /// Whether the scene is on its way already, or too many others are.
-    pub fn may_prepare(&self, scene: &SceneHash) -> bool {
-        self.preparing.len() < MAX_SESSION_SCENES && !self.preparing.iter().any(|(hash, _)| hash == scene)
+    /// Whether the scene is not on its way yet, and not too many others are.
+    pub fn may_prepare(&self, scene: &SceneMoment) -> bool {
+        self.preparing.len() < MAX_SESSION_SCENES && !self.preparing.iter().any(|(moment, _)| moment == scene)
     }
 
     /// Notes a preparation, so that it ends with the session.
-    pub fn note_preparing(&mut self, scene: SceneHash, handle: AbortHandle) {
+    pub fn note_preparing(&mut self, scene: SceneMoment, handle: AbortHandle) {
         self.preparing.push((scene, handle));
     }
 
     /// Forgets a preparation that failed.
-    pub fn preparation_failed(&mut self, scene: &SceneHash) {
-        self.preparing.retain(|(hash, _)| hash != scene);
+    pub fn preparation_failed(&mut self, scene: &SceneMoment) {
+        self.preparing.retain(|(moment, _)| moment != scene);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Talking to the running node: a Unix socket in its data directory, mode 0600, one JSON object a line.
 //!
-//! The client sends one [`Request`] and reads [`Reply`]s until the last one. Closing the connection cancels the job
-//! that was asked for on it.
+//! The client sends one [`Request`] and reads [`Reply`]s until the last one. Closing the connection cancels what was
+//! asked for on it and is not done yet.
 
 pub mod client;
 pub mod server;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use p2c2r_protocol::tile::FrameSize;
 use serde::{Deserialize, Serialize};
 
-use crate::{develop::DevelopSettings, progress::Progress, report::FrameReport};
+use crate::{develop::DevelopSettings, progress::Progress, report::FrameReport, sequence::FrameSequence};
 
 /// Longest line, bytes. The longest thing said is a report of a frame with many tiles.
 const MAX_LINE_BYTES: u64 = 16 << 20;
@@ -44,15 +44,28 @@ pub struct EnvironmentRequest {
     pub rotation_turns: f32,
 }
 
-/// A picture to render. Paths are absolute.
+/// Where the picture so far is shown after each pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreviewTarget {
+    /// In the picture itself.
+    Picture,
+    /// In a file beside it, the same for all frames.
+    File(PathBuf),
+}
+
+/// A picture to render, or the frames of an animation. Paths are absolute.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenderRequest {
     /// Scene file.
     pub scene: PathBuf,
-    /// Picture to write.
+    /// Picture to write; that of a frame has the frame's number before the ending.
     pub output: PathBuf,
-    /// Overwrite the picture.
+    /// The frames; without, one picture of the scene's first moment.
+    #[serde(default)]
+    pub frames: Option<FrameSequence>,
+    /// Overwrite pictures.
     pub force: bool,
     /// Size.
     pub size: FrameSize,
@@ -72,14 +85,14 @@ pub struct RenderRequest {
     pub focus_distance: f32,
     /// Camera name, or `auto`.
     pub camera: String,
-    /// Stop then with what is there, ms.
+    /// Stop each picture then with what is there, ms.
     pub deadline_ms: Option<u64>,
-    /// Peers to wait for.
+    /// Peers to wait for before the first picture.
     pub wait_peers: Option<usize>,
     /// What is made of the film.
     pub develop: DevelopSettings,
-    /// Render in passes and show the picture so far here after each: the picture itself, or a file beside it.
-    pub preview: Option<PathBuf>,
+    /// Render in passes and show the picture so far after each.
+    pub preview: Option<PreviewTarget>,
 }
 
 /// What the node answers.
@@ -102,7 +115,7 @@ pub enum Reply {
     },
     /// A job goes on.
     Progress(Progress),
-    /// A job is done; the picture is written.
+    /// A picture is written: one of these for each.
     Rendered(Box<FrameReport>),
     /// It went wrong; one sentence.
     Error {

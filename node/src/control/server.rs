@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use p2c2r_render::picture::check_target;
 use p2c2r_swarm::PeerStatus;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -22,14 +21,7 @@ use tracing::{debug, warn};
 use super::{
     MAX_REQUEST_BYTES, PEERS_SCHEMA, PeerReply, RenderRequest, Reply, Request, STATUS_SCHEMA, StatusReply,
 };
-use crate::{
-    data_dir::control_socket,
-    develop::{self, Stop, develop},
-    node::Node,
-    progress::{Phase, Progress},
-    report::FrameReport,
-    sentence::sentence,
-};
+use crate::{data_dir::control_socket, node::Node, progress::Progress, sentence::sentence, shoot::Shoot};
 
 /// Clients served at once.
 const MAX_CLIENTS: usize = 64;
@@ -181,7 +173,7 @@ fn peer_reply(node: &Node, peer: PeerStatus) -> PeerReply {
     }
 }
 
-/// Renders, telling progress, until done or until the client goes away.
+/// Renders, telling progress and each picture that is written, until done or until the client goes away.
 async fn render(
     node: &Node,
     request: &RenderRequest,
@@ -189,56 +181,39 @@ async fn render(
     mut out: OwnedWriteHalf,
 ) -> io::Result<()> {
     let (progress, mut news) = watch::channel(Progress::default());
-    let job = render_to_file(node, request, Arc::new(progress));
-    tokio::pin!(job);
+    let mut shoot = match Shoot::begin(node, request, Arc::new(progress)).await {
+        Ok(shoot) => shoot,
+        Err(error) => return send(&mut out, &Reply::Error { message: sentence(&error) }).await,
+    };
     let mut gone = [0_u8; 1];
     loop {
-        tokio::select! {
-            outcome = &mut job => {
-                let reply = match outcome {
-                    Ok(report) => Reply::Rendered(Box::new(report)),
-                    Err(error) => Reply::Error { message: sentence(&error) },
-                };
-                return send(&mut out, &reply).await;
-            }
-            changed = news.changed() => {
-                if changed.is_ok() {
-                    let progress = *news.borrow_and_update();
-                    send(&mut out, &Reply::Progress(progress)).await?;
+        let picture = shoot.next();
+        tokio::pin!(picture);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut picture => break outcome,
+                changed = news.changed() => {
+                    if changed.is_ok() {
+                        let progress = *news.borrow_and_update();
+                        send(&mut out, &Reply::Progress(progress)).await?;
+                    }
+                }
+                // The client never says more: the end of its stream means that it is gone, and the job with it.
+                read = input.read(&mut gone) => {
+                    if read? == 0 {
+                        return Ok(());
+                    }
                 }
             }
-            // The client never says more: the end of its stream means that it is gone, and the job with it.
-            read = input.read(&mut gone) => {
-                if read? == 0 {
-                    return Ok(());
-                }
+        };
+        match outcome {
+            Ok(Some(report)) => {
+                // What was left untold was of this picture, not of the next.
+                news.mark_unchanged();
+                send(&mut out, &Reply::Rendered(Box::new(report))).await?;
             }
+            Ok(None) => return Ok(()),
+            Err(error) => return send(&mut out, &Reply::Error { message: sentence(&error) }).await,
         }
     }
-}
-
-/// Renders a picture and writes it, whole or not at all.
-pub async fn render_to_file(
-    node: &Node,
-    request: &RenderRequest,
-    progress: Arc<watch::Sender<Progress>>,
-) -> anyhow::Result<FrameReport> {
-    let (output, force, settings) = (request.output.clone(), request.force, request.develop);
-    let target = output.clone();
-    let preview = request.preview.clone();
-    tokio::task::spawn_blocking(move || develop::check(&target, preview.as_deref(), force, &settings))
-        .await??;
-    // A preview may stand where the picture goes.
-    let force = force || request.preview.as_ref() == Some(&output);
-    let (negative, mut report) = node.render(request, Arc::clone(&progress)).await?;
-    progress.send_modify(|progress| progress.phase = Phase::Writing);
-    let stop = Stop::default();
-    let stopped = stop.flag();
-    let report = tokio::task::spawn_blocking(move || -> anyhow::Result<FrameReport> {
-        check_target(&output, force)?;
-        report.picture = Some(develop(negative, &output, &settings, &stopped, &mut report.warnings)?);
-        Ok(report)
-    })
-    .await??;
-    Ok(report)
 }

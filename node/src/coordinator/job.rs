@@ -166,7 +166,7 @@ impl Job {
             job: spec.job,
             frame: 0,
             kind: WorkKind::RayTracing,
-            scene: spec.scene.hash,
+            scene: spec.scene.moment(),
             size: spec.size,
             rect,
             sampling: spec.sampling,

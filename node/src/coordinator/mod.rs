@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use p2c2r_protocol::{
     id::{JobId, NodeId},
+    moment::SceneMoment,
     tile::{Camera, FrameSize, PixelEncoding, Sampling},
 };
 use p2c2r_scheduler::{Scheduler, split::cost_map::CostMap};
@@ -35,8 +36,10 @@ const MAX_INPUTS: usize = 4096;
 pub struct JobSpec {
     /// The job's name.
     pub job: JobId,
-    /// The scene, ready.
+    /// The scene, ready, at the frame's moment.
     pub scene: ResidentScene,
+    /// The scene at the moment of the frame that follows: peers make it ready while they render this one.
+    pub next_scene: Option<SceneMoment>,
     /// The scene's file name, for the report.
     pub scene_name: String,
     /// The frame's size.

@@ -1,14 +1,15 @@
 //! The coordinator's work sessions, one per contributor: who is greeted, who has which scene, who still lives.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use p2c2r_protocol::{
-    id::{Epoch, NodeId, SceneHash},
+    id::{Epoch, NodeId},
     limit::MAX_CREDIT,
+    moment::SceneMoment,
     task::{ContributorMessage, CoordinatorMessage, Load},
 };
 use p2c2r_scheduler::PeerView;
@@ -22,6 +23,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// Weight of the newest round trip in the running mean.
 const ROUND_TRIP_WEIGHT: f32 = 0.25;
+
+/// Scenes whose state is remembered for each contributor: it keeps hardly more of them ready for us.
+const MAX_KNOWN_SCENES: usize = 4;
 
 /// Tells a session from an earlier one with the same peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +57,8 @@ pub struct Session {
     pub welcome: Option<Welcome>,
     /// Its load, as last told.
     pub load: Load,
-    /// Where each scene stands.
-    pub scenes: BTreeMap<SceneHash, SceneState>,
+    /// Where the scenes stand that were asked for last.
+    scenes: VecDeque<(SceneMoment, SceneState)>,
     /// Round trip, ms.
     pub round_trip_ms: f32,
     outbox: mpsc::Sender<CoordinatorMessage>,
@@ -96,7 +100,7 @@ impl Session {
             traffic,
             welcome: None,
             load: Load::default(),
-            scenes: BTreeMap::new(),
+            scenes: VecDeque::new(),
             round_trip_ms: 0.0,
             outbox,
             last_heard: now,
@@ -114,13 +118,21 @@ impl Session {
         self.outbox.try_send(message).is_ok()
     }
 
-    /// Asks for a scene, once.
-    pub fn prepare(&mut self, scene: SceneHash, size_bytes: u64) {
-        let settled = matches!(self.scenes.get(&scene), Some(SceneState::Preparing));
-        if self.welcome.is_some() && !settled {
-            self.scenes.insert(scene, SceneState::Preparing);
-            self.send(CoordinatorMessage::Prepare { scene, size_bytes });
+    /// Asks for a scene, unless the answer is on its way. One that was ready may be gone again, so it is asked for anew.
+    pub fn prepare(&mut self, scene: SceneMoment, size_bytes: u64) {
+        if self.welcome.is_none() || self.state(&scene) == Some(SceneState::Preparing) {
+            return;
         }
+        self.scenes.retain(|(known, _)| *known != scene);
+        self.scenes.push_back((scene, SceneState::Preparing));
+        if self.scenes.len() > MAX_KNOWN_SCENES {
+            self.scenes.pop_front();
+        }
+        self.send(CoordinatorMessage::Prepare { scene, size_bytes });
+    }
+
+    fn state(&self, scene: &SceneMoment) -> Option<SceneState> {
+        self.scenes.iter().find(|(known, _)| known == scene).map(|(_, state)| *state)
     }
 
     /// Notes a message that concerns the session itself; gives back one that concerns a task.
@@ -152,8 +164,8 @@ impl Session {
     }
 
     /// Only what was asked for can be answered.
-    fn settle(&mut self, scene: SceneHash, state: SceneState) {
-        if let Some(asked) = self.scenes.get_mut(&scene) {
+    fn settle(&mut self, scene: SceneMoment, state: SceneState) {
+        if let Some((_, asked)) = self.scenes.iter_mut().find(|(known, _)| *known == scene) {
             *asked = state;
         }
     }
@@ -199,26 +211,26 @@ impl Session {
     }
 
     /// Whether the contributor can be offered tiles of the scene.
-    pub fn is_ready(&self, scene: &SceneHash) -> bool {
-        self.welcome.is_some() && matches!(self.scenes.get(scene), Some(SceneState::Ready { .. }))
+    pub fn is_ready(&self, scene: &SceneMoment) -> bool {
+        self.welcome.is_some() && matches!(self.state(scene), Some(SceneState::Ready { .. }))
     }
 
     /// Whether it is decided if the contributor will have the scene.
-    pub fn is_settled(&self, scene: &SceneHash) -> bool {
-        matches!(self.scenes.get(scene), Some(SceneState::Ready { .. } | SceneState::Refused))
+    pub fn is_settled(&self, scene: &SceneMoment) -> bool {
+        matches!(self.state(scene), Some(SceneState::Ready { .. } | SceneState::Refused))
     }
 
     /// Bytes that it fetched for the scene.
-    pub fn fetched_bytes(&self, scene: &SceneHash) -> u64 {
-        match self.scenes.get(scene) {
-            Some(SceneState::Ready { fetched_bytes }) => *fetched_bytes,
+    pub fn fetched_bytes(&self, scene: &SceneMoment) -> u64 {
+        match self.state(scene) {
+            Some(SceneState::Ready { fetched_bytes }) => fetched_bytes,
             _ => 0,
         }
     }
 
     /// As the scheduler sees it.
     /// `fastest` is the most that a peer may claim of its speed.
-    pub fn view(&self, peer: NodeId, scene: &SceneHash, fastest: f32) -> PeerView {
+    pub fn view(&self, peer: NodeId, scene: &SceneMoment, fastest: f32) -> PeerView {
         let welcome = self.welcome.unwrap_or(Welcome { credit: 1, mrays_per_s: 0.0 });
         let mrays_per_s = welcome.mrays_per_s.min(fastest);
         PeerView {

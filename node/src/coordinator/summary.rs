@@ -37,10 +37,12 @@ pub fn report(
     FrameReport {
         schema: SCHEMA.to_owned(),
         end: if missing.is_empty() { "complete" } else { "partial" }.to_owned(),
+        frame: None,
         scene: SceneReport {
             name: spec.scene_name.clone(),
-            hash: spec.scene.hash.to_string(),
-            bytes: spec.scene.blob.bytes.len() as u64,
+            hash: spec.scene.package.hash.to_string(),
+            time_us: spec.scene.time.us(),
+            bytes: spec.scene.package.size_bytes(),
             triangles: spec.scene.prepared.triangle_count() as u64,
         },
         size_px: [spec.size.width_px(), spec.size.height_px()],
@@ -154,7 +156,7 @@ fn peer_reports(
                 busy_ms,
                 utilisation: busy_ms / frame_ms.max(1e-3),
                 round_trip_ms: session.map_or(0.0, |session| session.round_trip_ms),
-                scene_bytes: session.map_or(0, |session| session.fetched_bytes(&spec.scene.hash)),
+                scene_bytes: session.map_or(0, |session| session.fetched_bytes(&spec.scene.moment())),
             }
         })
         .collect();
@@ -170,7 +172,7 @@ fn bytes_report(
     let mut bytes = BytesReport::default();
     for (peer, session) in sessions.iter().filter(|(_, session)| !session.own) {
         let (then, now) = (before.get(peer).copied().unwrap_or_default(), session.traffic_now());
-        bytes.scene += session.fetched_bytes(&spec.scene.hash);
+        bytes.scene += session.fetched_bytes(&spec.scene.moment());
         bytes.requests += now.request_bytes.saturating_sub(then.request_bytes);
         bytes.request_count += now.offers.saturating_sub(then.offers);
         bytes.results += now.received_bytes.saturating_sub(then.received_bytes);

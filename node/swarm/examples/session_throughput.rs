@@ -9,6 +9,7 @@ use std::{
 
 use p2c2r_protocol::{
     id::{Epoch, JobId, NodeId, SceneHash, TaskId, WorkKind},
+    moment::SceneMoment,
     sign::SecretKey,
     task::{ContributorMessage, CoordinatorMessage, Load, TileRequest},
     ticket::Ticket,
@@ -146,7 +147,7 @@ fn offer(size: FrameSize, task: TaskId) -> CoordinatorMessage {
         job: JobId([1; 16]),
         frame: 0,
         kind: WorkKind::RayTracing,
-        scene: SceneHash([2; 32]),
+        scene: SceneMoment::start_of(SceneHash([2; 32])),
         size,
         rect: size.full(),
         sampling: Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1, clamp: 0.0 },

@@ -4,13 +4,15 @@ use super::*;
 use crate::{
     canon::{decode_bounded, from_canonical},
     frame::{Decoder, FrameError, encode},
-    limit::MAX_TEXT_BYTES,
+    id::SceneHash,
+    limit::{MAX_SCENE_TIME_US, MAX_TEXT_BYTES},
+    tile::SceneTime,
 };
 use bytes::BytesMut;
 
 const LOAD: Load = Load { queued: 1, running: 2 };
 const TASK: TaskId = TaskId(7);
-const SCENE: SceneHash = SceneHash([9; 32]);
+const SCENE: SceneMoment = SceneMoment::start_of(SceneHash([9; 32]));
 
 fn request() -> TileRequest {
     TileRequest {
@@ -160,7 +162,7 @@ fn b6_b26_requests_that_cannot_be_rendered_are_refused() {
 fn request_hash_is_stable_and_covers_every_field() {
     assert_eq!(
         request().hash().unwrap().short(),
-        "2b291451a34e",
+        "833b9de87a85",
         "contributors sign this hash: a change of it is a change of the protocol"
     );
     let camera = Camera { origin: [0.0, 1.0, 5.000_001], ..request().camera };
@@ -169,7 +171,8 @@ fn request_hash_is_stable_and_covers_every_field() {
     let others = [
         TileRequest { job: JobId([4; 16]), ..request() },
         TileRequest { frame: 1, ..request() },
-        TileRequest { scene: SceneHash([8; 32]), ..request() },
+        TileRequest { scene: SceneMoment { hash: SceneHash([8; 32]), ..SCENE }, ..request() },
+        TileRequest { scene: SceneMoment { time: SceneTime::from_us(1).unwrap(), ..SCENE }, ..request() },
         TileRequest { size: FrameSize::new(641, 360).unwrap(), ..request() },
         TileRequest { rect: TileRect { x: 65, ..request().rect }, ..request() },
         TileRequest { sampling: Sampling { seed: 2, ..request().sampling }, ..request() },
@@ -186,8 +189,9 @@ fn request_hash_is_stable_and_covers_every_field() {
 #[test]
 fn an_offer_takes_less_than_a_kibibyte() {
     let mut bytes = BytesMut::new();
-    encode(&CoordinatorMessage::Offer { task: TaskId(u64::MAX), request: request() }, &[], &mut bytes)
-        .unwrap();
+    let scene = SceneMoment { time: SceneTime::from_us(MAX_SCENE_TIME_US).unwrap(), ..SCENE };
+    let request = TileRequest { scene, ..request() };
+    encode(&CoordinatorMessage::Offer { task: TaskId(u64::MAX), request }, &[], &mut bytes).unwrap();
     assert!(bytes.len() < 1024, "{} bytes", bytes.len());
 }
 

@@ -71,7 +71,7 @@ impl Actor {
         if job.run.is_some() {
             return;
         }
-        let scene = job.spec.scene.hash;
+        let scene = job.spec.scene.moment();
         let own_ready = !job.spec.uses_own_device()
             || self.sessions.get(&self.node).is_some_and(|own| own.is_settled(&scene));
         match job.gathering.decide(now, own_ready) {
@@ -90,13 +90,16 @@ impl Actor {
             .sessions
             .iter()
             .filter(|(peer, session)| job.takes_part(**peer, session))
-            .map(|(peer, session)| session.view(*peer, &job.spec.scene.hash, fastest))
+            .map(|(peer, session)| session.view(*peer, &job.spec.scene.moment(), fastest))
             .collect();
         if !views.iter().any(|view| view.ready) {
             return self.finish(Err(JobError::NobodyLeft), now);
         }
         job.start(&self.scheduler, &views, self.next_task, self.started, now);
         self.frame_event(Event::Start, now);
+        for view in views.iter().filter(|view| view.ready) {
+            self.ask_for_next_scene(view.peer);
+        }
     }
 
     /// If the frame has ended: the report, and the next job.

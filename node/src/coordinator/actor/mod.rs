@@ -191,7 +191,7 @@ impl Actor {
             self.sessions
                 .iter()
                 .filter(|(peer, session)| {
-                    job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.hash)
+                    job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.moment())
                 })
                 .count()
         };

@@ -105,7 +105,16 @@ impl Actor {
             return;
         };
         job.traffic_before.entry(peer).or_insert_with(|| session.traffic_now());
-        session.prepare(job.spec.scene.hash, job.spec.scene.blob.bytes.len() as u64);
+        session.prepare(job.spec.scene.moment(), job.spec.scene.package.size_bytes());
+    }
+
+    /// Asks a contributor at work for the scene of the frame that follows. It has the package; nothing is fetched for it.
+    pub(super) fn ask_for_next_scene(&mut self, peer: NodeId) {
+        let (Some(job), Some(session)) = (self.jobs.front(), self.sessions.get_mut(&peer)) else { return };
+        // The own device finds it in the library, where the owner of the frames puts it.
+        if let Some(next) = job.spec.next_scene.filter(|_| !session.own) {
+            session.prepare(next, job.spec.scene.package.size_bytes());
+        }
     }
 
     /// The most that a peer's word counts before it has shown its speed: many times this node's own.
@@ -152,7 +161,7 @@ impl Actor {
     /// A contributor may have become ready: for the start, or in the middle of the frame.
     pub(super) fn scene_news(&mut self, peer: NodeId, now: Instant) {
         let (Some(job), Some(session)) = (self.jobs.front(), self.sessions.get(&peer)) else { return };
-        let scene = job.spec.scene.hash;
+        let scene = job.spec.scene.moment();
         if !session.is_settled(&scene) {
             return;
         }
@@ -167,6 +176,7 @@ impl Actor {
             }
             info!(peer = %peer.short(), "a peer joined in mid-frame");
             self.frame_event(Event::PeerReady(view), now);
+            self.ask_for_next_scene(peer);
         }
         self.settle(peer, if ready { Candidate::Ready } else { Candidate::Failed }, now);
     }

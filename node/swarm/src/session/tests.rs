@@ -7,6 +7,7 @@ use p2c2r_protocol::{
     frame::{Decoder, encode},
     id::{Epoch, JobId, NodeId, SceneHash, TaskId, WorkKind},
     limit::MAX_PIECE_BYTES,
+    moment::SceneMoment,
     task::{CancelledState, ContributorMessage, CoordinatorMessage, Load, TileRequest},
     tile::{Camera, FrameSize, PixelEncoding, Sampling, TileRect},
 };
@@ -32,7 +33,7 @@ pub(crate) fn offer(task: TaskId, width: u32, height: u32) -> CoordinatorMessage
         job: JobId([1; 16]),
         frame: 0,
         kind: WorkKind::RayTracing,
-        scene: SceneHash([2; 32]),
+        scene: SceneMoment::start_of(SceneHash([2; 32])),
         size: FrameSize::new(width, height).unwrap(),
         rect: TileRect { x: 0, y: 0, width, height },
         sampling: Sampling { first_sample: 0, samples: 1, max_depth: 1, seed: 0, clamp: 0.0 },

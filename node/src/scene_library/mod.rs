@@ -1,0 +1,232 @@
+//! The scenes that this node holds: ready to render in memory, as packages on disk, offered to peers as blobs.
+//!
+//! A package is one thing, whatever the moment: it travels, is kept on disk ([`disk`]) and lies in memory once. What is
+//! ready to render is a package at a moment ([`shelf`]).
+
+mod disk;
+mod shelf;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use p2c2r_protocol::{
+    blob::{ChunkManifest, scene_hash},
+    id::SceneHash,
+    moment::SceneMoment,
+    tile::SceneTime,
+};
+use p2c2r_render::{
+    limit::SceneLimits,
+    prepared::PreparedScene,
+    scene::{SceneError, gltf::parse_package_at},
+};
+use p2c2r_swarm::{Blob, BlobStore};
+
+use self::{disk::DiskCache, shelf::Shelf};
+
+/// A scene as it travels. Clones share the bytes.
+#[derive(Clone)]
+pub struct Package {
+    /// Its name.
+    pub hash: SceneHash,
+    /// The bytes and their chunk list.
+    pub blob: Arc<Blob>,
+}
+
+impl Package {
+    /// Names the bytes. Blocks for as long as hashing takes.
+    pub fn of(bytes: Bytes) -> Self {
+        let manifest = ChunkManifest::of(&bytes);
+        Self { hash: scene_hash(&bytes), blob: Arc::new(Blob { bytes, manifest }) }
+    }
+
+    /// Its length, bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.blob.bytes.len() as u64
+    }
+}
+
+/// A scene in memory at a moment: its package to hand on, and what the renderer needs.
+#[derive(Clone)]
+pub struct ResidentScene {
+    /// What it was made of.
+    pub package: Package,
+    /// The moment; [`SceneTime::START`] if it does not move.
+    pub time: SceneTime,
+    /// Ready to render.
+    pub prepared: Arc<PreparedScene>,
+    /// What the loader passed over, for the owner of the scene.
+    pub warnings: Arc<[String]>,
+    /// Whether it is another one at another moment.
+    pub moves: bool,
+}
+
+impl ResidentScene {
+    /// Its name among all scenes that are ready.
+    pub fn moment(&self) -> SceneMoment {
+        SceneMoment { hash: self.package.hash, time: self.time }
+    }
+}
+
+/// The scenes of one node. Shared between coordinator, contributor and swarm; every method is short but those that say
+/// that they block.
+pub struct SceneLibrary {
+    shelf: Mutex<Shelf>,
+    disk: Option<DiskCache>,
+    /// For all scenes together.
+    memory_bytes: u64,
+}
+
+impl SceneLibrary {
+    /// A library that keeps packages in `folder`, up to `quota_bytes`, and holds `memory_bytes` of scenes.
+    pub fn on_disk(folder: PathBuf, quota_bytes: u64, memory_bytes: u64) -> Self {
+        Self { shelf: Mutex::default(), disk: Some(DiskCache { folder, quota_bytes }), memory_bytes }
+    }
+
+    /// A library that holds `memory_bytes` of scenes and keeps nothing on disk.
+    pub fn in_memory(memory_bytes: u64) -> Self {
+        Self { shelf: Mutex::default(), disk: None, memory_bytes }
+    }
+
+    /// The scene, if it is ready to render at that moment.
+    pub fn resident(&self, moment: &SceneMoment) -> Option<ResidentScene> {
+        self.shelf().find(moment)
+    }
+
+    /// The hashes of all scenes that are ready to render, at whichever moment.
+    pub fn resident_hashes(&self) -> Vec<SceneHash> {
+        self.shelf().hashes()
+    }
+
+    /// The package, if it is in memory.
+    pub fn package(&self, scene: &SceneHash) -> Option<Package> {
+        self.shelf().package(scene)
+    }
+
+    /// The package from memory, else from the disk cache, if it is there and whole. Blocks on the disk.
+    pub fn cached_package(&self, scene: &SceneHash) -> Option<Package> {
+        self.package(scene).or_else(|| self.disk.as_ref()?.read(scene).map(Package::of))
+    }
+
+    /// Makes a package ready to render at a moment and keeps it on disk. Blocks for as long as parsing and the BVH take:
+    /// call it on a blocking thread. A scene that needs more than the library's memory is refused before it is loaded.
+    pub fn prepare(&self, package: &Package, time: SceneTime) -> Result<ResidentScene, SceneError> {
+        let hash = package.hash;
+        if let Some(found) = self.resident(&SceneMoment { hash, time }) {
+            return Ok(found);
+        }
+        // Whoever comes with the same bytes again leaves them, and all moments share the first.
+        let package = self.package(&hash).unwrap_or_else(|| package.clone());
+        let limits = SceneLimits { prepared_bytes: self.memory_bytes, ..SceneLimits::default() };
+        let loaded = parse_package_at(&package.blob.bytes, &limits, time)?;
+        let prepared = Arc::new(PreparedScene::build(loaded.scene));
+        if let Some(disk) = &self.disk {
+            disk.write(&hash, &package.blob.bytes);
+        }
+        let found = ResidentScene {
+            package,
+            time: if loaded.moves { time } else { SceneTime::START },
+            prepared,
+            warnings: loaded.warnings.into(),
+            moves: loaded.moves,
+        };
+        self.shelf().keep(found.clone(), self.memory_bytes);
+        Ok(found)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BlobStore for SceneLibrary {
+    fn get(&self, scene: &SceneHash) -> Option<Arc<Blob>> {
+        self.package(scene).map(|package| package.blob)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use p2c2r_render::scene::generate::{SceneKind, generate};
+
+    use super::{shelf::MAX_RESIDENT_SCENES, *};
+
+    const AMPLE_BYTES: u64 = 1 << 30;
+
+    fn package(kind: SceneKind, seed: u64, triangles: Option<u32>) -> Package {
+        Package::of(generate(kind, seed, triangles).into())
+    }
+
+    #[test]
+    fn prepared_scene_is_resident_cached_and_offered() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = package(SceneKind::Cornell, 1, None);
+        let scene = package.hash;
+        let library = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30, AMPLE_BYTES);
+        assert!(library.resident(&SceneMoment::start_of(scene)).is_none());
+        assert!(library.cached_package(&scene).is_none());
+        library.prepare(&package, SceneTime::START).unwrap();
+        assert_eq!(library.resident_hashes(), [scene]);
+        assert_eq!(library.get(&scene).unwrap().bytes, package.blob.bytes);
+        let reopened = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30, AMPLE_BYTES);
+        assert!(reopened.package(&scene).is_none());
+        assert_eq!(reopened.cached_package(&scene).unwrap().blob.bytes, package.blob.bytes);
+    }
+
+    #[test]
+    fn a_scene_that_does_not_move_is_prepared_once_for_all_moments() {
+        let library = SceneLibrary::in_memory(AMPLE_BYTES);
+        let package = package(SceneKind::Cornell, 1, None);
+        let first = library.prepare(&package, SceneTime::from_us(40_000).unwrap()).unwrap();
+        assert_eq!((first.time, first.moves), (SceneTime::START, false));
+        for us in 1..1000 {
+            // Bytes that come again are not kept beside those that are there.
+            let again = Package::of(Bytes::copy_from_slice(&package.blob.bytes));
+            let found = library.prepare(&again, SceneTime::from_us(us).unwrap()).unwrap();
+            assert!(Arc::ptr_eq(&found.prepared, &first.prepared));
+            assert!(Arc::ptr_eq(&found.package.blob, &package.blob));
+        }
+        assert_eq!(library.resident_hashes(), [package.hash]);
+    }
+
+    #[test]
+    fn damaged_cached_scene_counts_as_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let scene = SceneHash([3; 32]);
+        let library = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30, AMPLE_BYTES);
+        fs::write(folder.path().join(format!("{scene}.glb")), b"not what the name says").unwrap();
+        assert!(library.cached_package(&scene).is_none());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn memory_holds_a_bounded_number_of_scenes() {
+        let library = SceneLibrary::in_memory(AMPLE_BYTES);
+        for seed in 0..=MAX_RESIDENT_SCENES as u64 {
+            library.prepare(&package(SceneKind::Spheres, seed, Some(500)), SceneTime::START).unwrap();
+        }
+        assert_eq!(library.resident_hashes().len(), MAX_RESIDENT_SCENES);
+    }
+
+    #[test]
+    fn scenes_share_the_memory_and_one_that_needs_more_is_refused() {
+        let prepare = |memory_bytes, seed| {
+            let library = SceneLibrary::in_memory(memory_bytes);
+            library.prepare(&package(SceneKind::Spheres, seed, Some(3000)), SceneTime::START)
+        };
+        let one = prepare(AMPLE_BYTES, 0).unwrap().prepared.memory_bytes() as u64;
+        // Enough for what the loader thinks that one may need, not for all of them.
+        let library = SceneLibrary::in_memory(one * 4);
+        for seed in 0..=MAX_RESIDENT_SCENES as u64 {
+            library.prepare(&package(SceneKind::Spheres, seed, Some(3000)), SceneTime::START).unwrap();
+        }
+        assert!((2..=4).contains(&library.resident_hashes().len()));
+        let refused = prepare(one / 2, 0).err().unwrap().to_string();
+        assert!(refused.contains("MiB of memory"), "{refused}");
+    }
+}

@@ -1,0 +1,226 @@
+//! Renders what a request asks for, picture after picture, and writes each. The scene's file is read once: all frames
+//! are of the same bytes. The scene of the next frame is made ready while a frame is rendered.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use p2c2r_protocol::{moment::SceneMoment, tile::SceneTime};
+use p2c2r_render::{
+    limit::SceneLimits,
+    picture::check_target,
+    scene::{environment::EnvironmentSource, package::pack_with_environment},
+};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+};
+
+use crate::{
+    control::{EnvironmentRequest, PreviewTarget, RenderRequest},
+    develop::{self, Negative, Stop, develop},
+    node::Node,
+    progress::{Phase, Progress},
+    report::FrameReport,
+    scene_library::{Package, ResidentScene},
+    sequence::numbered,
+};
+
+/// One picture of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shot {
+    /// Number of the frame; nothing of a picture that is in no sequence.
+    pub frame: Option<u32>,
+    /// The scene's moment.
+    pub time: SceneTime,
+    /// Picture to write.
+    pub output: PathBuf,
+    /// File that shows the passes.
+    pub preview: Option<PathBuf>,
+    /// Whether it is the first of the request.
+    pub is_first: bool,
+}
+
+impl RenderRequest {
+    /// How many pictures it asks for.
+    pub fn pictures(&self) -> u32 {
+        self.frames.map_or(1, |sequence| sequence.frames.count())
+    }
+
+    /// A picture of it, counted from 0; nothing beyond the last.
+    fn shot(&self, index: u32) -> anyhow::Result<Option<Shot>> {
+        let picture = match self.frames {
+            None if index == 0 => Some((None, SceneTime::START, self.output.clone())),
+            None => None,
+            Some(sequence) => match sequence.frames.numbers().nth(index as usize) {
+                None => None,
+                Some(frame) => Some((Some(frame), sequence.time_of(frame)?, numbered(&self.output, frame))),
+            },
+        };
+        Ok(picture.map(|(frame, time, output)| Shot {
+            frame,
+            time,
+            preview: self.preview.as_ref().map(|preview| match preview {
+                PreviewTarget::Picture => output.clone(),
+                PreviewTarget::File(path) => path.clone(),
+            }),
+            output,
+            is_first: index == 0,
+        }))
+    }
+}
+
+/// The scene's file, packed.
+#[derive(Clone)]
+struct Packed {
+    package: Package,
+    /// What packing passed over.
+    warnings: Arc<[String]>,
+}
+
+/// The pictures of a request, in order.
+pub struct Shoot<'a> {
+    node: &'a Node,
+    request: &'a RenderRequest,
+    progress: Arc<watch::Sender<Progress>>,
+    /// Pictures that are written.
+    taken: u32,
+    packed: Option<Packed>,
+    /// What the next picture is of.
+    upcoming: Option<Upcoming>,
+}
+
+enum Upcoming {
+    /// The scene does not move.
+    Same(ResidentScene),
+    /// It is being made ready.
+    Loading(JoinHandle<anyhow::Result<ResidentScene>>),
+}
+
+impl<'a> Shoot<'a> {
+    /// Checks whatever can be checked before anything is rendered: all moments, all files.
+    pub async fn begin(
+        node: &'a Node,
+        request: &'a RenderRequest,
+        progress: Arc<watch::Sender<Progress>>,
+    ) -> anyhow::Result<Self> {
+        let asked = request.clone();
+        spawn_blocking(move || check(&asked)).await??;
+        Ok(Self { node, request, progress, taken: 0, packed: None, upcoming: None })
+    }
+
+    /// Renders and writes the next picture, whole or not at all; nothing when all are done. Dropping the future cancels
+    /// it.
+    pub async fn next(&mut self) -> anyhow::Result<Option<FrameReport>> {
+        let Some(shot) = self.request.shot(self.taken)? else { return Ok(None) };
+        let taking = self.take(&shot).await;
+        let report = match shot.frame {
+            Some(frame) => taking.with_context(|| format!("frame {frame}"))?,
+            None => taking?,
+        };
+        self.taken += 1;
+        Ok(Some(report))
+    }
+
+    async fn take(&mut self, shot: &Shot) -> anyhow::Result<FrameReport> {
+        self.progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
+        let scene = match self.upcoming.take() {
+            Some(Upcoming::Same(scene)) => scene,
+            Some(Upcoming::Loading(loading)) => loading.await??,
+            None => self.load(shot.time).await?.await??,
+        };
+        let next = self.prepare_next(&scene).await?;
+        let progress = Arc::clone(&self.progress);
+        let (negative, mut report) = self.node.render(self.request, shot, scene, next, progress).await?;
+        report.frame = shot.frame;
+        self.write(shot, negative, report).await
+    }
+
+    /// Sees to it that the picture after this one finds its scene ready; gives the scene if it is another one.
+    async fn prepare_next(&mut self, scene: &ResidentScene) -> anyhow::Result<Option<SceneMoment>> {
+        let Some(shot) = self.request.shot(self.taken + 1)? else { return Ok(None) };
+        if !scene.moves {
+            self.upcoming = Some(Upcoming::Same(scene.clone()));
+            return Ok(None);
+        }
+        self.upcoming = Some(Upcoming::Loading(self.load(shot.time).await?));
+        Ok(Some(SceneMoment { time: shot.time, ..scene.moment() }))
+    }
+
+    /// Begins to make the scene ready at a moment.
+    async fn load(&mut self, time: SceneTime) -> anyhow::Result<JoinHandle<anyhow::Result<ResidentScene>>> {
+        let packed = self.packed().await?;
+        let (library, path) = (Arc::clone(&self.node.library), self.request.scene.clone());
+        Ok(spawn_blocking(move || {
+            let prepared = library.prepare(&packed.package, time);
+            let mut scene = prepared.with_context(|| format!("scene {}", path.display()))?;
+            if !packed.warnings.is_empty() {
+                scene.warnings = packed.warnings.iter().chain(&*scene.warnings).cloned().collect();
+            }
+            Ok(scene)
+        }))
+    }
+
+    async fn packed(&mut self) -> anyhow::Result<Packed> {
+        if let Some(packed) = &self.packed {
+            return Ok(packed.clone());
+        }
+        let (path, environment) = (self.request.scene.clone(), self.request.environment.clone());
+        let packed = spawn_blocking(move || pack(&path, environment.as_ref())).await??;
+        Ok(self.packed.insert(packed).clone())
+    }
+
+    async fn write(
+        &self,
+        shot: &Shot,
+        negative: Negative,
+        mut report: FrameReport,
+    ) -> anyhow::Result<FrameReport> {
+        self.progress.send_modify(|progress| progress.phase = Phase::Writing);
+        // A preview may stand where the picture goes.
+        let force = self.request.force || shot.preview.as_ref() == Some(&shot.output);
+        let (output, settings) = (shot.output.clone(), self.request.develop);
+        let stop = Stop::default();
+        let stopped = stop.flag();
+        spawn_blocking(move || -> anyhow::Result<FrameReport> {
+            check_target(&output, force)?;
+            report.picture = Some(develop(negative, &output, &settings, &stopped, &mut report.warnings)?);
+            Ok(report)
+        })
+        .await?
+    }
+}
+
+/// Whether all pictures could be made and written.
+fn check(request: &RenderRequest) -> anyhow::Result<()> {
+    if let Some(sequence) = &request.frames {
+        sequence.check()?;
+    }
+    develop::check(&request.develop)?;
+    if let Some(PreviewTarget::File(preview)) = &request.preview {
+        check_target(preview, request.force)?;
+    }
+    check_outputs(request)
+}
+
+/// Whether all pictures could be written.
+pub fn check_outputs(request: &RenderRequest) -> anyhow::Result<()> {
+    for index in 0..request.pictures() {
+        if let Some(shot) = request.shot(index)? {
+            check_target(&shot.output, request.force)?;
+        }
+    }
+    Ok(())
+}
+
+fn pack(path: &Path, environment: Option<&EnvironmentRequest>) -> anyhow::Result<Packed> {
+    let environment = environment.map(|asked| EnvironmentSource {
+        path: &asked.path,
+        strength: asked.strength,
+        rotation_turns: asked.rotation_turns,
+    });
+    let packed = pack_with_environment(path, environment.as_ref(), &SceneLimits::default())?;
+    Ok(Packed { package: Package::of(packed.bytes.into()), warnings: packed.warnings.into() })
+}
