@@ -69,7 +69,7 @@ pub enum Command {
     Run(RunArgs),
     /// Render a picture on the swarm: through the running node if there is one, else with a short-lived node
     #[command(
-        after_help = "Examples:\n  p2c2r-node render city.glb -o city.png --size 1920x1080 --spp 64\n  p2c2r-node render walk.glb -o walk.png --frames 0..=239 --fps 24   (walk.0000.png to walk.0239.png)"
+        after_help = "Example: p2c2r-node render city.glb -o city.png --size 1920x1080 --spp 64\n         p2c2r-node render walk.glb -o walk.png --frames 0..=239 --fps 24   (walk.0000.png to walk.0239.png)"
     )]
     Render(Box<RenderArgs>),
     /// Print the ticket that lets other nodes join the running node's swarm

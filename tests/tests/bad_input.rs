@@ -136,6 +136,12 @@ fn flags_out_of_range() {
     assert_refused(&render(&["--exposure", "99"]), 2, &["99", "stops"]);
     assert_refused(&render(&["--png-bits", "12"]), 2, &["12", "16"]);
     assert_refused(&render(&["--camera", "nobody"]), 1, &["nobody"]);
+    assert_refused(&render(&["--frames", "1..5"]), 2, &["1..5", "1..=240"]);
+    assert_refused(&render(&["--frames", "5..=1"]), 2, &["end before they begin"]);
+    assert_refused(&render(&["--frames", "1..=9999999"]), 2, &["too many"]);
+    assert_refused(&render(&["--frames", "1", "--fps", "fast"]), 2, &["fast", "30000/1001"]);
+    assert_refused(&render(&["--fps", "24"]), 2, &["--frames"]);
+    assert_refused(&render(&["--frames", "90000", "--fps", "1"]), 1, &["moment", "out of range"]);
     assert_refused(&testnet.run(&["dance"]).unwrap(), 2, &["dance"]);
 }
 
@@ -159,6 +165,15 @@ fn b44_outputs_that_cannot_be_written() {
     assert_eq!(fs::read(&picture).unwrap(), b"precious");
     assert_eq!(render(&picture, &["--force"]).code, Some(0));
     assert_eq!(render(&testnet.path("picture.exr"), &[]).code, Some(0));
+    // One frame that cannot be written is enough to render none.
+    fs::write(testnet.path("walk.0002.png"), b"precious").unwrap();
+    assert_refused(
+        &render(&testnet.path("walk.png"), &["--frames", "0..=3"]),
+        1,
+        &["walk.0002.png", "--force"],
+    );
+    assert!(!testnet.path("walk.0000.png").exists());
+    assert_eq!(render(&testnet.path("walk.png"), &["--frames", "0..=1"]).code, Some(0));
 }
 
 #[test]

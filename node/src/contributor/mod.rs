@@ -8,6 +8,8 @@ pub mod admission;
 mod render_thread;
 mod scene;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -173,3 +173,74 @@ impl Drop for Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::{id::SceneHash, tile::SceneTime};
+    use p2c2r_render::{
+        limit::SceneLimits,
+        scene::{
+            generate::{SceneKind, generate},
+            gltf::parse_package,
+        },
+    };
+
+    use super::*;
+
+    fn moment(us: u64) -> SceneMoment {
+        SceneMoment { hash: SceneHash([1; 32]), time: SceneTime::from_us(us).unwrap() }
+    }
+
+    fn session() -> Session {
+        let (outbox, _) = mpsc::channel(1);
+        Session::new(NodeId::from_public_key([1; 32]), false, outbox, Instant::now())
+    }
+
+    #[test]
+    fn of_a_thousand_moments_two_are_kept() {
+        let package = generate(SceneKind::Cornell, 1, None);
+        let scene = parse_package(&package, &SceneLimits::default()).unwrap().scene;
+        let prepared = Arc::new(PreparedScene::build(scene));
+        let mut session = session();
+        for us in 0..1000 {
+            session.keep_scene(moment(us), Arc::clone(&prepared));
+        }
+        let kept: Vec<u64> = (0..1000).filter(|us| session.scene(&moment(*us)).is_some()).collect();
+        assert_eq!(kept, [998, 999]);
+        assert_eq!(Arc::strong_count(&prepared), 1 + MAX_SESSION_SCENES);
+    }
+
+    #[tokio::test]
+    async fn of_a_thousand_moments_two_are_prepared_at_once() {
+        let mut session = session();
+        let mut begun = Vec::new();
+        for us in 0..1000 {
+            if session.may_prepare(&moment(us)) {
+                let never = tokio::spawn(std::future::pending::<()>());
+                session.note_preparing(moment(us), never.abort_handle());
+                begun.push((us, never));
+            }
+        }
+        assert_eq!(begun.iter().map(|(us, _)| *us).collect::<Vec<_>>(), [0, 1]);
+        session.preparation_failed(&moment(0));
+        assert!(session.may_prepare(&moment(7)) && !session.may_prepare(&moment(1)));
+        drop(session);
+        // Only the one that is still noted ends with the session.
+        let (_, noted) = begun.remove(1);
+        assert!(noted.await.unwrap_err().is_cancelled());
+    }
+
+    #[test]
+    fn tiles_hold_on_to_no_more_than_two_moments() {
+        let mut session = session();
+        for us in 0..1000 {
+            if session.may_render(&moment(us)) {
+                session.tasks.insert(TaskId(us), Task::new(moment(us)));
+            }
+        }
+        assert_eq!(session.tasks.len(), MAX_SESSION_SCENES);
+        assert!(session.may_render(&moment(0)), "more tiles of a moment that is held anyway");
+        session.tasks.remove(&TaskId(0));
+        assert!(session.may_render(&moment(5)));
+    }
+}
