@@ -368,12 +368,11 @@ proptest! {
         interpolation in prop::sample::select(vec!["LINEAR", "STEP", "CUBICSPLINE"]),
     ) {
         let keys = if interpolation == "CUBICSPLINE" { 6 } else { 2 };
-        let package = match path {
-            "rotation" => driven(path, interpolation, &values[..keys]),
-            _ => {
-                let shorter: Vec<[f32; 3]> = values[..keys].iter().map(|[x, y, z, _]| [*x, *y, *z]).collect();
-                driven(path, interpolation, &shorter)
-            }
+        let package = if path == "rotation" {
+            driven(path, interpolation, &values[..keys])
+        } else {
+            let shorter: Vec<[f32; 3]> = values[..keys].iter().map(|[x, y, z, _]| [*x, *y, *z]).collect();
+            driven(path, interpolation, &shorter)
         };
         let time = SceneTime::from_us(us).unwrap();
         let scene = parse_package_at(&package, &SceneLimits::default(), time).unwrap().scene;
