@@ -29,6 +29,16 @@ pub const MAX_PREPARED_BYTES: u64 = 8 << 30;
 pub const MAX_CAMERAS: u64 = 1024;
 /// Most lights without extent.
 pub const MAX_LIGHTS: u64 = 65_536;
+/// Most joints of a skin, and of all skins that are shown together.
+pub const MAX_JOINTS: u64 = 1 << 16;
+/// Most morph targets of a primitive.
+pub const MAX_MORPH_TARGETS: usize = 4096;
+/// Most vertices that morph targets move, counted once for each target that moves them.
+pub const MAX_MORPHED_VERTICES: u64 = 1 << 28;
+/// Most weights of morph targets that animations set.
+pub const MAX_POSED_WEIGHTS: u64 = 1 << 22;
+/// Most key frames of all animations together.
+pub const MAX_KEY_FRAMES: u64 = 1 << 26;
 
 /// Farthest that a vertex or camera may be from the origin on an axis, world units: squares of areas stay in `f32`.
 pub const MAX_COORDINATE: f32 = 1e9;

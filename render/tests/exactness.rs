@@ -1,12 +1,19 @@
 //! The same bits from every kernel, however the frame is cut.
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
+#[path = "mutated_scenes/corpus.rs"]
+#[allow(dead_code, reason = "shared with another test")]
+mod corpus;
+#[path = "mutated_scenes/glb.rs"]
+#[allow(dead_code, reason = "shared with another test")]
+mod glb;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU32},
 };
 
-use p2c2r_protocol::tile::{FrameSize, Sampling, TileRect};
+use p2c2r_protocol::tile::{FrameSize, Sampling, SceneTime, TileRect};
 use p2c2r_render::{
     backend::{
         Backend, BackendChoice, FrameView, RenderControl, RenderError, TileJob, TilePixels, camera, open,
@@ -27,7 +34,7 @@ use p2c2r_render::{
         Affine, Environment, Instance, Material, Mesh, NamedCamera, Scene, Triangle,
         environment::EnvironmentMap,
         generate::{SceneKind, generate},
-        gltf::parse_package,
+        gltf::{parse_package, parse_package_at},
     },
     simd::levels,
 };
@@ -122,54 +129,71 @@ fn scene_that_cannot_be_bound_is_refused_in_words() {
     assert!(refused.contains("--backend cpu"), "{refused}");
 }
 
-fn gives_the_bits_of_the_cpu(mut gpu: Box<dyn Backend>) {
-    let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
-    assert!(gpu.info().exact, "{} failed the self-test", gpu.info().adapter);
-    let (known, mut job) = (known_scene(), known_tile());
+/// Scenes that together take every way through the kernels: every material, light, texture, camera, and what the loader
+/// makes of animations, skins and whole-number attributes.
+fn suite() -> Vec<(String, Arc<PreparedScene>, TileJob)> {
+    let mut suite = Vec::new();
     for seed in [1, 99] {
+        let mut job = known_tile();
         job.view.sampling.seed = seed;
-        let (a, b) = (render(gpu.as_mut(), &known, &job), render(cpu.as_mut(), &known, &job));
-        assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays, a.samples()), (0, b.rays, b.samples()));
+        suite.push((format!("known, seed {seed}"), known_scene(), job));
     }
     for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
         let scene = generated(kind);
         let view = view(&scene, 64, 40, 5);
-        let job = TileJob { view, rect: TileRect { x: 5, y: 3, width: 50, height: 33 } };
-        let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
-        assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "{kind}");
+        suite.push((
+            kind.to_string(),
+            scene,
+            TileJob { view, rect: TileRect { x: 5, y: 3, width: 50, height: 33 } },
+        ));
     }
-    // Nothing but a map, through a lens.
+    let scene = lit_by_a_map();
+    let mut view_of_map = view(&scene, 32, 24, 5);
+    (view_of_map.camera.lens_radius, view_of_map.camera.focus_distance) = (0.1, 4.0);
+    view_of_map.sampling.clamp = 2.0;
+    let lens = TileJob { view: view_of_map, rect: view_of_map.size.full() };
+    let mut parallel = lens;
+    parallel.view.camera.parallel = true;
+    suite.push(("a map and a lens".into(), Arc::clone(&scene), lens));
+    suite.push(("parallel rays".into(), scene, parallel));
+    for (name, package) in corpus::corpus() {
+        let moment = SceneTime::from_us(400_000).unwrap();
+        let loaded = parse_package_at(&package, &SceneLimits::default(), moment).unwrap();
+        let scene = Arc::new(PreparedScene::build(loaded.scene));
+        let view = view(&scene, 32, 20, 2);
+        suite.push((format!("corpus: {name}"), scene, TileJob { view, rect: view.size.full() }));
+    }
+    suite
+}
+
+/// Nothing but a map gives light.
+fn lit_by_a_map() -> Arc<PreparedScene> {
     let package = generate(SceneKind::Spheres, 3, Some(3000));
     let mut scene = parse_package(&package, &SceneLimits::default()).unwrap().scene;
     scene.lights.clear();
     let radiance = (0..32).map(|index| [if index == 9 { 900.0 } else { 0.1 }, 0.4, 0.02 * index as f32]);
     let map = EnvironmentMap { width: 8, height: 4, radiance: radiance.collect() };
     scene.environment = Some(Environment { map, strength: 0.5, rotation_turns: 0.8 });
-    let scene = Arc::new(PreparedScene::build(scene));
-    let mut view = view(&scene, 32, 24, 5);
-    (view.camera.lens_radius, view.camera.focus_distance, view.sampling.clamp) = (0.1, 4.0, 2.0);
-    let job = TileJob { view, rect: view.size.full() };
-    let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
-    assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "a map and a lens");
-    let mut job = job;
-    job.view.camera.parallel = true;
-    let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
-    assert_eq!((differing(&a.radiance(), &b.radiance()), a.rays), (0, b.rays), "parallel rays");
+    Arc::new(PreparedScene::build(scene))
+}
+
+fn gives_the_bits_of_the_cpu(mut gpu: Box<dyn Backend>) {
+    let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
+    assert!(gpu.info().exact, "{} failed the self-test", gpu.info().adapter);
+    for (name, scene, job) in suite() {
+        let (a, b) = (render(gpu.as_mut(), &scene, &job), render(cpu.as_mut(), &scene, &job));
+        let differing = differing(&a.radiance(), &b.radiance());
+        assert_eq!((differing, a.rays, a.samples()), (0, b.rays, b.samples()), "{name}");
+    }
 }
 
 #[test]
 fn every_set_of_instructions_gives_the_same_bits() {
-    let mut scenes = vec![("known".to_owned(), known_scene(), known_tile())];
-    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
-        let scene = generated(kind);
-        let view = view(&scene, 96, 60, 3);
-        scenes.push((kind.to_string(), scene, TileJob { view, rect: view.size.full() }));
-    }
     let levels = levels();
     if levels.len() < 3 {
         eprintln!("SKIPPED in part: this machine has no more than {levels:?}");
     }
-    for (name, scene, job) in scenes {
+    for (name, scene, job) in suite() {
         let of = |level| render(&mut CpuBackend::open_at(level, Some(2)).unwrap(), &scene, &job);
         let best = of(levels[0]);
         for level in &levels[1..] {

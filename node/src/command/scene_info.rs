@@ -6,7 +6,11 @@ use anyhow::Context;
 use p2c2r_protocol::blob::scene_hash;
 use p2c2r_render::{
     limit::SceneLimits,
-    scene::{SceneSummary, gltf::parse_package, package::pack},
+    scene::{
+        SceneSummary,
+        gltf::{AnimationSpan, parse_package},
+        package::pack,
+    },
 };
 use serde::Serialize;
 
@@ -99,8 +103,8 @@ fn table(info: &SceneInfo) -> String {
             summary.environment_map.map_or_else(none, |[width, height]| format!("{width} x {height} texels")),
         ),
         ("cameras", names(&summary.cameras)),
-        ("animations", names(&summary.animations)),
-        ("skins", summary.skins.to_string()),
+        ("animations", names(&summary.animations.iter().map(animation).collect::<Vec<_>>())),
+        ("skins", format!("{}, {} morph targets", summary.skins, summary.morph_targets)),
         ("extensions", names(&summary.extensions_used)),
         ("bounds", format!("{low:?} to {high:?}")),
     ];
@@ -110,6 +114,10 @@ fn table(info: &SceneInfo) -> String {
         let _ = writeln!(text, "{key:<12} {value}");
     }
     text
+}
+
+fn animation(animation: &AnimationSpan) -> String {
+    format!("{} ({:.2} s)", animation.name, animation.end_s)
 }
 
 /// The first names and how many more there are.

@@ -8,7 +8,7 @@ use super::{
     environment::EXTRAS_KEY,
     error::{SceneError, printable},
     glb,
-    gltf::LoadedScene,
+    gltf::{AnimationSpan, LoadedScene},
 };
 
 /// Counts and sizes of a scene. The names of the fields are those of the JSON that `scene info --json` prints.
@@ -38,10 +38,12 @@ pub struct SceneSummary {
     pub cameras: Vec<String>,
     /// Width and height of the environment map, texels.
     pub environment_map: Option<[u64; 2]>,
-    /// Names of the animations; one without a name is `animation N`.
-    pub animations: Vec<String>,
+    /// The file's animations and how long they are.
+    pub animations: Vec<AnimationSpan>,
     /// Skins of the file.
     pub skins: usize,
+    /// Morph targets of all primitives of the file.
+    pub morph_targets: usize,
     /// glTF extensions that the file says it uses.
     pub extensions_used: Vec<String>,
     /// Smallest and largest world coordinates.
@@ -83,8 +85,9 @@ impl SceneSummary {
             lights: light_counts(scene),
             cameras: scene.cameras.iter().map(|camera| camera.name.clone()).collect(),
             environment_map: environment_map(&document),
-            animations: animations(&document),
+            animations: loaded.animations.clone(),
             skins: count("skins"),
+            morph_targets: morph_targets(&document),
             extensions_used: texts(elements(&document, "extensionsUsed")),
             bounds: bounds(scene),
             memory_bytes: loaded.memory.total_bytes(),
@@ -100,12 +103,9 @@ fn texts(list: &[Value]) -> Vec<String> {
     list.iter().filter_map(Value::as_str).map(printable).collect()
 }
 
-fn animations(document: &Value) -> Vec<String> {
-    let named = |(index, animation): (usize, &Value)| {
-        let name = animation.get("name").and_then(Value::as_str).map(printable);
-        name.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("animation {index}"))
-    };
-    elements(document, "animations").iter().enumerate().map(named).collect()
+fn morph_targets(document: &Value) -> usize {
+    let primitives = elements(document, "meshes").iter().flat_map(|mesh| elements(mesh, "primitives"));
+    primitives.map(|primitive| elements(primitive, "targets").len()).sum()
 }
 
 /// The size of the map that the default scene carries.

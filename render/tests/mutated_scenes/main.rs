@@ -19,12 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use p2c2r_protocol::tile::{FrameSize, Sampling};
+use p2c2r_protocol::tile::{FrameSize, Sampling, SceneTime};
 use p2c2r_render::{
     backend::{FrameView, camera, render_pixels},
     limit::SceneLimits,
     prepared::PreparedScene,
-    scene::gltf::{LoadedScene, parse_package},
+    scene::gltf::{LoadedScene, parse_package_at},
 };
 
 use self::{
@@ -55,6 +55,11 @@ fn limits() -> SceneLimits {
     SceneLimits { prepared_bytes: PREPARED_BYTES, ..SceneLimits::default() }
 }
 
+/// Between the key frames of the corpus.
+fn moment() -> SceneTime {
+    SceneTime::from_us(400_000).unwrap()
+}
+
 /// What became of a mutant.
 enum Fate {
     Refused(String),
@@ -64,7 +69,7 @@ enum Fate {
 
 /// Loads, prepares and renders; says what is wrong with the outcome.
 fn fate(bytes: &[u8]) -> Fate {
-    let LoadedScene { scene, memory, .. } = match parse_package(bytes, &limits()) {
+    let LoadedScene { scene, memory, .. } = match parse_package_at(bytes, &limits(), moment()) {
         Ok(loaded) => loaded,
         Err(error) => return Fate::Refused(error.to_string()),
     };

@@ -1,6 +1,6 @@
 //! Whether a device divides and takes square roots exactly. Vulkan asks for 2.5 units in the last place only
 //! ("Precision and Operation of SPIR-V Instructions"), most devices do better, and correcting every result costs a
-//! quarter of the kernel's time to compile and a sixth of its speed on lavapipe: so each device is asked.
+//! quarter of the kernel's time to compile and a tenth of its speed on lavapipe: so each device is asked.
 
 use super::device::{Gpu, KernelSource};
 use crate::backend::RenderError;

@@ -1,6 +1,8 @@
 //! Reads accessors: typed views into the binary chunk, every bound checked before a byte is touched.
 
-use super::document::{Accessor, Document, element};
+use std::cmp::Ordering;
+
+use super::document::{Document, Sparse, element};
 use crate::scene::error::SceneError;
 
 /// Component types of the glTF 2.0 specification, section 5.1.3.
@@ -36,14 +38,38 @@ impl Component {
     }
 }
 
-/// An accessor whose bounds are proved: every element lies in `data`.
+/// Where in a buffer view how many elements of which size are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Elements<'a> {
-    /// From the first element on.
+struct Run {
+    byte_offset: u64,
+    count: u64,
+    element_bytes: usize,
+}
+
+/// Numbers at equal distances in a buffer, whose bounds are proved.
+#[derive(Debug, Clone, Copy)]
+struct Column<'a> {
+    /// From the first element on; empty where all are zeros.
     data: &'a [u8],
     stride: usize,
     component: Component,
     normalized: bool,
+}
+
+/// Elements that stand in place of others.
+#[derive(Debug, Clone, Copy)]
+struct Replacements<'a> {
+    count: usize,
+    /// Which ones: increasing, all in range.
+    indices: Column<'a>,
+    values: Column<'a>,
+}
+
+/// An accessor whose bounds are proved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Elements<'a> {
+    column: Column<'a>,
+    replacements: Option<Replacements<'a>>,
     /// Number of elements.
     pub(super) count: usize,
 }
@@ -63,51 +89,90 @@ impl<'a> Source<'a> {
         if accessor.shape != shape {
             return Err(refuse(format!("has elements of another type than {shape}")));
         }
-        if accessor.sparse.is_some() {
-            return Err(refuse("is sparse, which is not supported".into()));
-        }
         let component = Component::from_code(accessor.component_type)
             .ok_or_else(|| refuse(format!("has the unknown component type {}", accessor.component_type)))?;
         let element_bytes = component.bytes() * components_of(shape);
-        let (data, stride) = self.accessor_data(accessor, element_bytes, place, &refuse)?;
+        let run = Run { byte_offset: accessor.byte_offset, count: accessor.count, element_bytes };
         let count = usize::try_from(accessor.count).map_err(|_| refuse("has too many elements".into()))?;
-        Ok(Elements { data, stride, component, normalized: accessor.normalized, count })
+        let (data, stride) = match (accessor.buffer_view, &accessor.sparse) {
+            (Some(view), _) => self.run(view, run, place, &refuse)?,
+            // All are zeros but those that are replaced. Their number costs no memory before the caller limits it.
+            (None, Some(_)) => (&[][..], element_bytes),
+            // The standard lets it stand for zeros. Nothing real does without sparse values.
+            (None, None) => return Err(refuse("has no buffer view".into())),
+        };
+        let column = Column { data, stride, component, normalized: accessor.normalized };
+        let replacements = match &accessor.sparse {
+            Some(sparse) => {
+                Some(self.replacements(sparse, column, (element_bytes, count), place, &refuse)?)
+            }
+            None => None,
+        };
+        Ok(Elements { column, replacements, count })
     }
 
-    /// The bytes from the accessor's first element on, and the distance of elements.
-    fn accessor_data(
+    /// The replaced elements of a sparse accessor (glTF 2.0, section 3.6.2.3).
+    fn replacements(
         self,
-        accessor: &Accessor,
-        element_bytes: usize,
+        sparse: &Sparse,
+        base: Column<'a>,
+        (element_bytes, base_count): (usize, usize),
+        place: &str,
+        refuse: &impl Fn(String) -> SceneError,
+    ) -> Result<Replacements<'a>, SceneError> {
+        let component = Component::from_code(sparse.indices.component_type)
+            .filter(|component| matches!(component, Component::U8 | Component::U16 | Component::U32))
+            .ok_or_else(|| refuse("has sparse indices that are no unsigned whole numbers".into()))?;
+        let run = |byte_offset, element_bytes| Run { byte_offset, count: sparse.count, element_bytes };
+        let indices = run(sparse.indices.byte_offset, component.bytes());
+        let (data, stride) = self.run(sparse.indices.buffer_view, indices, place, refuse)?;
+        let indices = Column { data, stride, component, normalized: false };
+        let values = run(sparse.values.byte_offset, element_bytes);
+        let (data, stride) = self.run(sparse.values.buffer_view, values, place, refuse)?;
+        // What `run` has proved fits into memory.
+        let count = sparse.count as usize;
+        let mut least = 0;
+        for number in 0..count {
+            let index = indices.whole(number) as usize;
+            if index < least || index >= base_count {
+                return Err(refuse(format!(
+                    "replaces element {index} of {base_count}; the indices must increase and be in range"
+                )));
+            }
+            least = index + 1;
+        }
+        Ok(Replacements { count, indices, values: Column { data, stride, ..base } })
+    }
+
+    /// The bytes from the first element of a run on, and the distance of elements.
+    fn run(
+        self,
+        view_index: u32,
+        run: Run,
         place: &str,
         refuse: &impl Fn(String) -> SceneError,
     ) -> Result<(&'a [u8], usize), SceneError> {
-        let Some(view_index) = accessor.buffer_view else {
-            // The standard lets it stand for zeros. Nothing real does without sparse values, and a count of any size
-            // would cost nothing to write down.
-            return Err(refuse("has no buffer view".into()));
-        };
+        let Run { byte_offset, count, element_bytes } = run;
         let view = element(&self.document.buffer_views, view_index, "buffer view", || place.to_owned())?;
         let stride = view.byte_stride.unwrap_or(element_bytes as u64);
         if stride < element_bytes as u64 || stride > 252 {
             return Err(refuse(format!("has elements of {element_bytes} bytes at a distance of {stride}")));
         }
         let view_data = self.view(view_index, place)?;
-        let end = match accessor.count.checked_sub(1) {
-            None => Some(accessor.byte_offset),
+        let end = match count.checked_sub(1) {
+            None => Some(byte_offset),
             Some(before_last) => before_last
                 .checked_mul(stride)
-                .and_then(|bytes| bytes.checked_add(accessor.byte_offset))
+                .and_then(|bytes| bytes.checked_add(byte_offset))
                 .and_then(|bytes| bytes.checked_add(element_bytes as u64)),
         };
         if end.is_none_or(|end| end > view_data.len() as u64) {
             return Err(refuse(format!(
-                "claims {} elements and leaves its buffer view of {} bytes",
-                accessor.count,
+                "claims {count} elements and leaves its buffer view of {} bytes",
                 view_data.len()
             )));
         }
-        let data = usize::try_from(accessor.byte_offset).ok().and_then(|start| view_data.get(start..));
+        let data = usize::try_from(byte_offset).ok().and_then(|start| view_data.get(start..));
         data.map(|data| (data, stride as usize))
             .ok_or_else(|| refuse("starts outside its buffer view".into()))
     }
@@ -153,31 +218,91 @@ const fn components_of(shape: &str) -> usize {
     }
 }
 
-impl Elements<'_> {
+impl<'a> Elements<'a> {
     /// The elements as vectors of `f32`. Whole numbers are divided by their type's maximum when the accessor is
     /// normalized (glTF 2.0, section 3.6.2.2). The caller has limited [`Elements::count`].
     pub(super) fn vectors<const N: usize>(&self) -> Vec<[f32; N]> {
-        (0..self.count)
-            .map(|index| {
-                std::array::from_fn(|axis| self.number(index * self.stride + axis * self.component.bytes()))
-            })
-            .collect()
+        let mut vectors: Vec<_> = (0..self.count).map(|index| self.column.vector(index)).collect();
+        self.replace(&mut vectors, Column::vector);
+        vectors
     }
 
-    /// The elements as indices; `None` when they are no unsigned whole numbers.
+    /// One of the elements, as [`Elements::vectors`] gives it; zeros beyond the last.
+    pub(super) fn vector<const N: usize>(&self, index: usize) -> [f32; N] {
+        let replaced = self.replacements.and_then(|new| Some(new.values.vector(new.find(index)?)));
+        replaced.unwrap_or_else(|| self.column.vector(index))
+    }
+
+    /// The elements as indices; `None` when they are no unsigned whole numbers. The caller has limited
+    /// [`Elements::count`].
     pub(super) fn indices(&self) -> Option<Vec<u32>> {
-        let at = |index: usize| index * self.stride;
+        if !self.are_whole() {
+            return None;
+        }
+        let mut indices: Vec<_> = (0..self.count).map(|index| self.column.whole(index)).collect();
+        self.replace(&mut indices, Column::whole);
+        Some(indices)
+    }
+
+    /// The elements as vectors of whole numbers; `None` when they are no unsigned whole numbers. The caller has limited
+    /// [`Elements::count`].
+    pub(super) fn whole_vectors<const N: usize>(&self) -> Option<Vec<[u32; N]>> {
+        if !self.are_whole() {
+            return None;
+        }
+        let mut vectors: Vec<_> = (0..self.count).map(|index| self.column.whole_vector(index)).collect();
+        self.replace(&mut vectors, Column::whole_vector);
+        Some(vectors)
+    }
+
+    fn are_whole(&self) -> bool {
+        matches!(self.column.component, Component::U8 | Component::U16 | Component::U32)
+    }
+
+    fn replace<T>(&self, list: &mut [T], value: impl Fn(&Column<'a>, usize) -> T) {
+        let Some(new) = self.replacements else { return };
+        for number in 0..new.count {
+            if let Some(element) = list.get_mut(new.indices.whole(number) as usize) {
+                *element = value(&new.values, number);
+            }
+        }
+    }
+}
+
+impl Replacements<'_> {
+    /// The place of an element in the list of those that are replaced.
+    fn find(&self, index: usize) -> Option<usize> {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            match (self.indices.whole(middle) as usize).cmp(&index) {
+                Ordering::Equal => return Some(middle),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+}
+
+impl Column<'_> {
+    fn vector<const N: usize>(&self, index: usize) -> [f32; N] {
+        std::array::from_fn(|axis| self.number(index * self.stride + axis * self.component.bytes()))
+    }
+
+    fn whole_vector<const N: usize>(&self, index: usize) -> [u32; N] {
+        std::array::from_fn(|axis| self.whole_at(index * self.stride + axis * self.component.bytes()))
+    }
+
+    fn whole(&self, index: usize) -> u32 {
+        self.whole_at(index * self.stride)
+    }
+
+    fn whole_at(&self, at: usize) -> u32 {
         match self.component {
-            Component::U8 => {
-                Some((0..self.count).map(|index| u32::from(self.bytes::<1>(at(index))[0])).collect())
-            }
-            Component::U16 => Some(
-                (0..self.count).map(|index| u32::from(u16::from_le_bytes(self.bytes(at(index))))).collect(),
-            ),
-            Component::U32 => {
-                Some((0..self.count).map(|index| u32::from_le_bytes(self.bytes(at(index)))).collect())
-            }
-            _ => None,
+            Component::U8 => u32::from(self.bytes::<1>(at)[0]),
+            Component::U16 => u32::from(u16::from_le_bytes(self.bytes(at))),
+            _ => u32::from_le_bytes(self.bytes(at)),
         }
     }
 

@@ -107,18 +107,23 @@ impl Counts {
 /// What the scene will take, where its nodes put its meshes.
 pub(super) fn estimate(
     source: Source<'_>,
-    placements: &Placements,
+    placements: &Placements<'_>,
     punctual_lights: usize,
     limits: &SceneLimits,
 ) -> MemoryEstimate {
     let document = source.document;
     let mut estimate = MemoryEstimate::default();
-    // Number of all uses of a mesh, and of those that can be instances.
+    // Number of all uses of a mesh in its own shape, and of those that can be instances.
     let mut uses = BTreeMap::<u32, (u64, u64)>::new();
-    for (mesh, transform) in placements.iter() {
-        let (all, invertible) = uses.entry(*mesh).or_default();
+    let mut deformed = BTreeMap::<u32, u64>::new();
+    for placed in placements.iter() {
+        if placed.is_deformed() {
+            *deformed.entry(placed.mesh).or_default() += 1;
+            continue;
+        }
+        let (all, invertible) = uses.entry(placed.mesh).or_default();
         *all += 1;
-        *invertible += u64::from(transform.invertible().is_some());
+        *invertible += u64::from(placed.transform.invertible().is_some());
     }
     let mut world = Counts::default();
     // One more than there are meshes to share: the world's.
@@ -134,6 +139,12 @@ pub(super) fn estimate(
             world = world.plus(&counts, all - invertible);
             instances += invertible;
         }
+    }
+    for (index, copies) in deformed {
+        let Some(mesh) = document.meshes.get(index as usize) else { continue };
+        let counts = Counts::of_mesh(document, mesh, limits);
+        lights = lights.saturating_add(counts.emitters.saturating_mul(copies));
+        world = world.plus(&counts, copies);
     }
     world.add_to(&mut estimate);
     estimate.add_instances(instances);

@@ -2,7 +2,9 @@
 
 use super::{
     accessor::{Elements, Source},
-    document::{Mesh, Primitive},
+    document::{Primitive, element},
+    morph::{self, MorphWork},
+    skin::{self, Joints},
     transform::{cross, unit},
     warnings::Warnings,
 };
@@ -31,8 +33,19 @@ pub(super) struct LocalPrimitive {
     bounds: [[f32; 3]; 2],
     /// Index into the document's materials; `None` stands for glTF's default material.
     pub(super) material: Option<u32>,
+    /// Its joints have moved it already: it stands in the world.
+    pub(super) in_world: bool,
     /// For errors.
     pub(super) place: String,
+}
+
+/// How a node deforms its mesh.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Deformation<'a> {
+    /// Of the morph targets, in place of the mesh's own.
+    pub(super) weights: Option<&'a [f32]>,
+    /// That the vertices follow.
+    pub(super) joints: Option<&'a Joints>,
 }
 
 /// How much of the scene's limits is left.
@@ -59,64 +72,101 @@ impl Budget<'_> {
     }
 }
 
-/// Reads all primitives of a mesh that consist of triangles.
-pub(super) fn read_mesh(
-    source: Source<'_>,
-    index: u32,
-    mesh: &Mesh,
-    budget: Budget<'_>,
-    warnings: &mut Warnings,
-) -> Result<Vec<LocalPrimitive>, SceneError> {
-    let mut primitives = Vec::new();
-    let mut budget = budget;
-    for (number, primitive) in mesh.primitives.iter().enumerate() {
-        let place = format!("mesh {index} \"{}\", primitive {number}", printable(&mesh.name));
-        if let Some(read) = read_primitive(source, primitive, place, budget, warnings)? {
-            budget.vertices_used += read.positions.len() as u64;
-            budget.triangles_used += read.triangles.len() as u64;
-            primitives.push(read);
-        }
-    }
-    Ok(primitives)
+/// Reads meshes of a document.
+pub(super) struct MeshReader<'a, 'w> {
+    pub(super) source: Source<'a>,
+    pub(super) warnings: &'w mut Warnings,
+    /// What all of them took.
+    pub(super) morph_work: MorphWork,
 }
 
-fn read_primitive(
-    source: Source<'_>,
-    primitive: &Primitive,
-    place: String,
-    budget: Budget<'_>,
-    warnings: &mut Warnings,
-) -> Result<Option<LocalPrimitive>, SceneError> {
-    let mode = primitive.mode.unwrap_or(MODE_TRIANGLES);
-    if !(MODE_TRIANGLES..=MODE_TRIANGLE_FAN).contains(&mode) {
-        warnings.add(format!("{place}: points and lines are not rendered"));
-        return Ok(None);
+impl MeshReader<'_, '_> {
+    /// Reads all primitives of a mesh that consist of triangles.
+    pub(super) fn read(
+        &mut self,
+        index: u32,
+        deformation: Deformation<'_>,
+        budget: Budget<'_>,
+    ) -> Result<Vec<LocalPrimitive>, SceneError> {
+        let mesh = element(&self.source.document.meshes, index, "mesh", || "a node".into())?;
+        let weights = deformation.weights.or(mesh.weights.as_deref());
+        let deformation = Deformation { weights, ..deformation };
+        let mut primitives = Vec::new();
+        let mut budget = budget;
+        for (number, primitive) in mesh.primitives.iter().enumerate() {
+            let place = format!("mesh {index} \"{}\", primitive {number}", printable(&mesh.name));
+            if let Some(read) = self.read_primitive(primitive, place, deformation, budget)? {
+                budget.vertices_used += read.positions.len() as u64;
+                budget.triangles_used += read.triangles.len() as u64;
+                primitives.push(read);
+            }
+        }
+        Ok(primitives)
     }
-    let Some(positions) = primitive.attributes.position else {
-        warnings.add(format!("{place}: it has no positions and is not rendered"));
-        return Ok(None);
-    };
-    if !primitive.targets.is_empty() {
-        warnings.add(format!("{place}: morph targets are ignored"));
+
+    fn read_primitive(
+        &mut self,
+        primitive: &Primitive,
+        place: String,
+        deformation: Deformation<'_>,
+        budget: Budget<'_>,
+    ) -> Result<Option<LocalPrimitive>, SceneError> {
+        let mode = primitive.mode.unwrap_or(MODE_TRIANGLES);
+        if !(MODE_TRIANGLES..=MODE_TRIANGLE_FAN).contains(&mode) {
+            self.warnings.add(format!("{place}: points and lines are not rendered"));
+            return Ok(None);
+        }
+        let Some(positions) = primitive.attributes.position else {
+            self.warnings.add(format!("{place}: it has no positions and is not rendered"));
+            return Ok(None);
+        };
+        let source = self.source;
+        let positions = source.elements(positions, "VEC3", &place)?;
+        budget.check(positions.count as u64, 0)?;
+        let corners = read_corners(source, primitive, mode, &place, positions.count, budget)?;
+        let triangles = assemble(&corners, mode);
+        budget.check(positions.count as u64, triangles.len() as u64)?;
+        if triangles.is_empty() {
+            return Ok(None);
+        }
+        let mut read = read_vertices(source, primitive, positions, &place)?;
+        read.triangles = triangles;
+        self.deform(primitive, &mut read, deformation, &place)?;
+        if read.normals.is_empty() {
+            budget.check(3 * read.triangles.len() as u64, read.triangles.len() as u64)?;
+            read.shade_flat();
+        }
+        read.measure();
+        read.material = primitive.material;
+        read.place = place;
+        Ok(Some(read))
     }
-    let positions = source.elements(positions, "VEC3", &place)?;
-    budget.check(positions.count as u64, 0)?;
-    let corners = read_corners(source, primitive, mode, &place, positions.count, budget)?;
-    let triangles = assemble(&corners, mode);
-    budget.check(positions.count as u64, triangles.len() as u64)?;
-    if triangles.is_empty() {
-        return Ok(None);
+
+    /// Morph targets first, then joints, as the standard has it.
+    fn deform(
+        &mut self,
+        primitive: &Primitive,
+        read: &mut LocalPrimitive,
+        deformation: Deformation<'_>,
+        place: &str,
+    ) -> Result<(), SceneError> {
+        if primitive.targets.iter().any(morph::leaves_out) {
+            self.warnings
+                .add(format!("{place}: morph targets of texture coordinates and colours are ignored"));
+        }
+        if let Some(weights) = deformation.weights {
+            morph::apply(self.source, primitive, weights, read, place, &mut self.morph_work)?;
+        }
+        let Some(joints) = deformation.joints else { return Ok(()) };
+        if primitive.attributes.joints2.is_some() {
+            self.warnings.add(format!("{place}: joints beyond the first eight of a vertex are ignored"));
+        }
+        read.in_world = skin::apply(self.source, primitive, joints, read, place)?;
+        if !read.in_world {
+            self.warnings.add(format!("{place}: a skin is ignored, for the vertices name no joints"));
+        }
+        Ok(())
     }
-    let mut read = read_vertices(source, primitive, positions, &place)?;
-    read.triangles = triangles;
-    if read.normals.is_empty() {
-        budget.check(3 * read.triangles.len() as u64, read.triangles.len() as u64)?;
-        read.shade_flat();
-    }
-    read.measure();
-    read.material = primitive.material;
-    read.place = place;
-    Ok(Some(read))
 }
 
 /// Triangles of so many corners; none of points and lines.

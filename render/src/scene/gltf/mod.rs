@@ -2,33 +2,41 @@
 //!
 //! The same bytes give the same scene on every machine: only correctly rounded arithmetic is used, and the order of
 //! triangles is the order in which a walk over the nodes, parents first, meets them. Meshes that are seen more than
-//! once stay instances; all others become one mesh in world space, which is faster to trace.
+//! once stay instances; all others become one mesh in world space, which is faster to trace. Animations are played up to
+//! the moment that is asked for; what skins and morph targets deform is a mesh of its own.
 //!
 //! Beyond glTF 2.0, `scenes[i].extras.p2c2r_sky` may hold two linear RGB radiances, from below and from above, and
 //! `extras.p2c2r_environment` a map of the light from all around ([`super::environment`]).
 
 mod accessor;
+mod animation;
 mod camera;
 mod document;
 mod environment;
 mod estimate;
 mod extras;
 mod geometry;
+mod interpolate;
 mod light;
 mod material;
+mod morph;
 mod parse;
 mod placement;
+mod skin;
 mod textures;
 mod transform;
 pub(crate) mod trigonometry;
 mod warnings;
 
+pub use self::animation::AnimationSpan;
 pub(super) use self::textures::picture_format;
 use self::{
     accessor::Source,
+    animation::Pose,
     document::{Document, Node, element},
     material::MaterialReader,
-    placement::Placements,
+    placement::{Placed, Placements},
+    skin::Skins,
     textures::Textures,
     transform::Transform,
     warnings::Warnings,
@@ -55,8 +63,12 @@ pub struct LoadedScene {
     pub warnings: Vec<String>,
     /// What it takes at most once it is prepared.
     pub memory: MemoryEstimate,
-    /// Whether it is another one at another moment: it has animations.
+    /// Whether it may be another one at another moment: it has animations.
     pub moves: bool,
+    /// The file has no camera, and the only one is made to see the whole scene as it stands at its moment.
+    pub is_framed: bool,
+    /// The file's animations, which all play together.
+    pub animations: Vec<AnimationSpan>,
 }
 
 /// Loads a GLB without anything outside of it ([`super::package::pack`] makes one of any glTF).
@@ -71,7 +83,7 @@ pub fn parse_package(bytes: &[u8], limits: &SceneLimits) -> Result<LoadedScene, 
 pub fn parse_package_at(
     bytes: &[u8],
     limits: &SceneLimits,
-    _time: SceneTime,
+    time: SceneTime,
 ) -> Result<LoadedScene, SceneError> {
     SceneError::check_limit("bytes", bytes.len() as u64, limits.package_bytes)?;
     let glb = glb::split(bytes)?;
@@ -80,7 +92,9 @@ pub fn parse_package_at(
     SceneError::check_limit("nodes", document.nodes.len() as u64, limits.nodes)?;
     let mut loader = Loader::new(Source { document: &document, binary: glb.binary }, limits);
     loader.warnings.add_document(&document);
+    loader.pose(time)?;
     loader.walk(&scene_roots(&document)?)?;
+    loader.pose_skins()?;
     loader.check_memory()?;
     loader.read_materials()?;
     loader.finish()
@@ -116,7 +130,12 @@ struct Loader<'a> {
     scene: Scene,
     textures: Textures,
     warnings: Warnings,
-    placements: Placements,
+    animations: Vec<AnimationSpan>,
+    pose: Pose,
+    /// Where the nodes stand that the walk has visited.
+    worlds: Vec<Option<Transform>>,
+    placements: Placements<'a>,
+    skins: Skins,
     memory: MemoryEstimate,
 }
 
@@ -128,9 +147,26 @@ impl<'a> Loader<'a> {
             scene: Scene::default(),
             textures: Textures::default(),
             warnings: Warnings::default(),
+            animations: Vec::new(),
+            pose: Pose::default(),
+            worlds: vec![None; source.document.nodes.len()],
             placements: Placements::default(),
+            skins: Skins::default(),
             memory: MemoryEstimate::default(),
         }
+    }
+
+    fn pose(&mut self, time: SceneTime) -> Result<(), SceneError> {
+        (self.pose, self.animations) = animation::pose(self.source, time, &mut self.warnings)?;
+        Ok(())
+    }
+
+    /// Poses the skins that are shown, once all of their joints have their places.
+    fn pose_skins(&mut self) -> Result<(), SceneError> {
+        for skin in self.placements.iter().filter_map(|placed| placed.skin) {
+            self.skins.pose(self.source, skin, &self.worlds)?;
+        }
+        Ok(())
     }
 
     /// Refuses a scene that would not fit, before its vertices are read and its pictures decoded.
@@ -161,13 +197,12 @@ impl<'a> Loader<'a> {
     /// no node is visited twice, so neither deep nesting nor a circle can run away.
     fn walk(&mut self, roots: &[u32]) -> Result<(), SceneError> {
         let document = self.source.document;
-        let mut visited = vec![false; document.nodes.len()];
         let root = |node: &u32| Visit { node: *node, parent: Transform::IDENTITY, depth: 0 };
         let mut waiting: Vec<Visit> = roots.iter().rev().map(root).collect();
         while let Some(Visit { node: index, parent, depth }) = waiting.pop() {
             let place = || format!("node {index}");
             let node = element(&document.nodes, index, "node", || "the node hierarchy".into())?;
-            if visited.get_mut(index as usize).is_none_or(|seen| std::mem::replace(seen, true)) {
+            if self.worlds.get(index as usize).is_none_or(Option::is_some) {
                 return Err(SceneError::at(place(), "it has two parents or is its own ancestor"));
             }
             if depth > MAX_NODE_DEPTH {
@@ -176,8 +211,11 @@ impl<'a> Loader<'a> {
                     format!("nodes are nested deeper than {MAX_NODE_DEPTH}"),
                 ));
             }
-            let transform = parent.after(&Transform::of_node(node));
-            self.visit(node, &transform)?;
+            let transform = parent.after(&self.pose.transform(index, node));
+            if let Some(world) = self.worlds.get_mut(index as usize) {
+                *world = Some(transform);
+            }
+            self.visit(index, node, &transform)?;
             let child = |node: &u32| Visit { node: *node, parent: transform, depth: depth + 1 };
             SceneError::check_limit(
                 "nodes",
@@ -189,7 +227,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn visit(&mut self, node: &Node, transform: &Transform) -> Result<(), SceneError> {
+    fn visit(&mut self, number: u32, node: &'a Node, transform: &Transform) -> Result<(), SceneError> {
         let document = self.source.document;
         if let Some(index) = node.camera {
             let camera = element(&document.cameras, index, "camera", || "a node".into())?;
@@ -204,20 +242,23 @@ impl<'a> Loader<'a> {
             SceneError::check_limit("lights", self.scene.lights.len() as u64, MAX_LIGHTS)?;
         }
         if let Some(index) = node.mesh {
-            element(&document.meshes, index, "mesh", || "a node".into())?;
-            self.placements.add(index, *transform);
+            let mesh = element(&document.meshes, index, "mesh", || "a node".into())?;
+            let has_targets = mesh.primitives.iter().any(|primitive| !primitive.targets.is_empty());
+            let weights = self.pose.weights(number, node).filter(|_| has_targets);
+            self.placements.add(Placed { mesh: index, transform: *transform, skin: node.skin, weights });
         }
         Ok(())
     }
 
     fn finish(mut self) -> Result<LoadedScene, SceneError> {
         let placements = std::mem::take(&mut self.placements);
-        placements.build(self.source, self.limits, &mut self.scene, &mut self.warnings)?;
+        placements.build(self.source, &self.skins, self.limits, &mut self.scene, &mut self.warnings)?;
         if self.scene.instances.is_empty() {
             return Err(SceneError::no_triangles(&self.warnings.into_sentences()));
         }
         (self.scene.textures, self.scene.images) = self.textures.into_parts();
-        if self.scene.cameras.is_empty() {
+        let is_framed = self.scene.cameras.is_empty();
+        if is_framed {
             self.scene.cameras.push(camera::framing(&self.scene));
         }
         let own_sky = own_sky(self.source.document)?;
@@ -234,7 +275,9 @@ impl<'a> Loader<'a> {
             scene: self.scene,
             warnings: self.warnings.into_sentences(),
             memory: self.memory,
-            moves: !self.source.document.animations.is_empty(),
+            moves: !self.animations.is_empty(),
+            is_framed,
+            animations: self.animations,
         })
     }
 }

@@ -1,11 +1,15 @@
 //! Where the nodes put the meshes: one mesh in world space for all that is seen once, instances for the rest.
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use super::{
     accessor::Source,
-    document::element,
-    geometry::{Budget, FALLBACK_NORMAL, LocalPrimitive, read_mesh, within},
+    geometry::{Budget, Deformation, FALLBACK_NORMAL, LocalPrimitive, MeshReader, within},
+    morph::MorphWork,
+    skin::Skins,
     transform::Transform,
     warnings::Warnings,
 };
@@ -17,10 +21,30 @@ use crate::{
 /// Meshes of fewer triangles are copied to each place: a step into an instance costs more than a few triangles.
 pub(super) const MIN_INSTANCED_TRIANGLES: usize = 64;
 
+/// A mesh that a node shows.
+#[derive(Debug)]
+pub(super) struct Placed<'a> {
+    /// Index into the document's meshes.
+    pub(super) mesh: u32,
+    /// From the mesh to the world.
+    pub(super) transform: Transform,
+    /// Index into the document's skins.
+    pub(super) skin: Option<u32>,
+    /// Of the mesh's morph targets, if the node has its own.
+    pub(super) weights: Option<Cow<'a, [f32]>>,
+}
+
+impl Placed<'_> {
+    /// Whether the node gives the mesh a shape of its own, which no other node shares.
+    pub(super) fn is_deformed(&self) -> bool {
+        self.skin.is_some() || self.weights.is_some()
+    }
+}
+
 /// What the walk over the nodes has met.
 #[derive(Debug, Default)]
-pub(super) struct Placements {
-    placed: Vec<(u32, Transform)>,
+pub(super) struct Placements<'a> {
+    placed: Vec<Placed<'a>>,
 }
 
 /// A mesh of the document, read.
@@ -30,14 +54,14 @@ struct LocalMesh {
     shared: Option<u32>,
 }
 
-impl Placements {
+impl<'a> Placements<'a> {
     /// Notes that a node shows a mesh.
-    pub(super) fn add(&mut self, mesh: u32, transform: Transform) {
-        self.placed.push((mesh, transform));
+    pub(super) fn add(&mut self, placed: Placed<'a>) {
+        self.placed.push(placed);
     }
 
     /// The meshes that are shown, in the order of the walk.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(u32, Transform)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Placed<'a>> {
         self.placed.iter()
     }
 
@@ -45,28 +69,41 @@ impl Placements {
     pub(super) fn build(
         self,
         source: Source<'_>,
+        skins: &Skins,
         limits: &SceneLimits,
         scene: &mut Scene,
         warnings: &mut Warnings,
     ) -> Result<(), SceneError> {
         let mut uses = BTreeMap::<u32, usize>::new();
-        for (mesh, _) in &self.placed {
-            *uses.entry(*mesh).or_default() += 1;
+        for placed in self.placed.iter().filter(|placed| !placed.is_deformed()) {
+            *uses.entry(placed.mesh).or_default() += 1;
         }
+        let mut reader = MeshReader { source, warnings, morph_work: MorphWork::default() };
         let mut builder = Builder { limits, scene, vertices: 0, triangles: 0 };
         let mut world = Mesh::default();
         let mut instances = Vec::new();
         let mut local = BTreeMap::<u32, LocalMesh>::new();
-        for (index, transform) in &self.placed {
-            if !local.contains_key(index) {
-                let mesh = element(&source.document.meshes, *index, "mesh", || "a node".into())?;
-                let primitives = read_mesh(source, *index, mesh, builder.budget(), warnings)?;
-                let seen = uses.get(index).copied().unwrap_or_default();
-                let shared = builder.share(&primitives, seen)?;
-                local.insert(*index, LocalMesh { primitives, shared });
+        for placed in &self.placed {
+            let index = placed.mesh;
+            if placed.is_deformed() {
+                let joints = placed.skin.and_then(|skin| skins.joints(skin));
+                let deformation = Deformation { weights: placed.weights.as_deref(), joints };
+                for primitive in reader.read(index, deformation, builder.budget())? {
+                    let stands = if primitive.in_world { &Transform::IDENTITY } else { &placed.transform };
+                    builder.copy(&primitive, stands, &mut world)?;
+                }
+                continue;
             }
-            let Some(mesh) = local.get(index) else { continue };
-            match mesh.shared.and_then(|shared| Some((shared, transform.invertible()?))) {
+            let mesh = match local.entry(index) {
+                Entry::Occupied(read) => read.into_mut(),
+                Entry::Vacant(place) => {
+                    let primitives = reader.read(index, Deformation::default(), builder.budget())?;
+                    let seen = uses.get(&index).copied().unwrap_or_default();
+                    let shared = builder.share(&primitives, seen)?;
+                    place.insert(LocalMesh { primitives, shared })
+                }
+            };
+            match mesh.shared.and_then(|shared| Some((shared, placed.transform.invertible()?))) {
                 Some((shared, (to_world, to_mesh))) => {
                     let instance = Instance { mesh: shared, to_world, to_mesh };
                     check_reach(&mesh.primitives, &instance)?;
@@ -74,7 +111,7 @@ impl Placements {
                 }
                 None => {
                     for primitive in &mesh.primitives {
-                        builder.copy(primitive, transform, &mut world)?;
+                        builder.copy(primitive, &placed.transform, &mut world)?;
                     }
                 }
             }

@@ -15,10 +15,7 @@ impl Transform {
     /// The node's own transform: its matrix if it has one, else translation · rotation · scale.
     pub(super) fn of_node(node: &Node) -> Self {
         match &node.matrix {
-            // Column-major; the last row of an affine matrix is 0 0 0 1 and carries nothing.
-            Some(m) => {
-                Self(std::array::from_fn(|row| std::array::from_fn(|column| f64::from(m[column * 4 + row]))))
-            }
+            Some(columns) => Self::from_columns(columns),
             None => Self::from_parts(
                 node.translation.unwrap_or([0.0; 3]).map(f64::from),
                 node.rotation.unwrap_or([0.0, 0.0, 0.0, 1.0]).map(f64::from),
@@ -27,8 +24,25 @@ impl Transform {
         }
     }
 
-    /// Rotation matrix of a quaternion (x, y, z, w), divided by its squared length so that it need not be unit.
-    fn from_parts(translation: [f64; 3], [x, y, z, w]: [f64; 4], scale: [f64; 3]) -> Self {
+    /// Of a matrix in column-major order. The last row of an affine one is 0 0 0 1 and carries nothing.
+    pub(super) fn from_columns(m: &[f32; 16]) -> Self {
+        Self(std::array::from_fn(|row| std::array::from_fn(|column| f64::from(m[column * 4 + row]))))
+    }
+
+    /// The sum of transforms by their weights.
+    pub(super) fn blend<'a>(parts: impl Iterator<Item = (f64, &'a Self)>) -> Self {
+        let mut sum = [[0.0; 4]; 3];
+        for (weight, part) in parts {
+            for (sum, value) in sum.as_flattened_mut().iter_mut().zip(part.0.as_flattened()) {
+                *sum += weight * value;
+            }
+        }
+        Self(sum)
+    }
+
+    /// Translation · rotation · scale. The rotation is the matrix of a quaternion (x, y, z, w), divided by its squared
+    /// length so that it need not be unit.
+    pub(super) fn from_parts(translation: [f64; 3], [x, y, z, w]: [f64; 4], scale: [f64; 3]) -> Self {
         let length_squared = x * x + y * y + z * z + w * w;
         let s = if length_squared > 0.0 { 2.0 / length_squared } else { 0.0 };
         let rotation = [

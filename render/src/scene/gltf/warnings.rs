@@ -28,12 +28,6 @@ impl Warnings {
         for name in document.extensions_used.iter().filter(|name| !is_supported(name)) {
             self.add(format!("the extension {} is ignored", printable(name)));
         }
-        if !document.animations.is_empty() {
-            self.add("animations are ignored: the scene is rendered at rest".into());
-        }
-        if !document.skins.is_empty() {
-            self.add("skins are ignored: meshes are rendered in their bind pose".into());
-        }
     }
 
     /// The sentences, and how many more there were.
