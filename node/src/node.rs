@@ -5,7 +5,6 @@ use std::{path::Path, sync::Arc, time::Instant};
 use anyhow::Context;
 use p2c2r_protocol::{
     id::{JobId, NodeId},
-    moment::SceneMoment,
     sign::SecretKey,
     tile::{PixelEncoding, Sampling},
 };
@@ -33,7 +32,7 @@ use crate::{
     progress::Progress,
     report::FrameReport,
     scene_library::{ResidentScene, SceneLibrary},
-    shoot::Shot,
+    shoot::{Shot, Subject},
     store::SledStore,
 };
 
@@ -154,14 +153,12 @@ impl Node {
         })
     }
 
-    /// Renders a picture of a request and writes nothing: plans, and carries the frame through the swarm. `next_scene` is
-    /// what the picture after it is of, if that is another one.
+    /// Renders a picture of a request and writes nothing: plans, and carries the frame through the swarm.
     pub async fn render(
         &self,
         request: &RenderRequest,
         shot: &Shot,
-        scene: ResidentScene,
-        next_scene: Option<SceneMoment>,
+        subject: Subject,
         progress: Arc<watch::Sender<Progress>>,
     ) -> anyhow::Result<(Negative, FrameReport)> {
         let sampling = Sampling {
@@ -172,7 +169,8 @@ impl Node {
             clamp: request.clamp,
         };
         sampling.check()?;
-        let camera = camera(&scene, request)?;
+        let camera = camera(&subject, request)?;
+        let scene = subject.scene;
         camera.check()?;
         let view = FrameView { size: request.size, sampling, camera };
         let cost = {
@@ -183,7 +181,7 @@ impl Node {
             job: job_id()?,
             scene_name: file_name(&request.scene),
             scene: scene.clone(),
-            next_scene,
+            next_scene: subject.next,
             size: request.size,
             sampling,
             camera,
@@ -246,8 +244,9 @@ pub fn job_id() -> anyhow::Result<JobId> {
     Ok(JobId(name))
 }
 
-fn camera(scene: &ResidentScene, request: &RenderRequest) -> anyhow::Result<p2c2r_protocol::tile::Camera> {
-    let cameras = &scene.prepared.scene().cameras;
+fn camera(subject: &Subject, request: &RenderRequest) -> anyhow::Result<p2c2r_protocol::tile::Camera> {
+    let own = subject.scene.prepared.scene().cameras.as_slice();
+    let cameras = subject.framing.as_ref().map_or(own, std::slice::from_ref);
     let named = match request.camera.as_str() {
         "auto" => cameras.first(),
         name => cameras.iter().find(|camera| camera.name == name),

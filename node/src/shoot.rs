@@ -11,7 +11,10 @@ use p2c2r_protocol::{moment::SceneMoment, tile::SceneTime};
 use p2c2r_render::{
     limit::SceneLimits,
     picture::check_target,
-    scene::{environment::EnvironmentSource, package::pack_with_environment},
+    scene::{
+        NamedCamera, SceneError, environment::EnvironmentSource, gltf::parse_package,
+        package::pack_with_environment,
+    },
 };
 use tokio::{
     sync::watch,
@@ -72,6 +75,16 @@ impl RenderRequest {
     }
 }
 
+/// What a picture is taken of.
+pub struct Subject {
+    /// The scene, ready at the picture's moment.
+    pub scene: ResidentScene,
+    /// In place of a camera that is made to see the whole scene and would move with it.
+    pub framing: Option<NamedCamera>,
+    /// The scene at the moment of the picture after this one, if that is another one.
+    pub next: Option<SceneMoment>,
+}
+
 /// The scene's file, packed.
 #[derive(Clone)]
 struct Packed {
@@ -88,6 +101,8 @@ pub struct Shoot<'a> {
     /// Pictures that are written.
     taken: u32,
     packed: Option<Packed>,
+    /// The camera that sees the whole scene at its first moment, once it was needed.
+    framing: Option<NamedCamera>,
     /// What the next picture is of.
     upcoming: Option<Upcoming>,
 }
@@ -108,7 +123,7 @@ impl<'a> Shoot<'a> {
     ) -> anyhow::Result<Self> {
         let asked = request.clone();
         spawn_blocking(move || check(&asked)).await??;
-        Ok(Self { node, request, progress, taken: 0, packed: None, upcoming: None })
+        Ok(Self { node, request, progress, taken: 0, packed: None, framing: None, upcoming: None })
     }
 
     /// Renders and writes the next picture, whole or not at all; nothing when all are done. Dropping the future cancels
@@ -132,8 +147,10 @@ impl<'a> Shoot<'a> {
             None => self.load(shot.time).await?.await??,
         };
         let next = self.prepare_next(&scene).await?;
+        let framing = self.framing(&scene).await?;
+        let subject = Subject { scene, framing, next };
         let progress = Arc::clone(&self.progress);
-        let (negative, mut report) = self.node.render(self.request, shot, scene, next, progress).await?;
+        let (negative, mut report) = self.node.render(self.request, shot, subject, progress).await?;
         report.frame = shot.frame;
         self.write(shot, negative, report).await
     }
@@ -147,6 +164,23 @@ impl<'a> Shoot<'a> {
         }
         self.upcoming = Some(Upcoming::Loading(self.load(shot.time).await?));
         Ok(Some(SceneMoment { time: shot.time, ..scene.moment() }))
+    }
+
+    /// A camera that is made to see the whole scene stays where the first moment puts it: a frame is the same whichever
+    /// others are rendered with it, and things move through the picture rather than the picture with them.
+    async fn framing(&mut self, scene: &ResidentScene) -> anyhow::Result<Option<NamedCamera>> {
+        if !scene.is_framed || scene.time == SceneTime::START {
+            return Ok(None);
+        }
+        if self.framing.is_none() {
+            let blob = Arc::clone(&scene.package.blob);
+            let first = move || -> Result<Option<NamedCamera>, SceneError> {
+                let loaded = parse_package(&blob.bytes, &SceneLimits::default())?;
+                Ok(loaded.scene.cameras.into_iter().next())
+            };
+            self.framing = spawn_blocking(first).await?.context("the scene at its first moment")?;
+        }
+        Ok(self.framing.clone())
     }
 
     /// Begins to make the scene ready at a moment.

@@ -10,8 +10,8 @@ const REACH: f32 = 1.0;
 const FACES: [[u16; 4]; 6] =
     [[0, 4, 6, 2], [1, 3, 7, 5], [0, 1, 5, 4], [2, 6, 7, 3], [0, 2, 3, 1], [4, 5, 7, 6]];
 
-/// The scene as a GLB: the box, a node with its animation, a camera that stays.
-pub fn sliding_box_glb() -> Vec<u8> {
+/// The scene as a GLB: the box, a node with its animation, and a camera that stays, if it is to have one.
+pub fn sliding_box_glb(has_camera: bool) -> Vec<u8> {
     let side = |corner: u16, bit: u16| if corner >> bit & 1 == 1 { HALF } else { -HALF };
     let positions: Vec<f32> =
         (0..8).flat_map(|corner| [side(corner, 0), side(corner, 1), side(corner, 2)]).collect();
@@ -28,7 +28,7 @@ pub fn sliding_box_glb() -> Vec<u8> {
     add(indices.iter().flat_map(|index| index.to_le_bytes()).collect());
     add(floats(&times));
     add(floats(&places));
-    let document = json!({
+    let mut document = json!({
         "asset": { "version": "2.0" },
         "scene": 0,
         "scenes": [{ "nodes": [0, 1] }],
@@ -49,6 +49,9 @@ pub fn sliding_box_glb() -> Vec<u8> {
         "bufferViews": views,
         "buffers": [{ "byteLength": binary.len() }],
     });
+    if !has_camera {
+        document["scenes"][0]["nodes"] = json!([0]);
+    }
     glb(document.to_string().into_bytes(), binary)
 }
 

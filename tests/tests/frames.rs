@@ -32,7 +32,7 @@ fn text(path: &Path) -> &str {
 fn frames_of_a_swarm_are_those_of_one_machine_and_the_scene_travels_once() {
     let mut testnet = Testnet::formed(3).unwrap();
     let scene = testnet.path("sliding.glb");
-    fs::write(&scene, sliding_box_glb()).unwrap();
+    fs::write(&scene, sliding_box_glb(true)).unwrap();
     let output = testnet.path("swarm.png");
     let frames = ["--spp", "8", "--frames", "1..=3", "--fps", "2"];
     let report_file = testnet.path("swarm.json");
@@ -65,6 +65,25 @@ fn frames_of_a_swarm_are_those_of_one_machine_and_the_scene_travels_once() {
     assert_eq!(moments, [500_000, 1_000_000, 1_500_000]);
     assert_ne!(films(&alone)[0], films(&alone)[1], "the box has moved");
     assert_eq!(films(&alone)[1], films(&alone)[2], "its animation has ended");
+}
+
+#[test]
+fn a_scene_without_camera_moves_through_the_picture_and_a_frame_is_the_same_beside_others() {
+    let testnet = Testnet::new().unwrap();
+    let scene = testnet.path("sliding.glb");
+    fs::write(&scene, sliding_box_glb(false)).unwrap();
+    let render = |name: &str, frames: &str| {
+        let output = testnet.path(name);
+        let more = ["--spp", "2", "--fps", "4", "--local", "--threads", "2", "--frames", frames];
+        reports(&testnet.run(&arguments(&scene, &output, &more)).unwrap())
+    };
+    let three = render("three.png", "0..=2");
+    assert_ne!(films(&three)[0], films(&three)[1]);
+    assert_eq!(films(&render("last.png", "2")), [films(&three)[2]]);
+    // The camera keeps what the first moment shows in view; a second later, two widths to the right, the box is not.
+    let empty = render("gone.png", "4");
+    let rays = |report: &Value| report["rays"].as_u64().unwrap();
+    assert!(rays(&empty[0]) < rays(&three[0]), "{} {}", rays(&empty[0]), rays(&three[0]));
 }
 
 #[test]

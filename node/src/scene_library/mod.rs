@@ -62,6 +62,8 @@ pub struct ResidentScene {
     pub warnings: Arc<[String]>,
     /// Whether it is another one at another moment.
     pub moves: bool,
+    /// Whether its only camera is made to see the whole scene as it stands at its moment.
+    pub is_framed: bool,
 }
 
 impl ResidentScene {
@@ -132,6 +134,7 @@ impl SceneLibrary {
             prepared,
             warnings: loaded.warnings.into(),
             moves: loaded.moves,
+            is_framed: loaded.is_framed,
         };
         self.shelf().keep(found.clone(), self.memory_bytes);
         Ok(found)

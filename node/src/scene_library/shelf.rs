@@ -34,6 +34,7 @@ struct HeldScene {
     prepared: Weak<PreparedScene>,
     warnings: Arc<[String]>,
     moves: bool,
+    is_framed: bool,
 }
 
 impl HeldScene {
@@ -43,6 +44,7 @@ impl HeldScene {
             prepared: Arc::downgrade(&scene.prepared),
             warnings: Arc::clone(&scene.warnings),
             moves: scene.moves,
+            is_framed: scene.is_framed,
         }
     }
 
@@ -54,6 +56,7 @@ impl HeldScene {
             prepared,
             warnings: Arc::clone(&self.warnings),
             moves: self.moves,
+            is_framed: self.is_framed,
         })
     }
 }
@@ -152,6 +155,7 @@ mod tests {
             prepared: Arc::new(PreparedScene::build(scene.clone())),
             warnings: Arc::from([]),
             moves: true,
+            is_framed: false,
         }
     }
 
