@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Something that must happen soon has this long; no test depends on it being sooner.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// The reports that `render --frames --json` printed, a line for each frame.
 fn reports(output: &Output) -> Vec<Value> {
