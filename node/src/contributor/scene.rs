@@ -42,14 +42,17 @@ pub struct SceneSource {
 /// Of all moments of a package that one coordinator asks for, one is made ready at a time: the others find the package
 /// here then. Another coordinator does not wait for it: the first might never deliver.
 #[derive(Default)]
-struct PackageLocks(Mutex<HashMap<(NodeId, SceneHash), Weak<AsyncMutex<()>>>>);
+struct PackageLocks(Mutex<HashMap<AskedPackage, Weak<AsyncMutex<()>>>>);
+
+/// Whose package.
+type AskedPackage = (NodeId, SceneHash);
 
 impl PackageLocks {
     async fn lock(&self, peer: NodeId, package: SceneHash) -> OwnedMutexGuard<()> {
         self.of((peer, package)).lock_owned().await
     }
 
-    fn of(&self, package: (NodeId, SceneHash)) -> Arc<AsyncMutex<()>> {
+    fn of(&self, package: AskedPackage) -> Arc<AsyncMutex<()>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|_, lock| lock.strong_count() > 0);
         if let Some(lock) = locks.get(&package).and_then(Weak::upgrade) {

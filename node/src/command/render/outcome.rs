@@ -131,14 +131,11 @@ impl<'a> Outcome<'a> {
         if !self.quiet {
             let news = report.warnings.iter().filter(|warning| !self.warned.contains(warning));
             lines.extend(news.map(|warning| format!("warning: {warning}")));
-            match (report.frame, self.args.frames) {
-                (Some(frame), Some(frames)) => {
-                    lines.push(frame_line(report, self.standing.taken() + 1, frames, frame, &output));
-                }
-                _ => {
-                    lines.push(format!("{}\n{}", report.table(), report.summary()));
-                    lines.push(format!("wrote {}", output.display()));
-                }
+            if let (Some(frame), Some(frames)) = (report.frame, self.args.frames) {
+                lines.push(frame_line(report, self.standing.taken() + 1, frames, frame, &output));
+            } else {
+                lines.push(format!("{}\n{}", report.table(), report.summary()));
+                lines.push(format!("wrote {}", output.display()));
             }
         }
         self.warned.clone_from(&report.warnings);
