@@ -81,7 +81,6 @@ impl ProgressView {
     /// From here on it is about something else, which this says.
     pub fn begin(&mut self, label: &str) {
         label.clone_into(&mut self.label);
-        self.last_line = None;
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Waiting;
     }
 
@@ -94,8 +93,11 @@ impl ProgressView {
             return;
         }
         let now = Instant::now();
-        let due =
-            self.last_line.is_none_or(|(at, phase)| phase != progress.phase || now - at >= LINE_INTERVAL);
+        // One of many may be through before there is anything to say of it.
+        let is_one_of_many = !self.label.is_empty();
+        let due = self.last_line.is_none_or(|(at, phase)| {
+            (phase != progress.phase && !is_one_of_many) || now - at >= LINE_INTERVAL
+        });
         if due && !self.quiet {
             self.last_line = Some((now, progress.phase));
             eprintln!("{}{}", self.label, describe(progress));

@@ -147,11 +147,15 @@ impl<'a> Shoot<'a> {
             None => self.load(shot.time).await?.await??,
         };
         let next = self.prepare_next(&scene).await?;
+        let stands_still = !scene.moves && self.request.pictures() > 1;
         let framing = self.framing(&scene).await?;
         let subject = Subject { scene, framing, next };
         let progress = Arc::clone(&self.progress);
         let (negative, mut report) = self.node.render(self.request, shot, subject, progress).await?;
         report.frame = shot.frame;
+        if stands_still {
+            report.warnings.push("the scene has no animations: all frames are the same".to_owned());
+        }
         self.write(shot, negative, report).await
     }
 

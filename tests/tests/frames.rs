@@ -48,7 +48,8 @@ fn frames_of_a_swarm_are_those_of_one_machine_and_the_scene_travels_once() {
     let package_bytes = together[0]["scene"]["bytes"].as_u64().unwrap();
     assert_eq!(fetched, [2 * package_bytes, 0, 0], "each of the two others fetched it once");
     for place in 1..=3 {
-        assert!(swarm.stderr.contains(&format!("frame {place} of 3: ")), "{}", swarm.stderr);
+        let line = format!("frame {place} of 3 (number {place})");
+        assert_eq!(swarm.stderr.matches(&line).count(), 1, "{}", swarm.stderr);
         let picture = fs::read(testnet.path(&format!("swarm.000{place}.png"))).unwrap();
         assert_eq!(&picture[1..4], b"PNG");
         let kept = fs::read(testnet.path(&format!("swarm.000{place}.json"))).unwrap();
@@ -99,6 +100,7 @@ fn frames_of_a_scene_that_does_not_move_are_all_the_same() {
     assert_eq!(rendered.stderr.matches("rendering locally").count(), 1, "{}", rendered.stderr);
     let still = local_hash(&testnet, &scene, &["--spp", "4"]);
     assert_eq!(films(&frames), [&still; 3]);
+    assert_eq!(rendered.stderr.matches("all frames are the same").count(), 1, "{}", rendered.stderr);
     assert_eq!(
         frames.iter().map(|frame| frame["scene"]["time_us"].as_u64()).collect::<Vec<_>>(),
         [Some(0); 3]

@@ -55,20 +55,44 @@ async fn heard(link: &mut CoordinatorLink) -> ContributorMessage {
     }
 }
 
+/// A triangle that slides along for a second.
+fn sliding_triangle() -> Package {
+    let json = br#"{"asset":{"version":"2.0"},"scene":0,"scenes":[{"nodes":[0]}],"nodes":[{"mesh":0}],
+        "meshes":[{"primitives":[{"attributes":{"POSITION":0}}]}],
+        "animations":[{"channels":[{"sampler":0,"target":{"node":0,"path":"translation"}}],
+                       "samplers":[{"input":1,"output":2}]}],
+        "accessors":[
+            {"bufferView":0,"componentType":5126,"count":3,"type":"VEC3","min":[0,0,0],"max":[1,1,0]},
+            {"bufferView":0,"byteOffset":8,"componentType":5126,"count":2,"type":"SCALAR","min":[0],"max":[1]},
+            {"bufferView":0,"byteOffset":12,"componentType":5126,"count":2,"type":"VEC3"}],
+        "bufferViews":[{"buffer":0,"byteLength":36}],"buffers":[{"byteLength":36}]}"#;
+    // (0, 0, 0), (1, 0, 0), (0, 1, 0); the moments 0 and 1 and the two places are part of these numbers.
+    let numbers = [0.0_f32, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+    let mut text = json.to_vec();
+    text.resize(text.len().next_multiple_of(4), b' ');
+    let mut file = Vec::new();
+    for word in [0x4654_6C67, 2, 28 + text.len() as u32 + 36, text.len() as u32, 0x4E4F_534A] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(text);
+    file.extend([36_u32, 0x004E_4942].into_iter().flat_map(u32::to_le_bytes));
+    file.extend(numbers.into_iter().flat_map(f32::to_le_bytes));
+    Package::of(file.into())
+}
+
 #[tokio::test]
-async fn a_coordinator_that_asks_for_thousands_of_moments_is_answered_and_costs_two_of_them() {
+async fn a_coordinator_that_asks_for_thousands_of_moments_is_answered_and_costs_few_of_them() {
     let library = Arc::new(SceneLibrary::in_memory(MAX_PREPARED_BYTES));
-    let package = Package::of(generate(SceneKind::Cornell, 1, None).into());
-    let there = library.prepare(&package, SceneTime::START).unwrap();
+    let package = sliding_triangle();
+    assert!(library.prepare(&package, SceneTime::START).unwrap().moves);
     let contributor = contributor(Arc::clone(&library)).await;
     let mut link = session(&contributor).await;
     let size_bytes = package.size_bytes();
+    let moment = |us| SceneMoment { hash: package.hash, time: SceneTime::from_us(us).unwrap() };
     let mut ready = 0;
     for first in (0..MOMENTS).step_by(AT_ONCE as usize) {
-        let mut asked = BTreeSet::new();
-        for us in first..first + AT_ONCE {
-            let scene = SceneMoment { hash: package.hash, time: SceneTime::from_us(us).unwrap() };
-            asked.insert(scene);
+        let mut asked: BTreeSet<SceneMoment> = (first..first + AT_ONCE).map(moment).collect();
+        for scene in asked.clone() {
             link.outbox.send(CoordinatorMessage::Prepare { scene, size_bytes }).await.unwrap();
         }
         while !asked.is_empty() {
@@ -82,10 +106,10 @@ async fn a_coordinator_that_asks_for_thousands_of_moments_is_answered_and_costs_
         }
     }
     assert!(ready >= MOMENTS / AT_ONCE, "the first of each lot is not too much: {ready}");
+    // Those in the library and those of the session; hardly ever the same ones.
+    let there = (0..MOMENTS).filter(|us| library.resident(&moment(*us)).is_some()).count();
+    assert!((1..=4).contains(&there), "{there}");
     assert_eq!(library.resident_hashes(), [package.hash]);
-    // Here, in the library, and what the session keeps of it: nothing was built anew.
-    drop(contributor);
-    assert!(Arc::strong_count(&there.prepared) <= 2 + 2, "{}", Arc::strong_count(&there.prepared));
 }
 
 #[tokio::test]
