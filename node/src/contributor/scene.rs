@@ -97,6 +97,10 @@ impl SceneSource {
         if let Some(found) = self.library.resident(&scene) {
             return Ok(ready(found.prepared, 0));
         }
+        // Sessions and tiles hold on to their scenes; new ones have to wait until some are let go.
+        if self.library.is_overdrawn() {
+            return Err(RejectReason::Busy);
+        }
         let (package, fetched_bytes) = self.package(peer, scene.hash, size_bytes).await?;
         let library = Arc::clone(&self.library);
         // The turn ends with the work, not with whoever waits for it: a session that is gone does not stop a build.

@@ -151,9 +151,12 @@ impl Session {
         self.preparing.len() < MAX_SESSION_SCENES && !self.preparing.iter().any(|(moment, _)| moment == scene)
     }
 
-    /// Notes a preparation, so that it ends with the session.
+    /// Notes a preparation, so that it ends with the session, and makes room for the scene among those that are kept.
     pub fn note_preparing(&mut self, scene: SceneMoment, handle: AbortHandle) {
         self.preparing.push((scene, handle));
+        if self.scene(&scene).is_none() && self.scenes.len() >= MAX_SESSION_SCENES {
+            self.scenes.pop_front();
+        }
     }
 
     /// Forgets a preparation that failed.
@@ -196,11 +199,32 @@ mod tests {
         Session::new(NodeId::from_public_key([1; 32]), false, outbox, Instant::now())
     }
 
-    #[test]
-    fn of_a_thousand_moments_two_are_kept() {
+    fn prepared() -> Arc<PreparedScene> {
         let package = generate(SceneKind::Cornell, 1, None);
         let scene = parse_package(&package, &SceneLimits::default()).unwrap().scene;
-        let prepared = Arc::new(PreparedScene::build(scene));
+        Arc::new(PreparedScene::build(scene))
+    }
+
+    #[tokio::test]
+    async fn the_next_scene_takes_the_place_of_the_oldest_before_it_is_ready() {
+        let prepared = prepared();
+        let mut session = session();
+        let kept = |session: &Session| -> Vec<u64> {
+            (0..4).filter(|us| session.scene(&moment(*us)).is_some()).collect()
+        };
+        session.keep_scene(moment(1), Arc::clone(&prepared));
+        session.keep_scene(moment(2), Arc::clone(&prepared));
+        let never = || tokio::spawn(std::future::pending::<()>()).abort_handle();
+        session.note_preparing(moment(2), never());
+        assert_eq!(kept(&session), [1, 2], "what is asked for again needs no room");
+        session.keep_scene(moment(2), Arc::clone(&prepared));
+        session.note_preparing(moment(3), never());
+        assert_eq!(kept(&session), [2]);
+    }
+
+    #[test]
+    fn of_a_thousand_moments_two_are_kept() {
+        let prepared = prepared();
         let mut session = session();
         for us in 0..1000 {
             session.keep_scene(moment(us), Arc::clone(&prepared));

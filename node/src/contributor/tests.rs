@@ -113,6 +113,22 @@ async fn a_coordinator_that_asks_for_thousands_of_moments_is_answered_and_costs_
 }
 
 #[tokio::test]
+async fn moments_that_are_held_count_as_memory() {
+    let package = sliding_triangle();
+    let at = |us| SceneTime::from_us(us).unwrap();
+    let ample = SceneLibrary::in_memory(MAX_PREPARED_BYTES);
+    let one = ample.prepare(&package, at(0)).unwrap().prepared.memory_bytes() as u64;
+    let library = Arc::new(SceneLibrary::in_memory(20 * one));
+    let mut held: Vec<_> = (0..30).map(|us| library.prepare(&package, at(us)).unwrap()).collect();
+    let source = scene::SceneSource::new(Arc::clone(&library), None, MAX_PREPARED_BYTES);
+    let next = SceneMoment { hash: package.hash, time: at(100) };
+    let prepare = || source.prepare(NodeId::from_public_key([9; 32]), next, package.size_bytes());
+    assert_eq!(prepare().await.err(), Some(RejectReason::Busy));
+    held.truncate(10);
+    assert!(prepare().await.is_ok());
+}
+
+#[tokio::test]
 async fn a_moment_of_an_unknown_package_is_refused_without_a_network() {
     let contributor = contributor(Arc::new(SceneLibrary::in_memory(MAX_PREPARED_BYTES))).await;
     let mut link = session(&contributor).await;

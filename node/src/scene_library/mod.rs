@@ -103,6 +103,11 @@ impl SceneLibrary {
         self.shelf().hashes()
     }
 
+    /// Whether the scenes that others hold take all of the memory already: nobody should be given one more then.
+    pub fn is_overdrawn(&self) -> bool {
+        self.shelf().held_bytes() > self.memory_bytes
+    }
+
     /// The package, if it is in memory.
     pub fn package(&self, scene: &SceneHash) -> Option<Package> {
         self.shelf().package(scene)

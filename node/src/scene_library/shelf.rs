@@ -91,6 +91,17 @@ impl Shelf {
         hashes
     }
 
+    /// Memory of the scenes that somebody else holds, on the shelf or not: it does not come back before they let go.
+    pub fn held_bytes(&self) -> u64 {
+        let held = self.held.iter().filter_map(|(moment, held)| {
+            let prepared = held.prepared.upgrade()?;
+            // This one, and that of the shelf.
+            let own = 1 + usize::from(self.scenes.contains_key(moment));
+            (Arc::strong_count(&prepared) > own).then(|| prepared.memory_bytes() as u64)
+        });
+        held.sum()
+    }
+
     /// Puts a scene on the shelf, and takes others off until those that stay fit into the memory.
     pub fn keep(&mut self, found: ResidentScene, memory_bytes: u64) {
         self.uses += 1;
@@ -196,6 +207,22 @@ mod tests {
         assert!(Arc::ptr_eq(&found.prepared, &held.prepared));
         drop((found, held));
         assert!(shelf.find(&SceneMoment { hash: cornell().hash, time: time(5) }).is_none());
+    }
+
+    #[test]
+    fn what_others_hold_is_counted_until_they_let_go() {
+        let mut shelf = Shelf::default();
+        let at = moving(&cornell());
+        let one = at(0).prepared.memory_bytes() as u64;
+        let mut holders: Vec<ResidentScene> = (0..5).map(&at).collect();
+        for scene in &holders {
+            shelf.keep(scene.clone(), AMPLE_BYTES);
+        }
+        assert_eq!(shelf.held_bytes(), 5 * one);
+        holders.truncate(1);
+        assert_eq!(shelf.held_bytes(), one, "those on the shelf alone can go at any time");
+        holders.clear();
+        assert_eq!(shelf.held_bytes(), 0);
     }
 
     #[test]
