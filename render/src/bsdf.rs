@@ -65,6 +65,44 @@ pub struct Bsdf {
     chance_transmitted: f32,
 }
 
+impl Bsdf {
+    /// Of a surface that has nothing but a diffuse layer: what [`seen_from`] comes to, without the way there. The twin
+    /// does without it, for its neighbours would take the long way.
+    #[inline(always)]
+    fn matte(base_color: Vec3, cosine_view: f32) -> Self {
+        Self {
+            alpha: 1.0,
+            coat_alpha: 1.0,
+            cosine_view,
+            dielectric_f0: 0.0,
+            dielectric_f90: 0.0,
+            metal_f0: Vec3::ZERO,
+            dielectric_weight: 0.0,
+            metal_weight: Vec3::ZERO,
+            transmitted: Vec3::ZERO,
+            diffuse: base_color * INVERSE_PI,
+            coat_weight: 0.0,
+            below_coat: 1.0,
+            chance_coat: 0.0,
+            chance_specular: 0.0,
+            chance_transmitted: 0.0,
+        }
+    }
+
+    /// Whether light is only scattered diffusely.
+    #[inline(always)]
+    fn is_matte(&self) -> bool {
+        self.chance_specular + self.chance_transmitted + self.coat_weight <= 0.0
+    }
+}
+
+impl Surface {
+    #[inline(always)]
+    fn is_matte(&self) -> bool {
+        self.dielectric_f0 + self.metallic + self.transmission + self.coat <= 0.0
+    }
+}
+
 /// Reflectance of a dielectric at grazing angles: all, but nothing where there is no step in the index of refraction.
 /// Below the f0 of any real one (0.02) it fades out (Lagarde and de Rousiers 2014).
 #[inline(always)]
@@ -82,6 +120,9 @@ fn compensation(f0: f32, inverse_albedo: f32) -> f32 {
 #[inline(always)]
 pub fn seen_from(table: &[[f32; 2]], surface: &Surface, normal: Vec3, view: Vec3) -> Bsdf {
     let cosine_view = dot(normal, view).clamp(1e-3, 1.0);
+    if surface.is_matte() {
+        return Bsdf::matte(surface.base_color, cosine_view);
+    }
     let [scale, bias] = albedo::lookup(table, cosine_view, surface.roughness);
     let inverse_albedo = reciprocal((scale + bias).max(1e-3));
     let dielectric = 1.0 - surface.metallic;
@@ -202,6 +243,9 @@ pub fn evaluate(bsdf: &Bsdf, normal: Vec3, view: Vec3, light: Vec3) -> Scatterin
 
 #[inline(always)]
 fn reflected(bsdf: &Bsdf, normal: Vec3, view: Vec3, light: Vec3, cosine_light: f32) -> Scattering {
+    if bsdf.is_matte() {
+        return Scattering { value: bsdf.diffuse * cosine_light, density: cosine_light * INVERSE_PI };
+    }
     let half = normalize(view + light);
     let cosine_half = dot(normal, half).max(0.0);
     let m5 = grazing(dot(view, half).max(0.0));
