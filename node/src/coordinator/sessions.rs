@@ -264,3 +264,67 @@ pub struct TrafficNow {
     /// Tile requests to it.
     pub offers: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::{id::SceneHash, tile::SceneTime};
+
+    use super::*;
+
+    fn moment(us: u64) -> SceneMoment {
+        SceneMoment { hash: SceneHash([1; 32]), time: SceneTime::from_us(us).unwrap() }
+    }
+
+    /// A greeted contributor, and what it is sent.
+    fn greeted() -> (Session, mpsc::Receiver<CoordinatorMessage>) {
+        let (outbox, mut sent) = mpsc::channel(4096);
+        let now = Instant::now();
+        let mut session = Session::open(Generation(1), false, outbox, Arc::default(), Epoch(1), now);
+        let (load, software) = (Load::default(), String::new());
+        let welcome = ContributorMessage::Welcome { credit: 1, mrays_per_s: 1.0, load, software };
+        session.note(welcome, now);
+        while sent.try_recv().is_ok() {}
+        (session, sent)
+    }
+
+    fn ready(session: &mut Session, us: u64) {
+        let scene = moment(us);
+        let message = ContributorMessage::Ready { scene, fetched_bytes: us, elapsed_ms: 1.0 };
+        assert_eq!(session.note(message, Instant::now()), None);
+    }
+
+    #[test]
+    fn a_moment_is_asked_for_once_until_it_is_answered() {
+        let (mut session, mut sent) = greeted();
+        session.prepare(moment(1), 10);
+        session.prepare(moment(1), 10);
+        session.prepare(moment(2), 10);
+        let asked = |sent: &mut mpsc::Receiver<CoordinatorMessage>| {
+            let mut asked = Vec::new();
+            while let Ok(CoordinatorMessage::Prepare { scene, .. }) = sent.try_recv() {
+                asked.push(scene.time.us());
+            }
+            asked
+        };
+        assert_eq!(asked(&mut sent), [1, 2]);
+        ready(&mut session, 1);
+        assert!(session.is_ready(&moment(1)) && !session.is_settled(&moment(2)));
+        assert_eq!((session.fetched_bytes(&moment(1)), session.fetched_bytes(&moment(2))), (1, 0));
+        session.prepare(moment(1), 10);
+        assert_eq!(asked(&mut sent), [1], "it may be gone again");
+        assert!(!session.is_ready(&moment(1)));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_ready_and_old_moments_are_forgotten() {
+        let (mut session, _sent) = greeted();
+        ready(&mut session, 5);
+        assert!(!session.is_settled(&moment(5)));
+        for us in 0..1000 {
+            session.prepare(moment(us), 10);
+            ready(&mut session, us);
+        }
+        assert_eq!(session.scenes.len(), MAX_KNOWN_SCENES);
+        assert!(session.is_ready(&moment(999)) && session.is_ready(&moment(998)));
+    }
+}
