@@ -89,6 +89,27 @@ fn the_plain_triangle_loads_with_a_camera_and_daylight() {
 }
 
 #[test]
+fn daylight_comes_to_what_must_be_lit_and_not_to_what_is_unlit() {
+    let lights = |materials: &[Value]| {
+        let mut document = triangle();
+        document["materials"] = json!(materials);
+        let primitive = document["meshes"][0]["primitives"][0].clone();
+        let with = |number: usize| {
+            let mut primitive = primitive.clone();
+            primitive["material"] = json!(number);
+            primitive
+        };
+        document["meshes"][0]["primitives"] = (0..materials.len()).map(with).collect();
+        load(&document, &triangle_binary()).unwrap().scene.lights.len()
+    };
+    let unlit = json!({ "extensions": { "KHR_materials_unlit": {} } });
+    let shining = json!({ "emissiveFactor": [1.0, 0.5, 0.0] });
+    assert_eq!(lights(std::slice::from_ref(&unlit)), 0);
+    assert_eq!(lights(&[unlit.clone(), json!({})]), 1);
+    assert_eq!(lights(&[unlit, json!({}), shining]), 0);
+}
+
+#[test]
 fn b28_indices_counts_and_bounds_are_checked() {
     let index = refusal(|_, binary| binary[40] = 9);
     assert_says(

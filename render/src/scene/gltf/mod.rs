@@ -43,7 +43,7 @@ use self::{
 };
 use p2c2r_protocol::tile::SceneTime;
 
-use super::{Material, MemoryEstimate, PunctualLight, Scene, error::SceneError, glb};
+use super::{Material, MemoryEstimate, PunctualLight, Scene, Triangle, error::SceneError, glb};
 use crate::limit::{MAX_CAMERAS, MAX_LIGHTS, MAX_MATERIALS, MAX_NODE_DEPTH, MAX_RADIANCE, SceneLimits};
 
 /// Sky of a scene that has no light of its own: a clear day.
@@ -266,7 +266,7 @@ impl<'a> Loader<'a> {
         let is_lit = self.scene.environment.is_some()
             || own_sky.is_some_and(|sky| sky.as_flattened().iter().any(|value| *value > 0.0));
         self.scene.sky = own_sky.unwrap_or(DARK_SKY);
-        if !is_lit && self.scene.lights.is_empty() && !has_emitter(&self.scene) {
+        if !is_lit && self.scene.lights.is_empty() && is_dark(&self.scene) {
             self.scene.sky = DAY_SKY;
             self.scene.lights.push(DAY_SUN);
             self.warnings.add("the scene has no light of its own: a sun and a sky were added".into());
@@ -282,13 +282,13 @@ impl<'a> Loader<'a> {
     }
 }
 
-fn has_emitter(scene: &Scene) -> bool {
-    let shines = |material: &Material| material.unlit || material.shines();
-    scene
-        .meshes
-        .iter()
-        .flat_map(|mesh| &mesh.triangles)
-        .any(|triangle| scene.materials.get(triangle.material as usize).is_some_and(shines))
+/// Whether nothing shines and something would have to be lit to be seen: unlit materials are seen by themselves, and
+/// light nothing.
+fn is_dark(scene: &Scene) -> bool {
+    let triangles = || scene.meshes.iter().flat_map(|mesh| &mesh.triangles);
+    let of = |triangle: &Triangle| scene.materials.get(triangle.material as usize);
+    !triangles().filter_map(of).any(Material::shines)
+        && triangles().filter_map(of).any(|material| !material.unlit)
 }
 
 /// The sky that the scene's extras state.
