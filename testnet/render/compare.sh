@@ -2,7 +2,7 @@
 # Our renderer against the tools that people use, side by side in one run: closest-hit rays against Embree, the Cornell
 # box against Mitsuba 3's, and samples per second against Mitsuba, Cycles and LuxCore. The Python packages go into a
 # throw-away environment; a peer that cannot be had is skipped. Mitsuba's `llvm` variant wants LLVM 17 or later (Debian:
-# libllvm19), which it finds through DRJIT_LIBLLVM_PATH.
+# libllvm19): the newest that is installed, unless DRJIT_LIBLLVM_PATH names another.
 #
 # compare.sh [rays|cornell|speed]...   (all three if none is named)
 set -euo pipefail
@@ -11,6 +11,16 @@ root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/p2c2r-render.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 export PYTHONDONTWRITEBYTECODE=1
+if [ -z "${DRJIT_LIBLLVM_PATH:-}" ]; then
+    # The version is all there is to tell old names (libLLVM-15.so.1) from new ones (libLLVM.so.19.1).
+    newest=$(ldconfig -p | grep -oE '/[^ ]*/libLLVM[-.][^ ]+$' |
+        sed -E 's|.*/libLLVM(-\|\.so\.)([0-9]+).*|\2 &|' | sort -rn | head -n 1)
+    if [ "${newest%% *}" -ge 17 ] 2>/dev/null; then
+        export DRJIT_LIBLLVM_PATH="${newest#* }"
+    else
+        echo "no LLVM 17 or later is installed: Mitsuba's llvm variant cannot run (Debian: apt install libllvm19)" >&2
+    fi
+fi
 
 cargo build --quiet --locked --release --manifest-path "$root/Cargo.toml" -p p2c2r-node
 cargo build --quiet --locked --release --manifest-path "$root/Cargo.toml" -p p2c2r-render --example export_scene
