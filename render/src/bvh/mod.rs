@@ -12,6 +12,7 @@
 pub mod build;
 pub mod node;
 pub mod pack;
+mod packet;
 pub mod pair;
 pub mod walk;
 pub mod wide;

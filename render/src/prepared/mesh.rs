@@ -140,11 +140,17 @@ impl PreparedMesh {
             + size_of_val(&*attributes.colors)
     }
 
+    /// Texture coordinates of a set at a corner; zero where there are none.
+    #[inline(always)]
+    pub fn uv(&self, set: usize, vertex: u32) -> [f32; 2] {
+        let set = &self.attributes.uvs[set];
+        if set.is_empty() { [0.0; 2] } else { set[vertex as usize] }
+    }
+
     /// Texture coordinates of both sets at a corner; zero where there are none.
     #[inline(always)]
     pub fn uvs(&self, vertex: u32) -> [[f32; 2]; 2] {
-        let at = |set: &Vec<[f32; 2]>| if set.is_empty() { [0.0; 2] } else { set[vertex as usize] };
-        [at(&self.attributes.uvs[0]), at(&self.attributes.uvs[1])]
+        [self.uv(0, vertex), self.uv(1, vertex)]
     }
 
     /// Emission of a triangle, the mean of a few of its points where a texture makes it uneven.
