@@ -14,6 +14,7 @@ pub mod node;
 pub mod pack;
 mod packet;
 pub mod pair;
+pub mod reinsert;
 pub mod walk;
 pub mod wide;
 

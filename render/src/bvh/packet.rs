@@ -1,6 +1,5 @@
 //! Rays that go about the same way, through the trees together (Wald et al. 2001): a node is fetched once for all of
-//! them, and where they go is decided once. Those that are left with few companions go on alone. What they hit is what
-//! each alone would hit: only the way there differs.
+//! them, and where they go is decided once. What they hit is what each alone would hit: only the way there differs.
 
 use fearless_simd::{Simd, f32x16, prelude::*};
 
@@ -16,8 +15,6 @@ use crate::{ray::Ray, real::always};
 pub const PACKET: usize = 16;
 /// A bit for each of them.
 const ALL: u32 = u32::MAX >> (32 - PACKET);
-/// So few rays go on alone.
-const FEW: u32 = 3;
 /// All but one child of every level wait.
 const STACK: usize = (WIDTH - 1) * MAX_DEPTH + 1;
 
@@ -48,36 +45,35 @@ struct Packet<'a, S: Simd, F: Filter> {
     /// Index of the first ray.
     first: usize,
     hits: &'a mut [Hit],
-    /// How far hits are still looked for; of a ray that needs none any more, less than nothing.
+    /// How far hits are still looked for.
     reach: [f32; PACKET],
-    /// For rays that go on alone.
+    /// For each ray's way through an instance.
     stack: &'a mut Stack,
 }
 
-/// Finds what [`PACKET`] rays hit; `first` is the index of the first.
+/// Finds what [`PACKET`] rays hit first; `first` is the index of the first. `false` if they do not go about the same way, or
+/// are too few.
 #[inline(always)]
-pub fn trace<S: Simd, const ANY: bool>(
+pub fn closest<S: Simd>(
     simd: S,
     forest: &Forest,
     filter: &impl Filter,
     (rays, first): (&[Ray], usize),
     hits: &mut [Hit],
     stack: &mut Stack,
-) {
+) -> bool {
+    let signs = negative(&rays[0]);
+    if rays.len() < PACKET || rays.iter().any(|ray| negative(ray) != signs) {
+        return false;
+    }
     let mut beams = [Beam::new(&rays[0]); PACKET];
     let mut reach = [0.0; PACKET];
-    let mut alike = true;
     for (lane, ray) in rays.iter().enumerate().take(PACKET) {
         beams[lane] = Beam::new(ray);
         reach[lane] = hits[lane].t;
-        alike &= negative(ray) == negative(&rays[0]);
     }
-    let mut packet = Packet { simd, forest, filter, beams, first, hits, reach, stack };
-    if alike {
-        packet.through::<ANY>();
-    } else {
-        packet.alone::<ANY>(INNER, ALL);
-    }
+    Packet { simd, forest, filter, beams, first, hits, reach, stack }.through();
+    true
 }
 
 impl<S: Simd, F: Filter> Packet<'_, S, F> {
@@ -101,7 +97,7 @@ impl<S: Simd, F: Filter> Packet<'_, S, F> {
 
     /// Visits everything that any of the rays enters.
     #[inline(always)]
-    fn through<const ANY: bool>(&mut self) {
+    fn through(&mut self) {
         let slabs = self.slabs();
         let mut stack = [Waiting { code: NOTHING, rays: 0, near: 0.0 }; STACK];
         stack[0] = Waiting { code: INNER, rays: ALL, near: 0.0 };
@@ -110,9 +106,7 @@ impl<S: Simd, F: Filter> Packet<'_, S, F> {
             top -= 1;
             let Waiting { code, rays, .. } = stack[top];
             if code & KIND != INNER {
-                self.leaf::<ANY>(code, rays);
-            } else if rays.count_ones() <= FEW {
-                self.alone::<ANY>(code, rays);
+                self.leaf(code, rays);
             } else {
                 let node = &self.forest.trees.nodes()[code as usize];
                 top = self.descend(node, &slabs, rays, &mut stack, top);
@@ -153,34 +147,10 @@ impl<S: Simd, F: Filter> Packet<'_, S, F> {
 
     /// Visits a leaf of the outermost tree with some of the rays.
     #[inline(always)]
-    fn leaf<const ANY: bool>(&mut self, code: u32, rays: u32) {
-        self.each::<ANY>(
-            rays,
-            always!(|walk: &mut Walk<'_, S, F>, beam: &Beam<'_>| walk.leaf::<ANY>(beam, code, 0)),
-        );
-    }
-
-    /// Sends some of the rays on alone.
-    #[inline(always)]
-    fn alone<const ANY: bool>(&mut self, code: u32, rays: u32) {
-        self.each::<ANY>(
-            rays,
-            always!(|walk: &mut Walk<'_, S, F>, beam: &Beam<'_>| walk.below::<ANY>(beam, code)),
-        );
-    }
-
-    #[inline(always)]
-    fn each<const ANY: bool>(
-        &mut self,
-        mut rays: u32,
-        visit: impl Fn(&mut Walk<'_, S, F>, &Beam<'_>) -> bool,
-    ) {
+    fn leaf(&mut self, code: u32, mut rays: u32) {
         while rays != 0 {
             let lane = rays.trailing_zeros() as usize % PACKET;
             rays &= rays - 1;
-            if self.reach[lane] < 0.0 {
-                continue;
-            }
             let mut walk = Walk {
                 simd: self.simd,
                 forest: self.forest,
@@ -189,9 +159,9 @@ impl<S: Simd, F: Filter> Packet<'_, S, F> {
                 best: self.hits[lane],
                 stack: self.stack,
             };
-            let enough = visit(&mut walk, &self.beams[lane]);
+            walk.leaf::<false>(&self.beams[lane], code, 0);
             self.hits[lane] = walk.best;
-            self.reach[lane] = if enough { -1.0 } else { walk.best.t };
+            self.reach[lane] = walk.best.t;
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     build::{Tree, build},
     pack::Facing,
     pair::{LEAF, PairBvh},
+    reinsert::improved,
     walk::{Forest, Placement, Rays, Solid, Stack},
     wide::WideBvh,
 };
@@ -100,8 +101,28 @@ fn forest(tree: &Tree, triangles: &[Corners]) -> Forest {
 }
 
 fn check(triangles: &[Corners], rays: &[Ray]) {
-    let tree = build(&boxes(triangles));
-    let (forest, pairs) = (forest(&tree, triangles), PairBvh::new(&tree));
+    let built = build(&boxes(triangles));
+    check_tree(&built, triangles, rays);
+    let better = improved(built);
+    let mut held = primitives(&better);
+    held.sort_unstable();
+    assert!(held.iter().copied().eq(0..triangles.len() as u32), "every triangle is there once");
+    check_tree(&better, triangles, rays);
+}
+
+/// Indices of the triangles, each of which lies in all the boxes above it.
+fn primitives(tree: &Tree) -> Vec<u32> {
+    match tree {
+        Tree::Leaf { primitives, .. } => primitives.clone(),
+        Tree::Inner { bounds, children } => {
+            assert!(children.iter().all(|child| bounds.union(child.bounds()) == *bounds));
+            children.iter().flat_map(primitives).collect()
+        }
+    }
+}
+
+fn check_tree(tree: &Tree, triangles: &[Corners], rays: &[Ray]) {
+    let (forest, pairs) = (forest(tree, triangles), PairBvh::new(tree));
     let mut stack = Stack::default();
     let mut any = |ray: &Ray, t_max: f32| forest.any_solid(ray, t_max, &mut stack);
     let expected: Vec<Hit> = rays.iter().map(|ray| brute_force(triangles, ray)).collect();

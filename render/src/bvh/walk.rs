@@ -83,7 +83,7 @@ pub struct Rays<'a> {
     pub rays: &'a [Ray],
     /// Nothing yet, as far as it is looked for ([`Hit::nothing`]); what is found replaces it.
     pub hits: &'a mut [Hit],
-    /// Whether neighbours go about the same way: such are traced together.
+    /// Whether neighbours go about the same way: such are traced together when their closest hits are looked for.
     pub coherent: bool,
 }
 
@@ -144,18 +144,16 @@ impl Forest {
         filter: &impl Filter,
         stack: &mut Stack,
     ) {
-        let mut next = 0;
-        if coherent {
-            let packets = rays.chunks_exact(PACKET).zip(hits.chunks_exact_mut(PACKET));
-            for (rays, hits) in packets {
-                packet::trace::<S, ANY>(simd, self, filter, (rays, next), hits, stack);
-                next += PACKET;
+        let packets = rays.chunks(PACKET).zip(hits.chunks_mut(PACKET));
+        for ((rays, hits), first) in packets.zip((0..).step_by(PACKET)) {
+            if !ANY && coherent && packet::closest(simd, self, filter, (rays, first), hits, stack) {
+                continue;
             }
-        }
-        for (index, (ray, hit)) in rays.iter().zip(hits).enumerate().skip(next) {
-            let mut walk = Walk { simd, forest: self, filter, index, best: *hit, stack };
-            walk.below::<ANY>(&Beam::new(ray), INNER);
-            *hit = walk.best;
+            for (index, (ray, hit)) in (first..).zip(rays.iter().zip(hits)) {
+                let mut walk = Walk { simd, forest: self, filter, index, best: *hit, stack };
+                walk.below::<ANY>(&Beam::new(ray), INNER);
+                *hit = walk.best;
+            }
         }
     }
 }

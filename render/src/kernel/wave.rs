@@ -237,7 +237,6 @@ impl Wave {
         self.rays += self.shadow.rays.len() as u64;
         let Batch { rays, hits, keys } = &mut self.shadow;
         let filter = Opacity { prepared: tracer.scene(), keys };
-        // Their lights are too large, or too many, for neighbours to go about the same way.
         let rays = Rays { rays, hits, coherent: false };
         tracer.scene().forest().any(simd, rays, &filter, &mut self.stack);
         for ((index, radiance), hit) in self.direct.iter().zip(&self.shadow.hits) {

@@ -7,6 +7,7 @@ use crate::{
         Aabb,
         build::{Tree, build},
         pack::Facing,
+        reinsert::improved,
         wide::{Appended, WideBvh},
     },
     light::area,
@@ -56,7 +57,7 @@ impl PreparedMesh {
         let sources = std::mem::take(&mut mesh.triangles);
         mesh.positions = Vec::new();
         let (boxes, margin) = boxes(&corners);
-        let tree = build(&boxes);
+        let tree = improved(build(&boxes));
         let material = |primitive: u32| &scene.materials[sources[primitive as usize].material as usize];
         let bvh = WideBvh::new(&tree, &corners, &|primitive| {
             let material = material(primitive);
@@ -126,7 +127,7 @@ impl PreparedMesh {
 
     /// The tree, built anew.
     pub fn tree(&self, trees: &WideBvh) -> Tree {
-        build(&boxes(&self.corners(trees)).0)
+        improved(build(&boxes(&self.corners(trees)).0))
     }
 
     /// Memory that it takes, its tree aside, bytes.
