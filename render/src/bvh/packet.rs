@@ -105,11 +105,11 @@ impl<S: Simd, F: Filter> Packet<'_, S, F> {
         while top > 0 {
             top -= 1;
             let Waiting { code, rays, .. } = stack[top];
-            if code & KIND != INNER {
-                self.leaf(code, rays);
-            } else {
+            if code & KIND == INNER {
                 let node = &self.forest.trees.nodes()[code as usize];
                 top = self.descend(node, &slabs, rays, &mut stack, top);
+            } else {
+                self.leaf(code, rays);
             }
         }
     }

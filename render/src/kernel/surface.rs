@@ -6,19 +6,19 @@ mod material;
 mod normal_map;
 
 use self::{
-    found::{Found, Places, Weights, between},
+    found::{Between, Facet, Found, Places, Weights, between},
     material::{base_color, emission, emission_at, seen, surface},
-    normal_map::{Bend, mapped},
+    normal_map::mapped,
 };
 use crate::{
     bsdf::Surface,
     bvh::{Hit, walk::Filter},
-    math::{Vec3, cross, dot, normalize, vec3},
+    math::{Vec3, cross, dot, vec3},
     prepared::{PreparedScene, blended},
     ray::{Corners, Ray},
     real::{MAX_LANES, Real, always},
     sample::{hash, random},
-    scene::AlphaMode,
+    scene::{AlphaMode, Scene},
     texture::Content,
 };
 
@@ -94,35 +94,9 @@ pub fn surface_point<R: Real>(
     let between = between(token, found, &weights);
     let face = cross(corners.edge1, corners.edge2);
     let from_behind = dot(face, inward.direction).above(0.0);
-    let outward = always!(|normal: Vec3<R>| {
-        let unit = normalize(Places::carried(
-            places,
-            normal,
-            always!(|places: &Places<R>| places.to_mesh.transposed_vector(normal)),
-        ));
-        Vec3::select(from_behind, -unit, unit)
-    });
-    let geometric = outward(face);
-    let mean_normal = always!(|axis: usize| {
-        weights.mean(
-            token,
-            always!(|lane: usize, corner: usize| {
-                let Found { mesh, triangle, .. } = &found[lane];
-                mesh.attributes().normals[triangle.vertices[corner] as usize][axis]
-            }),
-        )
-    });
-    let mut normal = outward(vec3(mean_normal(0), mean_normal(1), mean_normal(2)));
-    let texture =
-        seen(token, scene, found, &between, Content::Data, |material| material.normal_texture.as_ref());
-    if let Some(seen) = texture {
-        let bent =
-            mapped(token, found, places, &Bend { normal, seen, corners: &corners, weights, from_behind });
-        let textured = R::mask(token, always!(|lane: usize| found[lane].material.normal_texture.is_some()));
-        normal = Vec3::select(textured, bent, normal);
-    }
-    normal = Vec3::select(dot(normal, geometric).below(0.0), -normal, normal);
-    normal = Vec3::select(dot(normal, ray.direction).above(-MIN_COSINE), geometric, normal);
+    let facet = Facet { token, found, places, corners: &corners, weights, from_behind };
+    let geometric = facet.outward(face);
+    let normal = shading_normal(scene, &facet, &between, geometric, ray.direction);
     let inner = corners.corner + corners.edge1 * u + corners.edge2 * v;
     let position = Places::carried(places, inner, always!(|places: &Places<R>| places.to_world.point(inner)));
     let color = base_color(token, scene, found, &between);
@@ -137,6 +111,36 @@ pub fn surface_point<R: Real>(
         lights,
         unlit: R::mask(token, always!(|lane: usize| found[lane].material.unlit)),
     }
+}
+
+/// Interpolated and mapped, on the side of the geometric normal and not turned away from the ray.
+#[inline(always)]
+fn shading_normal<R: Real>(
+    scene: &Scene,
+    facet: &Facet<'_, R>,
+    between: &Between<R>,
+    geometric: Vec3<R>,
+    direction: Vec3<R>,
+) -> Vec3<R> {
+    let Facet { token, found, weights, .. } = *facet;
+    let mean = always!(|axis: usize| {
+        weights.mean(
+            token,
+            always!(|lane: usize, corner: usize| {
+                let Found { mesh, triangle, .. } = &found[lane];
+                mesh.attributes().normals[triangle.vertices[corner] as usize][axis]
+            }),
+        )
+    });
+    let mut normal = facet.outward(vec3(mean(0), mean(1), mean(2)));
+    let texture =
+        seen(token, scene, found, between, Content::Data, |material| material.normal_texture.as_ref());
+    if let Some(seen) = texture {
+        let textured = R::mask(token, always!(|lane: usize| found[lane].material.normal_texture.is_some()));
+        normal = Vec3::select(textured, mapped(facet, normal, seen), normal);
+    }
+    normal = Vec3::select(dot(normal, geometric).below(0.0), -normal, normal);
+    Vec3::select(dot(normal, direction).above(-MIN_COSINE), geometric, normal)
 }
 
 /// Grows with the coordinates and with the way: both round.

@@ -1,8 +1,9 @@
 //! The triangles that rays hit, and what lies between their corners.
 
 use crate::{
-    math::Vec3,
+    math::{Vec3, normalize},
     prepared::{PreparedInstance, PreparedMesh, PreparedScene, ShadedTriangle},
+    ray::Corners,
     real::{Real, always},
     scene::{Affine, Material},
 };
@@ -121,5 +122,30 @@ impl<R: Real> Places<R> {
             None => kept,
             Some(places) => Vec3::select(places.at_origin, kept, over(places)),
         }
+    }
+}
+
+/// The triangles that rays hit, and where.
+pub(super) struct Facet<'a, R: Real> {
+    pub token: R::Token,
+    pub found: &'a [Found<'a>],
+    pub places: Option<&'a Places<R>>,
+    /// In the meshes' spaces.
+    pub corners: &'a Corners<R>,
+    pub weights: Weights<R>,
+    /// Where the ray came from the back.
+    pub from_behind: R::Mask,
+}
+
+impl<R: Real> Facet<'_, R> {
+    /// A normal of the meshes' spaces as a unit vector of the world, on the side that the ray came from.
+    #[inline(always)]
+    pub fn outward(&self, normal: Vec3<R>) -> Vec3<R> {
+        let unit = normalize(Places::carried(
+            self.places,
+            normal,
+            always!(|places: &Places<R>| places.to_mesh.transposed_vector(normal)),
+        ));
+        Vec3::select(self.from_behind, -unit, unit)
     }
 }

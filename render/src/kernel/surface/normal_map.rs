@@ -1,26 +1,17 @@
 //! Normals bent by textures.
 
-use super::found::{Found, Places, Weights};
+use super::found::{Facet, Found, Places};
 use crate::{
     math::{Vec3, cross, dot, normalize, vec3},
-    ray::Corners,
     real::{Real, always},
 };
 
-/// A normal, and what bends it.
-pub(super) struct Bend<'a, R: Real> {
-    pub normal: Vec3<R>,
-    pub seen: [R; 4],
-    pub corners: &'a Corners<R>,
-    pub weights: Weights<R>,
-    pub from_behind: R::Mask,
-}
-
-impl<R: Real> Bend<'_, R> {
+impl<R: Real> Facet<'_, R> {
     /// Direction of growing u in the mesh's space, and the sign of the bitangent: of the vertices if they have
     /// tangents, else of the triangle.
     #[inline(always)]
-    fn tangent(&self, token: R::Token, found: &[Found<'_>]) -> (Vec3<R>, R) {
+    fn tangent(&self) -> (Vec3<R>, R) {
+        let (token, found) = (self.token, self.found);
         let one = R::splat(token, 1.0);
         let along = always!(|axis: usize| {
             self.weights.mean(
@@ -57,30 +48,24 @@ impl<R: Real> Bend<'_, R> {
     }
 }
 
-/// The normals that a normal texture makes of others.
+/// The normals that the colours `seen` of a normal texture make of others.
 #[inline(always)]
-pub(super) fn mapped<R: Real>(
-    token: R::Token,
-    found: &[Found<'_>],
-    places: Option<&Places<R>>,
-    bend: &Bend<'_, R>,
-) -> Vec3<R> {
-    let (tangent, mut hand) = bend.tangent(token, found);
+pub(super) fn mapped<R: Real>(facet: &Facet<'_, R>, normal: Vec3<R>, seen: [R; 4]) -> Vec3<R> {
+    let (tangent, mut hand) = facet.tangent();
     let world =
-        Places::carried(places, tangent, always!(|places: &Places<R>| places.to_world.vector(tangent)));
-    if let Some(places) = places {
+        Places::carried(facet.places, tangent, always!(|places: &Places<R>| places.to_world.vector(tangent)));
+    if let Some(places) = facet.places {
         hand = R::select(!places.at_origin & places.mirrors, -hand, hand);
     }
-    let normal = bend.normal;
     // Of the side that the texture was made for.
-    let front = Vec3::select(bend.from_behind, -normal, normal);
+    let front = Vec3::select(facet.from_behind, -normal, normal);
     let across = world - front * dot(front, world);
     let tangent = normalize(across);
     let bitangent = cross(front, tangent) * hand;
-    let scale = R::from_lanes(token, always!(|lane: usize| found[lane].material.normal_scale));
-    let [red, green, blue, _] = bend.seen;
+    let scale = R::from_lanes(facet.token, always!(|lane: usize| facet.found[lane].material.normal_scale));
+    let [red, green, blue, _] = seen;
     let (x, y, z) = ((red * 2.0 - 1.0) * scale, (green * 2.0 - 1.0) * scale, blue * 2.0 - 1.0);
     let bent = normalize(tangent * x + bitangent * y + front * z);
-    let bent = Vec3::select(bend.from_behind, -bent, bent);
+    let bent = Vec3::select(facet.from_behind, -bent, bent);
     Vec3::select(dot(across, across).below(1e-20), normal, bent)
 }
