@@ -27,7 +27,7 @@ pub const SLACK: f32 = 1.000_004;
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Node {
-    /// Low sides, then high sides; of each axis; of each child. An unused child's box is inside out.
+    /// Low sides, then high sides; of each axis; of each child, the largest first. An unused child's box is inside out.
     sides: [[[f32; WIDTH]; 3]; 2],
     /// Of the children; [`NOTHING`] where there is none.
     pub codes: [u32; WIDTH],

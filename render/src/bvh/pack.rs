@@ -22,7 +22,7 @@ pub struct Facing {
 
 /// Triangles, component by component; unused ones are degenerate and never hit.
 #[derive(Debug, Clone)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub struct Pack {
     corner: [[f32; LANES]; 3],
     edge1: [[f32; LANES]; 3],

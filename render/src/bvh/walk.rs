@@ -211,7 +211,7 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
     /// Visits what lies below a node of the outermost tree; `true` if something was hit and any hit is enough.
     #[inline(always)]
     pub fn below<const ANY: bool>(&mut self, beam: &Beam<'_>, code: u32) -> bool {
-        self.through(
+        self.through::<ANY>(
             code,
             0,
             beam,
@@ -241,7 +241,7 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         let inward = placement.inward(beam.ray);
         let beam = if placement.at_origin { *beam } else { Beam::new(&inward) };
         let inside = Inside { beam: &beam, instance: item, near, margin: placement.margin };
-        self.through(
+        self.through::<ANY>(
             placement.root,
             free,
             &beam,
@@ -252,7 +252,7 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
     /// Visits what lies below a node, the nearest child first, until `leaf` says that it is enough. `base` is the free
     /// part of the stack.
     #[inline(always)]
-    fn through(
+    fn through<const ANY: bool>(
         &mut self,
         root: u32,
         base: usize,
@@ -269,7 +269,8 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
                 if entered == 0 {
                     break;
                 }
-                (code, top) = self.descend(node, &near.into(), entered, top);
+                let visit = if ANY { Self::spread } else { Self::descend };
+                (code, top) = visit(self, node, &near.into(), entered, top);
             }
             if code & KIND != INNER && leaf(self, code, top) {
                 return true;
@@ -286,6 +287,23 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
                 }
             }
         }
+    }
+
+    /// The largest of the children that are entered; the others wait, the next largest on top. Where any hit is enough,
+    /// what is large is more likely in the way than what is near.
+    #[inline(always)]
+    fn spread(&mut self, node: &Node, near: &[f32; WIDTH], mut entered: u32, mut top: usize) -> (u32, usize) {
+        let first = entered.trailing_zeros() as usize % WIDTH;
+        entered &= entered - 1;
+        // The smallest first, so that the largest is on top.
+        while entered != 0 {
+            let child = (31 - entered.leading_zeros()) as usize % WIDTH;
+            self.forest.announce(node.codes[child]);
+            self.stack.0[top] = (node.codes[child], near[child]);
+            top += 1;
+            entered ^= 1 << child;
+        }
+        (node.codes[first], top)
     }
 
     /// The nearest of the children that are entered; the others wait, the nearest on top. One or two are by far the most

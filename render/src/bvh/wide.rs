@@ -126,7 +126,9 @@ impl WideBvh {
 
     fn node(&mut self, tree: &Tree, margin: f32, leaf: &mut dyn FnMut(&mut Self, &[u32]) -> u32) -> u32 {
         let at = self.nodes.len();
-        let children = open(tree);
+        let mut children = open(tree);
+        // Rays that look for any hit try the largest first.
+        children.sort_by(|a, b| b.bounds().half_area().total_cmp(&a.bounds().half_area()));
         let boxes: Vec<Aabb> = children.iter().map(|child| *child.bounds()).collect();
         self.nodes.push(Node::new(&boxes, margin));
         for (lane, child) in children.iter().enumerate() {
