@@ -20,6 +20,7 @@ use self::{
     history::Store,
     predict::{Predictor, ema::EmaPredictor},
     split::{Splitter, cost_map::CostMap},
+    time::TimeMs,
     work::FrameWork,
 };
 pub use self::{
@@ -36,11 +37,13 @@ pub struct SchedulerConfig {
     pub tiles_per_peer: usize,
     /// Most tiles of a planned frame.
     pub max_tiles: usize,
+    /// The wall clock at [`TimeMs`] 0, ms since 1970: models know hours of the day by it.
+    pub unix_ms_at_zero: f64,
 }
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
-        Self { tiles_per_peer: 3, max_tiles: 4096 }
+        Self { tiles_per_peer: 3, max_tiles: 4096, unix_ms_at_zero: 0.0 }
     }
 }
 
@@ -63,8 +66,9 @@ impl Scheduler {
         peers: &[PeerView],
         cost: &CostMap,
         splitter: &dyn Splitter,
+        now: TimeMs,
     ) -> FramePlan {
-        place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter)
+        place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter, now)
     }
 
     /// Predicts the time and risk of one task.

@@ -11,6 +11,7 @@ use crate::{
     peer::PeerView,
     predict::{Prediction, Predictor, TaskFeatures},
     split::{Share, Splitter, cost_map::CostMap},
+    time::TimeMs,
     work::FrameWork,
 };
 
@@ -61,10 +62,11 @@ pub fn plan(
     peers: &[PeerView],
     cost: &CostMap,
     splitter: &dyn Splitter,
+    now: TimeMs,
 ) -> FramePlan {
     let samples = f64::from(work.samples.max(1));
     let total = (cost.total() * samples).max(1.0);
-    let runners = runners(predictor, work, peers, total);
+    let runners = runners(predictor, work, peers, total, now);
     let capacities: Vec<Capacity> = runners
         .iter()
         .map(|runner| Capacity { speed: runner.speed, overhead_ms: runner.overhead_ms })
@@ -91,10 +93,11 @@ fn runners<'a>(
     work: &FrameWork,
     peers: &'a [PeerView],
     total: f64,
+    now: TimeMs,
 ) -> Vec<Runner<'a>> {
     // The cost of a typical tile; the rate does not depend on it in this model, but may in another.
     let typical = total / peers.len().max(1) as f64;
-    let features = TaskFeatures { cost: typical, bytes: 0.0, in_flight: 0 };
+    let features = TaskFeatures { cost: typical, pixels: 0.0, bytes: 0.0, in_flight: 0, at: now };
     let mut runners: Vec<Runner<'a>> = peers
         .iter()
         .map(|view| {
@@ -179,13 +182,12 @@ mod tests {
 
     fn view(index: u8, mrays_per_s: f32, round_trip_ms: f32) -> PeerView {
         PeerView {
-            peer: NodeId::from_public_key([index; 32]),
             is_self: index == 0,
             mrays_per_s,
             round_trip_ms,
             credit: 8,
-            queued: 0,
             ready: true,
+            ..PeerView::unknown(NodeId::from_public_key([index; 32]))
         }
     }
 
@@ -201,7 +203,7 @@ mod tests {
         };
         let predictor = EmaPredictor::new(Box::new(MemoryStore::default()));
         let map = CostMap::uniform(size, 4.0);
-        plan(&predictor, &SchedulerConfig::default(), &work, peers, &map, &SpatialSplitter)
+        plan(&predictor, &SchedulerConfig::default(), &work, peers, &map, &SpatialSplitter, TimeMs(0.0))
     }
 
     const MAX_TILE_PIXELS: u64 = 1 << 22;

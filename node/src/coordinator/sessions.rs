@@ -234,13 +234,13 @@ impl Session {
         let welcome = self.welcome.unwrap_or(Welcome { credit: 1, mrays_per_s: 0.0 });
         let mrays_per_s = welcome.mrays_per_s.min(fastest);
         PeerView {
-            peer,
             is_self: self.own,
             mrays_per_s,
             round_trip_ms: if self.own { 0.0 } else { self.round_trip_ms },
             credit: welcome.credit,
             queued: self.load.queued,
             ready: self.is_ready(scene),
+            ..PeerView::unknown(peer)
         }
     }
 

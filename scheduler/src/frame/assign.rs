@@ -107,13 +107,16 @@ impl Frame {
     }
 
     fn execution_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
-        let features =
-            TaskFeatures { cost: self.tiles[tile].plan.cost, bytes: self.bytes(tile), in_flight: 0 };
+        let features = self.features(tile, 0);
         scheduler.predict(&peer.view, self.work.kind, &features).execution_ms
     }
 
-    fn bytes(&self, tile: usize) -> f64 {
-        self.tiles[tile].plan.rect.pixels() as f64 * f64::from(self.work.bytes_per_pixel)
+    /// What is known of a tile, offered now to a peer that holds so many.
+    fn features(&self, tile: usize, in_flight: u32) -> TaskFeatures {
+        let plan = &self.tiles[tile].plan;
+        let pixels = plan.rect.pixels() as f64;
+        let bytes = pixels * f64::from(self.work.bytes_per_pixel);
+        TaskFeatures { cost: plan.cost, pixels, bytes, in_flight, at: self.now }
     }
 
     /// Expected time from now to the result, risk included, ms.
@@ -124,11 +127,7 @@ impl Frame {
         peer: &Peer,
         scheduler: &Scheduler,
     ) -> f64 {
-        let features = TaskFeatures {
-            cost: self.tiles[tile].plan.cost,
-            bytes: self.bytes(tile),
-            in_flight: self.in_flight(id) as u32,
-        };
+        let features = self.features(tile, self.in_flight(id) as u32);
         let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
         let time_ms = self.held_ms(id) + predicted.overhead_ms + predicted.execution_ms;
         time_ms / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
@@ -137,8 +136,7 @@ impl Frame {
     /// Offers a tile to a peer.
     pub(super) fn offer(&mut self, tile: usize, peer: NodeId, scheduler: &Scheduler, out: &mut Outbox) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let in_flight = self.in_flight(peer) as u32;
-        let features = TaskFeatures { cost: self.tiles[tile].plan.cost, bytes: self.bytes(tile), in_flight };
+        let features = self.features(tile, self.in_flight(peer) as u32);
         let predicted = scheduler.predict(&state.view, self.work.kind, &features);
         let before_ms = self.held_ms(peer);
         let expected_ms = before_ms + predicted.overhead_ms + predicted.execution_ms;
@@ -153,12 +151,13 @@ impl Frame {
             Attempt {
                 tile,
                 peer,
+                view: state.view,
+                features,
                 offered_at: self.now,
                 expected_at: self.now + expected_ms,
                 late_at: self.now + late_ms,
                 give_up_at,
                 execution_ms: predicted.execution_ms,
-                in_flight,
                 accepted: false,
                 fraction: 0.0,
                 patient_at: 0.0,

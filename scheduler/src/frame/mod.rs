@@ -260,13 +260,7 @@ impl Frame {
         out: &mut Outbox,
     ) {
         let Some(attempt) = self.attempts.remove(&task) else { return };
-        scheduler.observe(&attempt.success(
-            &self.work,
-            self.tiles[attempt.tile].plan.cost,
-            self.now,
-            queue_ms,
-            execution_ms,
-        ));
+        scheduler.observe(&attempt.success(&self.work, self.now, queue_ms, execution_ms));
         if let Some(peer) = self.peers.get_mut(&attempt.peer) {
             peer.misses = 0;
             peer.busy_ms += execution_ms.max(0.0);
@@ -328,7 +322,7 @@ impl Frame {
     fn end_attempt(&mut self, task: TaskId, result: OutcomeResult, scheduler: &mut Scheduler) {
         let Some(attempt) = self.attempts.get(&task) else { return };
         let (tile, peer) = (attempt.tile, attempt.peer);
-        scheduler.observe(&attempt.outcome(&self.work, self.tiles[tile].plan.cost, self.now, result));
+        scheduler.observe(&attempt.outcome(&self.work, self.now, result));
         self.tiles[tile].failed_at.insert(peer);
         self.withdraw(task);
     }

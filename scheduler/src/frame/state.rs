@@ -7,7 +7,7 @@ use p2c2r_protocol::id::NodeId;
 use crate::{
     peer::PeerView,
     place::PlannedTile,
-    predict::{Outcome, OutcomeResult},
+    predict::{Outcome, OutcomeResult, TaskFeatures},
     time::TimeMs,
     work::FrameWork,
 };
@@ -100,6 +100,10 @@ pub struct Attempt {
     pub tile: usize,
     /// Where.
     pub peer: NodeId,
+    /// The peer as it was seen then.
+    pub view: PeerView,
+    /// What was known of the task then.
+    pub features: TaskFeatures,
     /// Since when.
     pub offered_at: TimeMs,
     /// When its result is expected.
@@ -110,8 +114,6 @@ pub struct Attempt {
     pub give_up_at: Option<TimeMs>,
     /// Expected rendering time, ms.
     pub execution_ms: f64,
-    /// Tasks that the peer held before it.
-    pub in_flight: u32,
     /// Whether the peer has taken it.
     pub accepted: bool,
     /// Share done, as the peer says.
@@ -147,27 +149,18 @@ impl Attempt {
     }
 
     /// What came of it.
-    pub fn outcome(&self, work: &FrameWork, cost: f64, now: TimeMs, result: OutcomeResult) -> Outcome {
+    pub fn outcome(&self, work: &FrameWork, now: TimeMs, result: OutcomeResult) -> Outcome {
         Outcome {
-            peer: self.peer,
+            peer: self.view,
             kind: work.kind,
-            cost,
-            bytes: 0.0,
-            in_flight: self.in_flight,
+            features: self.features,
             total_ms: now - self.offered_at,
             result,
         }
     }
 
     /// It was delivered.
-    pub fn success(
-        &self,
-        work: &FrameWork,
-        cost: f64,
-        now: TimeMs,
-        queue_ms: f64,
-        execution_ms: f64,
-    ) -> Outcome {
-        self.outcome(work, cost, now, OutcomeResult::Success { queue_ms, execution_ms })
+    pub fn success(&self, work: &FrameWork, now: TimeMs, queue_ms: f64, execution_ms: f64) -> Outcome {
+        self.outcome(work, now, OutcomeResult::Success { queue_ms, execution_ms })
     }
 }

@@ -148,7 +148,7 @@ impl Predictor for EmaPredictor {
     }
 
     fn observe(&mut self, outcome: &Outcome) {
-        let entry = (outcome.peer, outcome.kind);
+        let entry = (outcome.peer.peer, outcome.kind);
         if !self.records.contains_key(&entry) && self.records.len() >= MAX_PEERS {
             return;
         }
@@ -158,25 +158,29 @@ impl Predictor for EmaPredictor {
             OutcomeResult::GivenUp => {
                 record.count(true);
                 let overhead_ms = record.overhead_ms;
-                let slower = (outcome.total_ms / outcome.cost).ln() > record.log_rate;
-                let sane = SANE.contains(&outcome.total_ms) && outcome.cost.is_finite() && outcome.cost > 0.0;
+                let slower = (outcome.total_ms / outcome.features.cost).ln() > record.log_rate;
+                let sane = SANE.contains(&outcome.total_ms)
+                    && outcome.features.cost.is_finite()
+                    && outcome.features.cost > 0.0;
                 if sane && (record.outcomes == 0 || slower) {
-                    record.learn_time(outcome.cost, outcome.total_ms, overhead_ms);
+                    record.learn_time(outcome.features.cost, outcome.total_ms, overhead_ms);
                 }
             }
             OutcomeResult::Success { queue_ms, execution_ms } => {
                 record.count(false);
-                let sane = SANE.contains(&execution_ms) && outcome.cost.is_finite() && outcome.cost > 0.0;
+                let sane = SANE.contains(&execution_ms)
+                    && outcome.features.cost.is_finite()
+                    && outcome.features.cost > 0.0;
                 if sane && outcome.total_ms.is_finite() && queue_ms.is_finite() {
                     let overhead_ms = (outcome.total_ms - queue_ms.max(0.0) - execution_ms).clamp(0.0, 1e6);
-                    record.learn_time(outcome.cost, execution_ms, overhead_ms);
+                    record.learn_time(outcome.features.cost, execution_ms, overhead_ms);
                 }
             }
         }
         let mut value = Vec::with_capacity(160);
         if ciborium::into_writer(record, &mut value).is_ok() {
             // A store that fails costs what was learned since, never a frame; it says so itself.
-            let _ = self.store.put(&key(&outcome.peer, outcome.kind), &value);
+            let _ = self.store.put(&key(&outcome.peer.peer, outcome.kind), &value);
         }
     }
 
@@ -195,33 +199,29 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::history::MemoryStore;
+    use crate::{history::MemoryStore, time::TimeMs};
 
     const KIND: WorkKind = WorkKind::RayTracing;
 
     fn view(index: u8, mrays_per_s: f32) -> PeerView {
         PeerView {
-            peer: NodeId::from_public_key([index; 32]),
-            is_self: false,
             mrays_per_s,
             round_trip_ms: 1.0,
             credit: 8,
-            queued: 0,
             ready: true,
+            ..PeerView::unknown(NodeId::from_public_key([index; 32]))
         }
     }
 
     fn features(cost: f64) -> TaskFeatures {
-        TaskFeatures { cost, bytes: 1000.0, in_flight: 0 }
+        TaskFeatures { cost, pixels: 1000.0, bytes: 1000.0, in_flight: 0, at: TimeMs(0.0) }
     }
 
     fn success(peer: u8, cost: f64, execution_ms: f64) -> Outcome {
         Outcome {
-            peer: view(peer, 0.0).peer,
+            peer: view(peer, 0.0),
             kind: KIND,
-            cost,
-            bytes: 1000.0,
-            in_flight: 1,
+            features: TaskFeatures { in_flight: 1, ..features(cost) },
             total_ms: execution_ms + 5.0,
             result: OutcomeResult::Success { queue_ms: 2.0, execution_ms },
         }

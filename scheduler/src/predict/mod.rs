@@ -4,17 +4,21 @@ pub mod ema;
 
 use p2c2r_protocol::id::{NodeId, WorkKind};
 
-use crate::peer::PeerView;
+use crate::{peer::PeerView, time::TimeMs};
 
 /// What a prediction is made from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TaskFeatures {
     /// Estimated cost, rays.
     pub cost: f64,
+    /// Pixels of the tile; 0 for other kinds of work.
+    pub pixels: f64,
     /// Bytes of the result.
     pub bytes: f64,
     /// Tasks of ours that the peer holds already.
     pub in_flight: u32,
+    /// When it is offered.
+    pub at: TimeMs,
 }
 
 /// What is expected of one task, once its turn has come.
@@ -33,16 +37,12 @@ pub struct Prediction {
 /// What came of a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// At whom.
-    pub peer: NodeId,
+    /// At whom, as it was seen when the task was offered.
+    pub peer: PeerView,
     /// The kind of work.
     pub kind: WorkKind,
-    /// Estimated cost, rays.
-    pub cost: f64,
-    /// Bytes of the result.
-    pub bytes: f64,
-    /// Tasks of ours that the peer held when this one was offered.
-    pub in_flight: u32,
+    /// What was known of the task when it was offered.
+    pub features: TaskFeatures,
     /// From offer to verified result or failure, ms.
     pub total_ms: f64,
     /// How it ended.
