@@ -74,7 +74,7 @@ impl EmaPredictor {
 /// An entry that this version wrote; anything else is learned again.
 fn read(key: &[u8], value: &[u8]) -> Option<((NodeId, WorkKind), Record)> {
     let (public_key, kind) = key.strip_prefix(KEY_PREFIX)?.split_first_chunk::<32>()?;
-    let kind = [WorkKind::RayTracing].into_iter().find(|known| known.name().as_bytes() == kind)?;
+    let kind = WorkKind::ALL.into_iter().find(|known| known.name().as_bytes() == kind)?;
     let record: Record = ciborium::from_reader(value).ok()?;
     let sane = [record.log_rate, record.spread, record.overhead_ms, record.failures, record.successes];
     let whole = record.version == RECORD_VERSION && sane.iter().all(|number| number.is_finite());
