@@ -92,6 +92,7 @@ pub struct LearnedPredictor {
 struct Reading {
     readings: Readings,
     trees_speak: bool,
+    wait_share: f64,
     widening: f64,
     interval: LogInterval,
     prior: f64,
@@ -163,12 +164,17 @@ impl LearnedPredictor {
         let rest = trees.map(|fitted| fitted.trees.predict(&sample.time_row()));
         let readings = state.time.read(sample, prior, as_offered, trees.zip(rest));
         let outcomes = state.time.kind(sample.kind).map_or(0, |known| known.outcomes);
+        let trees_speak = state.time.trees_speak(&self.everybody.time);
+        let chosen = readings.trees.filter(|_| trees_speak).unwrap_or(readings.structure);
+        let wait_share = chosen.wait_ms / chosen.total_ms();
         let widening = (1.0 + NEWCOMER_WIDENING / (outcomes as f64 + 1.0)).sqrt();
+        let offered = as_offered.then_some(sample.at_unix_ms);
         Reading {
             readings,
-            trees_speak: state.time.trees_speak(&self.everybody.time),
+            trees_speak,
+            wait_share,
             widening,
-            interval: state.intervals.interval(&self.everybody.intervals, widening),
+            interval: state.intervals.interval(&self.everybody.intervals, widening, wait_share, offered),
             prior,
             rest,
         }
@@ -209,14 +215,16 @@ impl LearnedPredictor {
     fn learn_time(&mut self, state: &mut PeerState, record: &Record, reading: &Reading) {
         let total_ms = f64::from(record.total_ms);
         let residual = (total_ms / reading.chosen().total_ms()).ln();
-        state.time.compare(&reading.readings, total_ms);
+        let split = state.time.split(record);
+        state.time.compare(&reading.readings, &split);
         if state.trees.is_none() {
-            self.everybody.time.compare(&reading.readings, total_ms);
+            self.everybody.time.compare(&reading.readings, &split);
         }
         let spreads = state.intervals.spreads();
-        state.intervals.learn(residual, reading.interval, reading.widening);
-        self.everybody.intervals.learn(residual, reading.interval, reading.widening);
-        let split = state.time.split(record);
+        let known_unix_ms = record.sample.at_unix_ms + total_ms;
+        for intervals in [&mut state.intervals, &mut self.everybody.intervals] {
+            intervals.learn(residual, reading.interval, reading.widening, reading.wait_share, known_unix_ms);
+        }
         self.everybody.time.extra_ms.learn(split.overhead_ms - record.sample.line_ms(), 50.0);
         let own = state.trees.take();
         let trees = own.as_ref().filter(|_| state.sequence >= OWN_TREES_FROM);
@@ -333,7 +341,7 @@ impl Predictor for LearnedPredictor {
             low_factor: reading.interval.low.clamp(-20.0, 20.0).exp(),
             high_factor: reading.interval.high.clamp(-20.0, 20.0).exp(),
             p95_total_factor: reading.interval.p95.clamp(-20.0, 20.0).exp(),
-            spread: state.intervals.spread() * reading.widening,
+            spread: reading.interval.spread,
             outcomes: state.time.kind(kind).map_or(0, |known| known.outcomes),
             failure_risk: failure::risk(self.failure_trees.as_ref(), &sample.failure_row(), &state.failures),
         }
