@@ -60,6 +60,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             report.model_bytes, report.history_bytes
         );
     }
+    let mut young = LearnedPredictor::new(Box::new(MemoryStore::default()), 0.0);
+    for outcome in outcomes.iter().take(10 * PEERS as usize) {
+        young.observe(outcome);
+    }
+    if let Some(report) = young.report(&outcomes[0].peer.peer) {
+        println!(
+            "after 10 outcomes: model {} bytes, history {} bytes",
+            report.model_bytes, report.history_bytes
+        );
+    }
     store()
 }
 
@@ -114,13 +124,25 @@ fn store() -> Result<(), Box<dyn Error>> {
         "store after {outcomes} outcomes, that is {SAVES} saves of a model: {:.2} MB",
         bytes as f64 / 1e6
     );
-    let database = sled::Config::new().path(&path).mode(sled::Mode::LowSpace).open()?;
+    let database = reopen(&path)?;
     let before = Instant::now();
     let model = LearnedPredictor::new(Box::new(Sled(database)), 0.0);
     let load_ms = before.elapsed().as_secs_f64() * 1e3;
     let known = model.report(&outcome(0).peer.peer).map_or(0, |report| report.outcomes);
     println!("loading {PEERS} peers: {load_ms:.1} ms ({known} outcomes of the first)");
     Ok(())
+}
+
+/// sled lets go of its file a moment after it is dropped.
+fn reopen(path: &Path) -> Result<sled::Db, sled::Error> {
+    let open = || sled::Config::new().path(path).mode(sled::Mode::LowSpace).open();
+    for _ in 0..100 {
+        if let Ok(database) = open() {
+            return Ok(database);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    open()
 }
 
 fn size_of_folder(path: &Path) -> std::io::Result<u64> {

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     error::Error,
+    fmt::Write,
     fs,
 };
 
@@ -49,8 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let [low, high, p95] =
             [predicted.low_factor, predicted.high_factor, predicted.p95_total_factor].map(|f| f * total_ms);
         let Prediction { failure_risk, wait_ms, overhead_ms, execution_ms, .. } = predicted;
-        written +=
-            &format!("{total_ms},{low},{high},{p95},{failure_risk},{wait_ms},{overhead_ms},{execution_ms}\n");
+        writeln!(
+            written,
+            "{total_ms},{low},{high},{p95},{failure_risk},{wait_ms},{overhead_ms},{execution_ms}"
+        )?;
         under_way.insert((now + (outcome.total_ms * 1e3) as u64, row), *outcome);
     }
     fs::write(predictions, written)?;
