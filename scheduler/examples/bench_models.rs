@@ -70,7 +70,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             report.model_bytes, report.history_bytes
         );
     }
-    store()
+    // sled's own segments, and smaller ones: it keeps about ten of them, whatever is in them.
+    store(512 << 10)?;
+    store(64 << 10)
 }
 
 /// One row through the trees alone.
@@ -104,10 +106,11 @@ fn trees() {
 }
 
 /// The store on disk after many saves, and how long loading takes.
-fn store() -> Result<(), Box<dyn Error>> {
+fn store(segment_bytes: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
-    let database = sled::Config::new().path(&path).mode(sled::Mode::LowSpace).open()?;
+    let config = sled::Config::new().path(&path).mode(sled::Mode::LowSpace).segment_size(segment_bytes);
+    let database = config.open()?;
     let mut model = LearnedPredictor::new(Box::new(Sled(database.clone())), 0.0);
     // A peer's state is saved with every 32 of its outcomes.
     let outcomes = SAVES * 32;
@@ -124,7 +127,7 @@ fn store() -> Result<(), Box<dyn Error>> {
         "store after {outcomes} outcomes, that is {SAVES} saves of a model: {:.2} MB",
         bytes as f64 / 1e6
     );
-    let database = reopen(&path)?;
+    let database = reopen(&config)?;
     let before = Instant::now();
     let model = LearnedPredictor::new(Box::new(Sled(database)), 0.0);
     let load_ms = before.elapsed().as_secs_f64() * 1e3;
@@ -134,15 +137,14 @@ fn store() -> Result<(), Box<dyn Error>> {
 }
 
 /// sled lets go of its file a moment after it is dropped.
-fn reopen(path: &Path) -> Result<sled::Db, sled::Error> {
-    let open = || sled::Config::new().path(path).mode(sled::Mode::LowSpace).open();
+fn reopen(config: &sled::Config) -> Result<sled::Db, sled::Error> {
     for _ in 0..100 {
-        if let Ok(database) = open() {
+        if let Ok(database) = config.open() {
             return Ok(database);
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    open()
+    config.open()
 }
 
 fn size_of_folder(path: &Path) -> std::io::Result<u64> {
@@ -178,7 +180,7 @@ fn outcome(step: u32) -> Outcome {
         bytes: 5e4,
         in_flight: step % 3,
         backlog_ms: 0.0,
-        at: TimeMs(f64::from(step) * 100.0),
+        at: TimeMs(f64::from(step) * 20_000.0),
     };
     let slower = 1.0 + 0.5 * f64::from(peer.telemetry.utilisation).powi(3) + 0.1 * wave(1.3);
     let execution_ms = cost / 2e4 * f64::from(peer_index + 1) * slower;
