@@ -2,9 +2,11 @@
 
 pub mod drift;
 pub mod ema;
+pub mod estimate;
 pub mod failure;
 pub mod features;
 pub mod interval;
+pub mod kind;
 pub mod learned;
 pub mod level;
 pub mod ridge;

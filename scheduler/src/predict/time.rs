@@ -6,18 +6,18 @@
 //! these leave, b the moving average of what the trees leave. Two readings compete: the structure alone, and with the
 //! trees; each has a level of its own (μ, and μ + b), so that both are right on average at any time.
 
-use std::collections::VecDeque;
-
 use p2c2r_protocol::id::WorkKind;
 use serde::{Deserialize, Serialize};
 
+pub use super::{
+    estimate::{Readings, Split, TimeEstimate, TimeTrees},
+    kind::KindTime,
+};
 use super::{
-    drift::PageHinkley,
-    features::{LOAD_TERMS, Sample, TIME_FEATURES},
-    interval::{REMEMBERED, Spreads},
+    features::{LOAD_TERMS, Sample},
+    interval::Spreads,
     level::Level,
     ridge::{dot, ridge},
-    trees::FlatTrees,
     wait::WaitModel,
 };
 use crate::history::record::Record;
@@ -30,8 +30,6 @@ const CLIP_SPREADS: f64 = 3.0;
 const CLIP_LEAST: f64 = 0.15;
 /// Before so many outcomes nothing can be told from a change.
 const MIN_OUTCOMES_OF_DRIFT: u64 = 8;
-/// Outcomes that a level counts for when it has just moved.
-const OUTCOMES_OF_A_MOVE: f64 = 2.0;
 /// Largest residual of log time that the readings are compared by.
 const MAX_COMPARED: f64 = 1.5;
 /// Weight of the newest outcome in the readings' rolling errors.
@@ -52,87 +50,6 @@ const BETA_FOLLOWS: f64 = 0.05;
 const MAX_COEFFICIENT: f64 = 3.0;
 /// Largest execution time that is predicted, ms.
 const MAX_EXECUTION_MS: f64 = 1e12;
-
-/// Trees on what the structure leaves, and the structure that they were fitted on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TimeTrees {
-    /// Residual of log execution time.
-    pub trees: FlatTrees,
-    /// β when they were fitted; `None` for trees over all peers, which go with each peer's own.
-    pub beta: Option<[f64; LOAD_TERMS]>,
-    /// F0 when they were fitted, ms; `None` as above.
-    pub extra_ms: Option<f64>,
-}
-
-/// A prediction in parts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TimeEstimate {
-    /// Until its turn, ms.
-    pub wait_ms: f64,
-    /// Everything that is neither waiting nor execution, ms.
-    pub overhead_ms: f64,
-    /// Execution, ms.
-    pub execution_ms: f64,
-}
-
-impl TimeTrees {
-    /// Whether they can be used: what a store gave back may be anything.
-    pub fn is_whole(&self) -> bool {
-        let numbers = self.beta.iter().flatten().chain(&self.extra_ms);
-        self.trees.is_whole(TIME_FEATURES) && numbers.into_iter().all(|number| number.is_finite())
-    }
-}
-
-impl TimeEstimate {
-    /// From offer to result, ms.
-    pub fn total_ms(&self) -> f64 {
-        (self.wait_ms + self.overhead_ms + self.execution_ms).max(1e-3)
-    }
-}
-
-/// Both readings of one task.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Readings {
-    /// The structure's.
-    pub structure: TimeEstimate,
-    /// With the trees, if there are any.
-    pub trees: Option<TimeEstimate>,
-}
-
-/// A total time in parts, as far as the peer's word is to be believed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Split {
-    /// Waiting, ms.
-    pub wait_ms: f64,
-    /// Execution, ms.
-    pub execution_ms: f64,
-    /// The rest, ms.
-    pub overhead_ms: f64,
-}
-
-/// What is known of a peer's time at one kind of work.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KindTime {
-    /// Which kind.
-    pub kind: WorkKind,
-    /// Times that were learned from.
-    pub outcomes: u64,
-    /// μ: log of execution time over cost, without load.
-    pub structure: Level,
-    /// μ + b: the same without what the trees say.
-    pub trees: Level,
-    drift: PageHinkley,
-    #[serde(skip)]
-    moments: VecDeque<Moment>,
-}
-
-/// The levels as they were from a moment on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Moment {
-    at_unix_ms: f64,
-    structure: f64,
-    trees: f64,
-}
 
 /// What is known of a peer's times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,45 +81,6 @@ impl Default for PeerTime {
             compared: 0,
             since_ridge: 0,
         }
-    }
-}
-
-impl KindTime {
-    fn new(kind: WorkKind, level: Level) -> Self {
-        Self {
-            kind,
-            outcomes: 0,
-            structure: level,
-            trees: level,
-            drift: PageHinkley::default(),
-            moments: VecDeque::new(),
-        }
-    }
-
-    /// Starts the levels again where the mean has moved to.
-    fn restart(&mut self, moved_to: Option<f64>) -> bool {
-        let Some(level) = moved_to else { return false };
-        let by = level - self.structure.value();
-        self.structure.restart(level, OUTCOMES_OF_A_MOVE);
-        self.trees.restart(self.trees.value() + by, OUTCOMES_OF_A_MOVE);
-        true
-    }
-
-    /// The levels that a prediction of that moment was made with.
-    fn levels_at(&self, at_unix_ms: f64) -> (f64, f64) {
-        let then = self.moments.iter().rev().find(|moment| moment.at_unix_ms <= at_unix_ms);
-        match then.or_else(|| self.moments.front()) {
-            Some(moment) => (moment.structure, moment.trees),
-            None => (self.structure.value(), self.trees.value()),
-        }
-    }
-
-    fn remember(&mut self, at_unix_ms: f64) {
-        if self.moments.len() >= REMEMBERED {
-            self.moments.pop_front();
-        }
-        let (structure, trees) = (self.structure.value(), self.trees.value());
-        self.moments.push_back(Moment { at_unix_ms, structure, trees });
     }
 }
 
@@ -387,8 +265,8 @@ impl PeerTime {
 
     /// Memory that is taken beside the struct itself, bytes.
     pub fn bytes(&self) -> usize {
-        let moments: usize = self.kinds.iter().map(|kind| kind.moments.capacity()).sum();
-        self.kinds.capacity() * size_of::<KindTime>() + moments * size_of::<Moment>()
+        let moments: usize = self.kinds.iter().map(KindTime::bytes).sum();
+        self.kinds.capacity() * size_of::<KindTime>() + moments
     }
 
     /// Whether β should be fitted again.
@@ -447,10 +325,7 @@ impl PeerTime {
                 .learn(residual, CLIP_SPREADS * spread + CLIP_LEAST);
         }
         if let Some(level) = level {
-            known.trees = level;
-            for moment in &mut known.moments {
-                moment.trees = level.value();
-            }
+            known.restart_trees(level);
         }
     }
 

@@ -6,15 +6,19 @@
 mod peer;
 mod persist;
 mod refit;
+mod report;
 
 use std::collections::BTreeMap;
 
 use p2c2r_protocol::id::{NodeId, WorkKind};
 
-pub use self::refit::{Fitted, Refit};
 use self::{
     peer::{Everybody, PeerModel, PeerState, SharedFailureTrees},
     refit::Models,
+};
+pub use self::{
+    refit::{Fitted, Refit},
+    report::ModelReport,
 };
 use super::{
     LearnedSpeed, Outcome, Prediction, Predictor, TaskFeatures, failure,
@@ -52,29 +56,6 @@ const SAVE_PEER_EVERY: u32 = 32;
 const SAVE_EVERYBODY_EVERY: u64 = 128;
 /// How much wider than usual the residuals of a kind of work are that a peer has not done: 1 + this, under the root.
 const NEWCOMER_WIDENING: f64 = 4.0;
-
-/// What the model says of itself about a peer: for reports.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ModelReport {
-    /// Outcomes of the peer, over all kinds of work.
-    pub outcomes: u64,
-    /// Mean absolute error of log time, rolling: of the structure alone.
-    pub structure_error: f64,
-    /// The same with trees on top.
-    pub trees_error: f64,
-    /// Outcomes that the two errors are of.
-    pub compared: u32,
-    /// Whether predictions are made with the trees.
-    pub trees_speak: bool,
-    /// Whether they are the peer's own, as against those over all peers.
-    pub own_trees: bool,
-    /// Abrupt changes of speed that were found.
-    pub drifts: u32,
-    /// Memory that is taken, bytes: the peer's models.
-    pub model_bytes: usize,
-    /// And its outcomes.
-    pub history_bytes: usize,
-}
 
 /// Learns times, intervals and failures of every peer.
 pub struct LearnedPredictor {
@@ -124,28 +105,6 @@ impl LearnedPredictor {
             predictor.learn(peer, &record);
         }
         predictor
-    }
-
-    /// What the model says of itself about a peer.
-    pub fn report(&self, peer: &NodeId) -> Option<ModelReport> {
-        let model = self.peers.get(peer)?;
-        let ([structure_error, trees_error], compared) = model.state.time.rolling_errors();
-        let trees = model.state.trees.as_ref().map_or(0, |fitted| fitted.trees.bytes());
-        Some(ModelReport {
-            outcomes: u64::from(model.state.sequence),
-            structure_error,
-            trees_error,
-            compared,
-            trees_speak: self.trees_of(&model.state).is_some()
-                && model.state.time.trees_speak(&self.everybody.time),
-            own_trees: model.state.trees.is_some(),
-            drifts: model.state.drifts,
-            model_bytes: size_of::<PeerModel>()
-                + trees
-                + model.state.time.bytes()
-                + model.state.intervals.bytes(),
-            history_bytes: model.records() * size_of::<Record>(),
-        })
     }
 
     /// Fits that came to nothing: too few outcomes, or smartcore panicked.
