@@ -124,7 +124,8 @@ fn store(segment_bytes: usize) -> Result<(), Box<dyn Error>> {
     drop((model, database));
     let bytes = size_of_folder(&path)?;
     println!(
-        "store after {outcomes} outcomes, that is {SAVES} saves of a model: {:.2} MB",
+        "store after {outcomes} outcomes, that is {SAVES} saves of a model, in segments of {} KiB: {:.2} MB",
+        segment_bytes >> 10,
         bytes as f64 / 1e6
     );
     let database = reopen(&config)?;
