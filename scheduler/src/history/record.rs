@@ -1,4 +1,4 @@
-//! One outcome as it is kept: 97 bytes.
+//! One outcome as it is kept: 77 bytes.
 
 use p2c2r_protocol::id::WorkKind;
 
@@ -8,9 +8,17 @@ use crate::predict::{
 };
 
 /// Bytes of a stored record; the kind is in its key.
-pub const RECORD_BYTES: usize = 8 + 4 + 1 + 4 * NUMBERS;
+pub const RECORD_BYTES: usize = 8 + 4 + 1 + 4 * NUMBERS + 2 * STEPS + SHARES;
 /// `f32` numbers of a record.
-const NUMBERS: usize = 21;
+const NUMBERS: usize = 13;
+/// Numbers of which two bytes are enough.
+const STEPS: usize = 4;
+/// Shares, in 255ths.
+const SHARES: usize = 4;
+/// Steps of the moving average of failures.
+const FAILURE_STEPS: f32 = 65_535.0;
+/// Steps of a degree.
+const DEGREE_STEPS: f32 = 100.0;
 
 /// How a task ended, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +116,18 @@ impl Record {
         for number in self.numbers() {
             out.extend(number.to_le_bytes());
         }
+        let sample = &self.sample;
+        let steps = [
+            sample.in_flight,
+            sample.queued,
+            sample.failure_ema * FAILURE_STEPS,
+            sample.temperature_c * DEGREE_STEPS,
+        ];
+        for step in steps {
+            out.extend((step.round() as u16).to_le_bytes());
+        }
+        let shares = [sample.utilisation, sample.cpu_load, sample.memory_pressure, sample.throttle];
+        out.extend(shares.map(|share| (share * 255.0).round() as u8));
     }
 
     /// Reads one; `None` if it is none.
@@ -115,14 +135,64 @@ impl Record {
         let (at, rest) = bytes.split_first_chunk::<8>()?;
         let (sequence, rest) = rest.split_first_chunk::<4>()?;
         let (ended, rest) = rest.split_first()?;
-        let mut numbers = [0.0; NUMBERS];
-        for (number, bytes) in numbers.iter_mut().zip(rest.as_chunks::<4>().0) {
-            *number = f32::from_le_bytes(*bytes);
-        }
+        let (numbers, rest) = rest.split_at_checked(4 * NUMBERS)?;
+        let (steps, shares) = rest.split_at_checked(2 * STEPS)?;
+        let numbers: Vec<f32> =
+            numbers.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let steps: Vec<f32> =
+            steps.as_chunks::<2>().0.iter().map(|bytes| f32::from(u16::from_le_bytes(*bytes))).collect();
+        let shares: Vec<f32> = shares.iter().map(|share| f32::from(*share) / 255.0).collect();
         let at_unix_ms = f64::from_le_bytes(*at);
-        let finite = at_unix_ms.is_finite() && numbers.iter().all(|number| number.is_finite());
+        // The last, the level, is a logarithm.
+        let finite = at_unix_ms.is_finite()
+            && numbers.iter().all(|number| number.is_finite())
+            && numbers.iter().take(NUMBERS - 1).all(|number| *number >= 0.0);
+        let [
+            cost,
+            pixels,
+            bytes,
+            backlog_ms,
+            round_trip_ms,
+            jitter_ms,
+            bytes_per_ms,
+            uptime_s,
+            since_failure_s,
+            ref own @ ..,
+        ] = numbers[..]
+        else {
+            return None;
+        };
+        let ([total_ms, queue_ms, execution_ms, level], [in_flight, queued, failures, degrees]) =
+            (own, &steps[..])
+        else {
+            return None;
+        };
+        let [utilisation, cpu_load, memory_pressure, throttle] = shares[..] else { return None };
+        let sample = Sample {
+            at_unix_ms,
+            kind,
+            cost,
+            pixels,
+            bytes,
+            backlog_ms,
+            in_flight: *in_flight,
+            queued: *queued,
+            round_trip_ms,
+            jitter_ms,
+            bytes_per_ms,
+            utilisation,
+            cpu_load,
+            memory_pressure,
+            throttle,
+            temperature_c: degrees / DEGREE_STEPS,
+            uptime_s,
+            failure_ema: failures / FAILURE_STEPS,
+            since_failure_s,
+        };
+        let (total_ms, queue_ms, execution_ms, level) = (*total_ms, *queue_ms, *execution_ms, *level);
         let ended = Ended::from_byte(*ended)?;
-        finite.then(|| Self::from_numbers(u32::from_le_bytes(*sequence), at_unix_ms, kind, ended, numbers))
+        let sequence = u32::from_le_bytes(*sequence);
+        finite.then_some(Self { sequence, sample, ended, total_ms, queue_ms, execution_ms, level })
     }
 
     fn numbers(&self) -> [f32; NUMBERS] {
@@ -132,18 +202,10 @@ impl Record {
             sample.pixels,
             sample.bytes,
             sample.backlog_ms,
-            sample.in_flight,
-            sample.queued,
             sample.round_trip_ms,
             sample.jitter_ms,
             sample.bytes_per_ms,
-            sample.utilisation,
-            sample.cpu_load,
-            sample.memory_pressure,
-            sample.throttle,
-            sample.temperature_c,
             sample.uptime_s,
-            sample.failure_ema,
             sample.since_failure_s,
             self.total_ms,
             self.queue_ms,
@@ -151,58 +213,55 @@ impl Record {
             self.level,
         ]
     }
+}
 
-    fn from_numbers(
-        sequence: u32,
-        at_unix_ms: f64,
-        kind: WorkKind,
-        ended: Ended,
-        numbers: [f32; NUMBERS],
-    ) -> Self {
-        let [
-            cost,
-            pixels,
-            bytes,
-            backlog_ms,
-            in_flight,
-            queued,
-            round_trip_ms,
-            jitter_ms,
-            bytes_per_ms,
-            utilisation,
-            cpu_load,
-            memory_pressure,
-            throttle,
-            temperature_c,
-            uptime_s,
-            failure_ema,
-            since_failure_s,
-            total_ms,
-            queue_ms,
-            execution_ms,
-            level,
-        ] = numbers;
-        let sample = Sample {
-            at_unix_ms,
-            kind,
-            cost,
-            pixels,
-            bytes,
-            backlog_ms,
-            in_flight,
-            queued,
-            round_trip_ms,
-            jitter_ms,
-            bytes_per_ms,
-            utilisation,
-            cpu_load,
-            memory_pressure,
-            throttle,
-            temperature_c,
-            uptime_s,
-            failure_ema,
-            since_failure_s,
-        };
-        Self { sequence, sample, ended, total_ms, queue_ms, execution_ms, level }
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::predict::{
+        features::FailureTrace,
+        synthetic::{task, view},
+    };
+
+    proptest! {
+        #[test]
+        fn a_record_is_read_as_it_was_written(
+            shares in prop::array::uniform4(0.0_f32..=1.0), cost in 1.0_f64..1e12, total_ms in 0.0_f32..1e6,
+            degrees in 0.0_f32..150.0, counts in prop::array::uniform2(0_u32..20_000), ema in 0.0_f64..=1.0,
+        ) {
+            let mut peer = view(1);
+            let [utilisation, cpu_load, memory_pressure, throttle] = shares;
+            peer.telemetry = crate::peer::Telemetry {
+                utilisation, cpu_load, memory_pressure, throttle, temperature_c: degrees, uptime_s: 12.5,
+            };
+            peer.queued = counts[0];
+            let features = crate::TaskFeatures { in_flight: counts[1], ..task(cost, 1e12) };
+            let trace = FailureTrace { ema, last_unix_ms: 1e11 };
+            let sample = Sample::new(&peer, WorkKind::Ai, &features, 0.0, trace);
+            let record = Record {
+                sequence: 7, sample, ended: Ended::GivenUp, total_ms, queue_ms: 1.5, execution_ms: 2.5, level: -9.0,
+            };
+            let mut bytes = Vec::new();
+            record.write(&mut bytes);
+            let read = Record::read(bytes.as_slice().try_into().unwrap(), WorkKind::Ai).unwrap();
+            for (a, b) in record.sample.time_row().iter().zip(read.sample.time_row()) {
+                prop_assert!((a - b).abs() <= 0.005, "{a} {b}");
+            }
+            for (a, b) in record.sample.failure_row().iter().zip(read.sample.failure_row()) {
+                prop_assert!((a - b).abs() <= 0.005, "{a} {b}");
+            }
+            prop_assert_eq!(Record { sample, ..read }, record);
+        }
+
+        #[test]
+        fn f14_any_bytes_are_a_finite_record_or_none(bytes in prop::array::uniform32(any::<u8>()), fill in any::<u8>()) {
+            let mut record = [fill; RECORD_BYTES];
+            record[..32].copy_from_slice(&bytes);
+            if let Some(record) = Record::read(&record, WorkKind::Ai) {
+                prop_assert!(record.sample.time_row().iter().all(|value| value.is_finite()));
+            }
+        }
     }
 }

@@ -38,7 +38,7 @@ pub struct Sample {
     pub pixels: f32,
     /// Bytes of the result.
     pub bytes: f32,
-    /// Time until its turn, as the caller expects it, ms.
+    /// Time until the result of the last task that it holds is expected, ms.
     pub backlog_ms: f32,
     /// Tasks of ours that the peer holds already.
     pub in_flight: f32,

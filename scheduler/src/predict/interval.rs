@@ -5,8 +5,12 @@
 //! it lay inside. The spread itself follows the last few residuals, so that a peer that begins to surprise is expected
 //! to go on.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
+/// Outcomes after which the state is remembered, for those that are still under way.
+pub const REMEMBERED: usize = 12;
 /// Residuals that are kept.
 const CAPACITY: usize = 250;
 /// Step of the correction (γ).
@@ -42,6 +46,13 @@ pub struct Spreads {
     pub steady: f64,
 }
 
+/// Shares of waiting in the expected time from which on a class of tasks begins: the longer the queue, the less sure.
+const CLASSES: [f64; 2] = [0.1, 0.4];
+/// Weight of the newest outcome in how much more a class spreads.
+const CLASS_WEIGHT: f64 = 0.02;
+/// Classes spread at most so much more or less.
+const CLASS_RANGE: (f64, f64) = (0.25, 16.0);
+
 /// The interval of the log of a time around its prediction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
@@ -53,6 +64,20 @@ pub struct Intervals {
     quantiles: [f32; 3],
     /// Mean squared residual: steady, quick.
     squares: [f64; 2],
+    /// The same of the classes with waiting, relative to the one without.
+    classes: [f64; 2],
+    /// As it was lately: an outcome is judged by what was said when its task was offered.
+    #[serde(skip)]
+    moments: VecDeque<Moment>,
+}
+
+/// What predictions were made with from a moment on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Moment {
+    at_unix_ms: f64,
+    spread: f64,
+    quantiles: [f32; 3],
+    classes: [f64; 2],
 }
 
 /// An interval of log time relative to its prediction.
@@ -64,6 +89,8 @@ pub struct LogInterval {
     pub high: f64,
     /// 5 % lie over it.
     pub p95: f64,
+    /// Standard deviation of the log of the time.
+    pub spread: f64,
 }
 
 impl Default for Intervals {
@@ -75,6 +102,8 @@ impl Default for Intervals {
             shares: TARGETS,
             quantiles: FIRST_QUANTILES,
             squares: [PRIOR_SPREAD * PRIOR_SPREAD; 2],
+            classes: [1.0; 2],
+            moments: VecDeque::new(),
         }
     }
 }
@@ -87,7 +116,7 @@ impl Intervals {
 
     /// Memory that is taken beside the struct itself, bytes.
     pub fn bytes(&self) -> usize {
-        self.residuals.capacity() * size_of::<f32>()
+        self.residuals.capacity() * size_of::<f32>() + self.moments.capacity() * size_of::<Moment>()
     }
 
     /// The spread that is expected of the next residual.
@@ -102,32 +131,73 @@ impl Intervals {
         Spreads { now: self.spread(), steady }
     }
 
-    /// The interval for a prediction whose spread is `widening` times what is usual. While this peer has too few
-    /// residuals, what all peers came to counts too.
-    pub fn interval(&self, everybody: &Self, widening: f64) -> LogInterval {
-        let spread = self.spread() * widening;
+    /// As it is now, or as it was when a task was offered.
+    fn moment(&self, offered_unix_ms: Option<f64>) -> Moment {
+        let then = offered_unix_ms.and_then(|at| {
+            let before = self.moments.iter().rev().find(|moment| moment.at_unix_ms <= at);
+            before.or_else(|| self.moments.front()).copied()
+        });
+        then.unwrap_or_else(|| Moment {
+            at_unix_ms: 0.0,
+            spread: self.spread(),
+            quantiles: self.quantiles,
+            classes: self.classes,
+        })
+    }
+
+    /// The interval for a prediction, now or as it was when the task was offered: `widening` is how much wider than usual
+    /// it is for other reasons than the share of waiting. While this peer has too few residuals, what all peers came to
+    /// counts too.
+    pub fn interval(
+        &self,
+        everybody: &Self,
+        widening: f64,
+        wait_share: f64,
+        offered_unix_ms: Option<f64>,
+    ) -> LogInterval {
+        let moment = self.moment(offered_unix_ms);
+        let class = class_of(wait_share).map_or(1.0, |class| moment.classes[class].sqrt());
+        let spread = moment.spread * class * widening;
         let own = (self.residuals.len() as f64 / SETTLED as f64).min(1.0);
         let others = if everybody.residuals.len() >= SETTLED { everybody.quantiles } else { FIRST_QUANTILES };
         let at = |index: usize| {
-            let (own_quantile, other) = (f64::from(self.quantiles[index]), f64::from(others[index]));
+            let (own_quantile, other) = (f64::from(moment.quantiles[index]), f64::from(others[index]));
             spread * (own * own_quantile + (1.0 - own) * other)
         };
-        LogInterval { low: at(0), high: at(1), p95: at(2) }
+        LogInterval { low: at(0), high: at(1), p95: at(2), spread }
     }
 
-    /// Learns from a residual of log time; `expected` is the interval as it was given.
-    pub fn learn(&mut self, residual: f64, expected: LogInterval, widening: f64) {
+    /// Learns how much wider the residuals are of tasks of which so much of the time is waiting.
+    fn learn_class(&mut self, residual: f64, wait_share: f64, widening: f64) {
+        let square = (residual / (self.spread() * widening)).powi(2).min(CLASS_RANGE.1);
+        if let Some(class) = class_of(wait_share).filter(|_| square.is_finite()) {
+            let mean = &mut self.classes[class];
+            *mean = (*mean + CLASS_WEIGHT * (square - *mean)).clamp(CLASS_RANGE.0, CLASS_RANGE.1);
+        }
+    }
+
+    /// Learns from a residual of log time that became known then; `expected` is the interval as it was given, with the same
+    /// `widening` and `wait_share`.
+    pub fn learn(
+        &mut self,
+        residual: f64,
+        expected: LogInterval,
+        widening: f64,
+        wait_share: f64,
+        known_unix_ms: f64,
+    ) {
         if !residual.is_finite() {
             return;
         }
         let residual = residual.clamp(-MAX_RESIDUAL, MAX_RESIDUAL);
         let outside = [residual < expected.low, residual > expected.high, residual > expected.p95];
-        let spread = self.spread() * widening;
+        self.learn_class(residual, wait_share, widening);
+        let widening = widening * class_of(wait_share).map_or(1.0, |class| self.classes[class].sqrt());
         for ((share, target), outside) in self.shares.iter_mut().zip(TARGETS).zip(outside) {
             *share += STEP * (target - f64::from(u8::from(outside)));
             *share = share.clamp(SHARE_RANGE.0, SHARE_RANGE.1);
         }
-        let in_spreads = (residual / spread) as f32;
+        let in_spreads = (residual / expected.spread.max(SPREAD_RANGE.0)) as f32;
         match self.residuals.get_mut(usize::from(self.next)) {
             Some(oldest) => *oldest = in_spreads,
             None => self.residuals.push(in_spreads),
@@ -142,6 +212,10 @@ impl Intervals {
         }
         self.outcomes += 1;
         self.settle();
+        if self.moments.len() >= REMEMBERED {
+            self.moments.pop_front();
+        }
+        self.moments.push_back(Moment { at_unix_ms: known_unix_ms, ..self.moment(None) });
     }
 
     /// The quantiles of the residuals that are kept.
@@ -160,8 +234,13 @@ impl Intervals {
         self.residuals.len() <= CAPACITY
             && usize::from(self.next) <= self.residuals.len()
             && self.residuals.iter().chain(&self.quantiles).all(|number| number.is_finite())
-            && self.shares.iter().chain(&self.squares).all(|number| number.is_finite())
+            && self.shares.iter().chain(&self.squares).chain(&self.classes).all(|number| number.is_finite())
     }
+}
+
+/// Which class with waiting; `None`: the one without.
+fn class_of(wait_share: f64) -> Option<usize> {
+    CLASSES.iter().rposition(|from| wait_share >= *from)
 }
 
 /// The quantile of sorted values; beyond the outermost ones it goes on as they do.
@@ -202,8 +281,9 @@ mod tests {
         let (mut intervals, everybody) = (Intervals::default(), Intervals::default());
         let (mut inside, mut under_p95) = (Vec::new(), Vec::new());
         for step in 0..5_100 {
-            let (residual, expected) = (residual(step, &mut noise), intervals.interval(&everybody, 1.0));
-            intervals.learn(residual, expected, 1.0);
+            let (residual, expected) =
+                (residual(step, &mut noise), intervals.interval(&everybody, 1.0, 0.0, None));
+            intervals.learn(residual, expected, 1.0, 0.0, 0.0);
             if step >= 100 {
                 inside.push((expected.low..=expected.high).contains(&residual));
                 under_p95.push(residual <= expected.p95);
@@ -249,10 +329,10 @@ mod tests {
         ) {
             let (mut intervals, everybody) = (Intervals::default(), Intervals::default());
             for residual in residuals {
-                let expected = intervals.interval(&everybody, 1.0);
-                intervals.learn(residual, expected, 1.0);
+                let expected = intervals.interval(&everybody, 1.0, 0.0, None);
+                intervals.learn(residual, expected, 1.0, 0.0, 0.0);
             }
-            let LogInterval { low, high, p95 } = intervals.interval(&everybody, 1.0);
+            let LogInterval { low, high, p95, .. } = intervals.interval(&everybody, 1.0, 0.0, None);
             prop_assert!(low.is_finite() && high.is_finite() && p95.is_finite());
             prop_assert!(low <= p95 && low <= high, "{low} {p95} {high}");
             prop_assert!(intervals.is_whole());

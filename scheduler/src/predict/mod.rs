@@ -2,9 +2,11 @@
 
 pub mod drift;
 pub mod ema;
+pub mod estimate;
 pub mod failure;
 pub mod features;
 pub mod interval;
+pub mod kind;
 pub mod learned;
 pub mod level;
 pub mod ridge;
@@ -12,6 +14,7 @@ pub mod ridge;
 pub mod synthetic;
 pub mod time;
 pub mod trees;
+pub mod wait;
 
 use p2c2r_protocol::id::{NodeId, WorkKind};
 
@@ -29,7 +32,7 @@ pub struct TaskFeatures {
     pub bytes: f64,
     /// Tasks of ours that the peer holds already.
     pub in_flight: u32,
-    /// Time until it will be done with these, as far as is known, ms.
+    /// Time until the last of these results is expected here, ms.
     pub backlog_ms: f64,
     /// When it is offered.
     pub at: TimeMs,

@@ -37,7 +37,7 @@ pub fn dot<const N: usize>(a: &[f64; N], b: &[f64; N]) -> f64 {
 }
 
 /// Solves a symmetric positive definite system by Cholesky's factors; `None` if it is none.
-fn solve<const N: usize>(matrix: &[[f64; N]; N], right: &[f64; N]) -> Option<[f64; N]> {
+pub fn solve<const N: usize>(matrix: &[[f64; N]; N], right: &[f64; N]) -> Option<[f64; N]> {
     let mut lower = [[0.0; N]; N];
     for i in 0..N {
         for j in 0..=i {

@@ -6,33 +6,30 @@
 //! these leave, b the moving average of what the trees leave. Two readings compete: the structure alone, and with the
 //! trees; each has a level of its own (μ, and μ + b), so that both are right on average at any time.
 
-use std::collections::VecDeque;
-
 use p2c2r_protocol::id::WorkKind;
 use serde::{Deserialize, Serialize};
 
+pub use super::{
+    estimate::{Readings, Split, TimeEstimate, TimeTrees},
+    kind::KindTime,
+};
 use super::{
-    drift::PageHinkley,
-    features::{LOAD_TERMS, Sample, TIME_FEATURES},
+    features::{LOAD_TERMS, Sample},
     interval::Spreads,
     level::Level,
     ridge::{dot, ridge},
-    trees::FlatTrees,
+    wait::WaitModel,
 };
 use crate::history::record::Record;
 
 /// Outcomes that the prior of a level counts for.
 const PRIOR_WEIGHT: f64 = 2.0;
-/// Levels that are remembered, so that a residual is that of the prediction made when the task was offered.
-const REMEMBERED_LEVELS: usize = 8;
 /// A residual of log time counts as so many spreads at most.
 const CLIP_SPREADS: f64 = 3.0;
 /// And this, so that a quiet peer's clip is not nothing.
 const CLIP_LEAST: f64 = 0.15;
 /// Before so many outcomes nothing can be told from a change.
 const MIN_OUTCOMES_OF_DRIFT: u64 = 8;
-/// Outcomes that a level counts for when it has just moved.
-const OUTCOMES_OF_A_MOVE: f64 = 2.0;
 /// Largest residual of log time that the readings are compared by.
 const MAX_COMPARED: f64 = 1.5;
 /// Weight of the newest outcome in the readings' rolling errors.
@@ -51,93 +48,8 @@ const RIDGE_EVERY: u32 = 16;
 const BETA_FOLLOWS: f64 = 0.05;
 /// Largest magnitude of a coefficient.
 const MAX_COEFFICIENT: f64 = 3.0;
-/// Prior of the waiting that is counted against the backlog, ms.
-const WAIT_PRIOR_MS: f64 = 50.0;
-/// Memory of that count.
-const WAIT_MEMORY: f64 = 0.97;
 /// Largest execution time that is predicted, ms.
 const MAX_EXECUTION_MS: f64 = 1e12;
-
-/// Trees on what the structure leaves, and the structure that they were fitted on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TimeTrees {
-    /// Residual of log execution time.
-    pub trees: FlatTrees,
-    /// β when they were fitted; `None` for trees over all peers, which go with each peer's own.
-    pub beta: Option<[f64; LOAD_TERMS]>,
-    /// F0 when they were fitted, ms; `None` as above.
-    pub extra_ms: Option<f64>,
-}
-
-/// A prediction in parts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TimeEstimate {
-    /// Until its turn, ms.
-    pub wait_ms: f64,
-    /// Everything that is neither waiting nor execution, ms.
-    pub overhead_ms: f64,
-    /// Execution, ms.
-    pub execution_ms: f64,
-}
-
-impl TimeTrees {
-    /// Whether they can be used: what a store gave back may be anything.
-    pub fn is_whole(&self) -> bool {
-        let numbers = self.beta.iter().flatten().chain(&self.extra_ms);
-        self.trees.is_whole(TIME_FEATURES) && numbers.into_iter().all(|number| number.is_finite())
-    }
-}
-
-impl TimeEstimate {
-    /// From offer to result, ms.
-    pub fn total_ms(&self) -> f64 {
-        (self.wait_ms + self.overhead_ms + self.execution_ms).max(1e-3)
-    }
-}
-
-/// Both readings of one task.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Readings {
-    /// The structure's.
-    pub structure: TimeEstimate,
-    /// With the trees, if there are any.
-    pub trees: Option<TimeEstimate>,
-}
-
-/// A total time in parts, as far as the peer's word is to be believed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Split {
-    /// Waiting, ms.
-    pub wait_ms: f64,
-    /// Execution, ms.
-    pub execution_ms: f64,
-    /// The rest, ms.
-    pub overhead_ms: f64,
-}
-
-/// What is known of a peer's time at one kind of work.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KindTime {
-    /// Which kind.
-    pub kind: WorkKind,
-    /// Times that were learned from.
-    pub outcomes: u64,
-    /// μ: log of execution time over cost, without load.
-    pub structure: Level,
-    /// μ + b: the same without what the trees say.
-    pub trees: Level,
-    drift: PageHinkley,
-    #[serde(skip)]
-    moments: VecDeque<Moment>,
-}
-
-/// The levels as they were from a moment on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Moment {
-    at_unix_ms: f64,
-    structure: f64,
-    trees: f64,
-}
 
 /// What is known of a peer's times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -150,8 +62,7 @@ pub struct PeerTime {
     pub extra_ms: Level,
     /// Mean execution time, ms: what a task of others in its queue is taken for.
     mean_execution_ms: Level,
-    /// Waiting as it was, and as the backlog promised, ms.
-    waited: [f64; 2],
+    wait: WaitModel,
     /// Rolling errors of log time: structure, with trees.
     errors: [f64; 2],
     compared: u32,
@@ -165,50 +76,11 @@ impl Default for PeerTime {
             beta: [0.0; LOAD_TERMS],
             extra_ms: Level::new(0.0, 1.0),
             mean_execution_ms: Level::new(0.0, 0.0),
-            waited: [WAIT_PRIOR_MS; 2],
+            wait: WaitModel::default(),
             errors: [0.0; 2],
             compared: 0,
             since_ridge: 0,
         }
-    }
-}
-
-impl KindTime {
-    fn new(kind: WorkKind, level: Level) -> Self {
-        Self {
-            kind,
-            outcomes: 0,
-            structure: level,
-            trees: level,
-            drift: PageHinkley::default(),
-            moments: VecDeque::new(),
-        }
-    }
-
-    /// Starts the levels again where the mean has moved to.
-    fn restart(&mut self, moved_to: Option<f64>) -> bool {
-        let Some(level) = moved_to else { return false };
-        let by = level - self.structure.value();
-        self.structure.restart(level, OUTCOMES_OF_A_MOVE);
-        self.trees.restart(self.trees.value() + by, OUTCOMES_OF_A_MOVE);
-        true
-    }
-
-    /// The levels that a prediction of that moment was made with.
-    fn levels_at(&self, at_unix_ms: f64) -> (f64, f64) {
-        let then = self.moments.iter().rev().find(|moment| moment.at_unix_ms <= at_unix_ms);
-        match then.or_else(|| self.moments.front()) {
-            Some(moment) => (moment.structure, moment.trees),
-            None => (self.structure.value(), self.trees.value()),
-        }
-    }
-
-    fn remember(&mut self, at_unix_ms: f64) {
-        if self.moments.len() >= REMEMBERED_LEVELS {
-            self.moments.pop_front();
-        }
-        let (structure, trees) = (self.structure.value(), self.trees.value());
-        self.moments.push_back(Moment { at_unix_ms, structure, trees });
     }
 }
 
@@ -245,9 +117,7 @@ impl PeerTime {
     }
 
     fn expected_wait_ms(&self, sample: &Sample) -> f64 {
-        let promised =
-            f64::from(sample.backlog_ms) + sample.others_queued() * self.mean_execution_ms.value().max(0.0);
-        promised * (self.waited[0] / self.waited[1].max(1e-9)).clamp(0.0, 3.0)
+        self.wait.expected_ms(sample, self.mean_execution_ms.value())
     }
 
     /// Predicts a task from the levels as they are now, or as they were at its offer.
@@ -285,7 +155,7 @@ impl PeerTime {
     pub fn split(&self, record: &Record) -> Split {
         let sample = &record.sample;
         let total_ms = f64::from(record.total_ms);
-        let most_wait = (2.0 * self.expected_wait_ms(sample) + (0.25 * total_ms).max(50.0)).min(total_ms);
+        let most_wait = (3.0 * self.expected_wait_ms(sample) + (0.4 * total_ms).max(50.0)).min(total_ms);
         let wait_ms = f64::from(record.queue_ms).clamp(0.0, most_wait);
         let rest_ms = total_ms - wait_ms;
         // Where the bandwidth is unknown, it is taken to be 1 MB/s at least.
@@ -297,12 +167,14 @@ impl PeerTime {
         Split { wait_ms, execution_ms, overhead_ms: rest_ms - execution_ms }
     }
 
-    /// Compares the readings by a task's true total.
-    pub fn compare(&mut self, readings: &Readings, total_ms: f64) {
+    /// Compares the readings by how long a task truly took once its turn had come: the wait is the same in both.
+    pub fn compare(&mut self, readings: &Readings, split: &Split) {
+        let turn_ms = (split.overhead_ms + split.execution_ms).max(1e-3);
         let Some(trees) = &readings.trees else { return };
         let first = 1.0 / (f64::from(self.compared) + 1.0);
         for (error, estimate) in self.errors.iter_mut().zip([&readings.structure, trees]) {
-            let residual = (total_ms / estimate.total_ms()).ln().abs().min(MAX_COMPARED);
+            let expected_ms = (estimate.overhead_ms + estimate.execution_ms).max(1e-3);
+            let residual = (turn_ms / expected_ms).ln().abs().min(MAX_COMPARED);
             *error += ERROR_WEIGHT.max(first) * (residual - *error);
         }
         self.compared = self.compared.saturating_add(1);
@@ -319,11 +191,7 @@ impl PeerTime {
         trees_speak: bool,
     ) -> bool {
         let sample = &record.sample;
-        let promised =
-            f64::from(sample.backlog_ms) + sample.others_queued() * self.mean_execution_ms.value().max(0.0);
-        for (sum, new) in self.waited.iter_mut().zip([split.wait_ms, promised]) {
-            *sum = *sum * WAIT_MEMORY + new + (1.0 - WAIT_MEMORY) * WAIT_PRIOR_MS;
-        }
+        self.wait.learn(sample, self.mean_execution_ms.value(), split.wait_ms);
         let unexplained = split.overhead_ms - sample.line_ms();
         self.extra_ms.learn(unexplained, 20.0 + sample.line_ms());
         self.mean_execution_ms.learn(split.execution_ms, 2.0 * self.mean_execution_ms.value() + 1.0);
@@ -397,8 +265,8 @@ impl PeerTime {
 
     /// Memory that is taken beside the struct itself, bytes.
     pub fn bytes(&self) -> usize {
-        let moments: usize = self.kinds.iter().map(|kind| kind.moments.capacity()).sum();
-        self.kinds.capacity() * size_of::<KindTime>() + moments * size_of::<Moment>()
+        let moments: usize = self.kinds.iter().map(KindTime::bytes).sum();
+        self.kinds.capacity() * size_of::<KindTime>() + moments
     }
 
     /// Whether β should be fitted again.
@@ -413,12 +281,22 @@ impl PeerTime {
         everybody: &[f64; LOAD_TERMS],
     ) {
         self.since_ridge = 0;
-        let rows: Vec<([f64; LOAD_TERMS], f64)> = records
+        let mut rows: Vec<(WorkKind, [f64; LOAD_TERMS], f64)> = records
             .map(|record| {
                 let measured = (self.split(record).execution_ms / f64::from(record.sample.cost)).ln();
-                (record.sample.load_terms(), (measured - f64::from(record.level)).clamp(-2.0, 2.0))
+                (record.sample.kind, record.sample.load_terms(), measured)
             })
             .collect();
+        for kind in &self.kinds {
+            let of_kind = rows.iter().filter(|row| row.0 == kind.kind);
+            let (sum, count) = of_kind.fold((0.0, 0.0), |(sum, count), row| (sum + row.2, count + 1.0));
+            let mean = sum / f64::max(count, 1.0);
+            for row in rows.iter_mut().filter(|row| row.0 == kind.kind) {
+                row.2 = (row.2 - mean).clamp(-2.0, 2.0);
+            }
+        }
+        let rows: Vec<([f64; LOAD_TERMS], f64)> =
+            rows.into_iter().map(|(_, terms, target)| (terms, target)).collect();
         if rows.is_empty() {
             return;
         }
@@ -447,10 +325,7 @@ impl PeerTime {
                 .learn(residual, CLIP_SPREADS * spread + CLIP_LEAST);
         }
         if let Some(level) = level {
-            known.trees = level;
-            for moment in &mut known.moments {
-                moment.trees = level.value();
-            }
+            known.restart_trees(level);
         }
     }
 
@@ -458,10 +333,11 @@ impl PeerTime {
     pub fn is_whole(&self) -> bool {
         let levels =
             self.kinds.iter().flat_map(|kind| [&kind.structure, &kind.trees]).chain([&self.extra_ms]);
-        let numbers = self.beta.iter().chain(&self.waited).chain(&self.errors);
+        let numbers = self.beta.iter().chain(&self.errors);
         self.kinds.len() <= WorkKind::ALL.len()
             && levels.chain([&self.mean_execution_ms]).all(Level::is_finite)
             && self.kinds.iter().all(|kind| kind.drift.is_finite())
+            && self.wait.is_finite()
             && numbers.into_iter().all(|number| number.is_finite())
     }
 }

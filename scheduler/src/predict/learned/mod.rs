@@ -6,15 +6,19 @@
 mod peer;
 mod persist;
 mod refit;
+mod report;
 
 use std::collections::BTreeMap;
 
 use p2c2r_protocol::id::{NodeId, WorkKind};
 
-pub use self::refit::{Fitted, Refit};
 use self::{
     peer::{Everybody, PeerModel, PeerState, SharedFailureTrees},
     refit::Models,
+};
+pub use self::{
+    refit::{Fitted, Refit},
+    report::ModelReport,
 };
 use super::{
     LearnedSpeed, Outcome, Prediction, Predictor, TaskFeatures, failure,
@@ -53,29 +57,6 @@ const SAVE_EVERYBODY_EVERY: u64 = 128;
 /// How much wider than usual the residuals of a kind of work are that a peer has not done: 1 + this, under the root.
 const NEWCOMER_WIDENING: f64 = 4.0;
 
-/// What the model says of itself about a peer: for reports.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ModelReport {
-    /// Outcomes of the peer, over all kinds of work.
-    pub outcomes: u64,
-    /// Mean absolute error of log time, rolling: of the structure alone.
-    pub structure_error: f64,
-    /// The same with trees on top.
-    pub trees_error: f64,
-    /// Outcomes that the two errors are of.
-    pub compared: u32,
-    /// Whether predictions are made with the trees.
-    pub trees_speak: bool,
-    /// Whether they are the peer's own, as against those over all peers.
-    pub own_trees: bool,
-    /// Abrupt changes of speed that were found.
-    pub drifts: u32,
-    /// Memory that is taken, bytes: the peer's models.
-    pub model_bytes: usize,
-    /// And its outcomes.
-    pub history_bytes: usize,
-}
-
 /// Learns times, intervals and failures of every peer.
 pub struct LearnedPredictor {
     store: Box<dyn Store>,
@@ -92,6 +73,7 @@ pub struct LearnedPredictor {
 struct Reading {
     readings: Readings,
     trees_speak: bool,
+    wait_share: f64,
     widening: f64,
     interval: LogInterval,
     prior: f64,
@@ -125,28 +107,6 @@ impl LearnedPredictor {
         predictor
     }
 
-    /// What the model says of itself about a peer.
-    pub fn report(&self, peer: &NodeId) -> Option<ModelReport> {
-        let model = self.peers.get(peer)?;
-        let ([structure_error, trees_error], compared) = model.state.time.rolling_errors();
-        let trees = model.state.trees.as_ref().map_or(0, |fitted| fitted.trees.bytes());
-        Some(ModelReport {
-            outcomes: u64::from(model.state.sequence),
-            structure_error,
-            trees_error,
-            compared,
-            trees_speak: self.trees_of(&model.state).is_some()
-                && model.state.time.trees_speak(&self.everybody.time),
-            own_trees: model.state.trees.is_some(),
-            drifts: model.state.drifts,
-            model_bytes: size_of::<PeerModel>()
-                + trees
-                + model.state.time.bytes()
-                + model.state.intervals.bytes(),
-            history_bytes: model.records() * size_of::<Record>(),
-        })
-    }
-
     /// Fits that came to nothing: too few outcomes, or smartcore panicked.
     pub fn dropped_fits(&self) -> u64 {
         self.dropped_fits
@@ -163,12 +123,17 @@ impl LearnedPredictor {
         let rest = trees.map(|fitted| fitted.trees.predict(&sample.time_row()));
         let readings = state.time.read(sample, prior, as_offered, trees.zip(rest));
         let outcomes = state.time.kind(sample.kind).map_or(0, |known| known.outcomes);
+        let trees_speak = state.time.trees_speak(&self.everybody.time);
+        let chosen = readings.trees.filter(|_| trees_speak).unwrap_or(readings.structure);
+        let wait_share = chosen.wait_ms / chosen.total_ms();
         let widening = (1.0 + NEWCOMER_WIDENING / (outcomes as f64 + 1.0)).sqrt();
+        let offered = as_offered.then_some(sample.at_unix_ms);
         Reading {
             readings,
-            trees_speak: state.time.trees_speak(&self.everybody.time),
+            trees_speak,
+            wait_share,
             widening,
-            interval: state.intervals.interval(&self.everybody.intervals, widening),
+            interval: state.intervals.interval(&self.everybody.intervals, widening, wait_share, offered),
             prior,
             rest,
         }
@@ -209,14 +174,16 @@ impl LearnedPredictor {
     fn learn_time(&mut self, state: &mut PeerState, record: &Record, reading: &Reading) {
         let total_ms = f64::from(record.total_ms);
         let residual = (total_ms / reading.chosen().total_ms()).ln();
-        state.time.compare(&reading.readings, total_ms);
+        let split = state.time.split(record);
+        state.time.compare(&reading.readings, &split);
         if state.trees.is_none() {
-            self.everybody.time.compare(&reading.readings, total_ms);
+            self.everybody.time.compare(&reading.readings, &split);
         }
         let spreads = state.intervals.spreads();
-        state.intervals.learn(residual, reading.interval, reading.widening);
-        self.everybody.intervals.learn(residual, reading.interval, reading.widening);
-        let split = state.time.split(record);
+        let known_unix_ms = record.sample.at_unix_ms + total_ms;
+        for intervals in [&mut state.intervals, &mut self.everybody.intervals] {
+            intervals.learn(residual, reading.interval, reading.widening, reading.wait_share, known_unix_ms);
+        }
         self.everybody.time.extra_ms.learn(split.overhead_ms - record.sample.line_ms(), 50.0);
         let own = state.trees.take();
         let trees = own.as_ref().filter(|_| state.sequence >= OWN_TREES_FROM);
@@ -333,7 +300,7 @@ impl Predictor for LearnedPredictor {
             low_factor: reading.interval.low.clamp(-20.0, 20.0).exp(),
             high_factor: reading.interval.high.clamp(-20.0, 20.0).exp(),
             p95_total_factor: reading.interval.p95.clamp(-20.0, 20.0).exp(),
-            spread: state.intervals.spread() * reading.widening,
+            spread: reading.interval.spread,
             outcomes: state.time.kind(kind).map_or(0, |known| known.outcomes),
             failure_risk: failure::risk(self.failure_trees.as_ref(), &sample.failure_row(), &state.failures),
         }

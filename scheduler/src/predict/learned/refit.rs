@@ -33,7 +33,7 @@ const MAX_RESIDUAL: f64 = 1.5;
 const DAY_PULL: f64 = 10.0;
 /// How the trees of times are fitted; the seed is set for each fit.
 const TIME_TREES: TreeSettings =
-    TreeSettings { trees: 50, rate: 0.12, subsample: 0.7, min_leaf: 8, shrinkage_rows: 2.0, seed: 0 };
+    TreeSettings { trees: 60, rate: 0.12, subsample: 0.7, min_leaf: 8, shrinkage_rows: 2.0, seed: 0 };
 
 /// Rows of the time model and the residuals of log execution time.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -196,13 +196,11 @@ fn time_rows(model: &PeerModel, records: &[&Record], structure: &TimeTrees) -> T
     let days = DayLevels::new(records, &logs);
     for (record, log) in records.iter().zip(&logs) {
         let mut row = record.sample.time_row();
-        let level = if by_day {
-            days.level(record)
-        } else {
+        let level = days.level(record);
+        if !by_day {
             // Within a day, an hour cannot be told from what else changed meanwhile.
             row[CLOCK_FEATURES].fill(0.0);
-            f64::from(record.level)
-        };
+        }
         let target = (log - level).clamp(-MAX_RESIDUAL, MAX_RESIDUAL);
         if target.is_finite() {
             times.rows.push(row);
@@ -212,7 +210,8 @@ fn time_rows(model: &PeerModel, records: &[&Record], structure: &TimeTrees) -> T
     times
 }
 
-/// The mean level of each kind on each day. A moving average would follow the hours, which are to be learned.
+/// The mean level of each kind on each day. A moving average would follow the hours, and whatever else lasts for some
+/// tasks, which are to be learned.
 struct DayLevels {
     sums: std::collections::BTreeMap<(WorkKind, Option<u64>), (f64, f64)>,
 }
