@@ -59,6 +59,11 @@ impl Scheduler {
         Self { predictor: Box::new(EmaPredictor::new(store)), config }
     }
 
+    /// A scheduler that asks another model: the simulator has one that knows the truth.
+    pub fn with_predictor(predictor: Box<dyn Predictor>, config: SchedulerConfig) -> Self {
+        Self { predictor, config }
+    }
+
     /// Splits a frame into tiles and gives each a peer and backups.
     pub fn plan(
         &self,
