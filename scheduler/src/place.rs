@@ -197,7 +197,7 @@ mod tests {
             kind: WorkKind::RayTracing,
             size,
             samples: 16,
-            bytes_per_pixel: 12,
+            bytes_per_pixel: 12.0,
             max_tile_pixels: MAX_TILE_PIXELS,
             deadline: None,
         };

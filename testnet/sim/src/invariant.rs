@@ -140,10 +140,7 @@ impl Watch {
     pub fn film(&mut self, rects: &[TileRect], size: FrameSize) {
         let pixels: u64 = rects.iter().map(|rect| rect.pixels()).sum();
         if pixels != size.pixels() {
-            self.broken(
-                Invariant::I1,
-                format!("a complete frame has {pixels} pixels of {}", size.pixels()),
-            );
+            self.broken(Invariant::I1, format!("a complete frame has {pixels} pixels of {}", size.pixels()));
         }
         if !self.thorough {
             return;

@@ -35,7 +35,9 @@ pub fn svg(scenario: &str, results: &[PolicyResult]) -> String {
         .map(|(result, colour)| Curve {
             name: result.policy.name().to_owned(),
             colour,
-            values: averaged(&result.runs.iter().map(|run| run.frame_times_ms.as_slice()).collect::<Vec<_>>()),
+            values: averaged(
+                &result.runs.iter().map(|run| run.frame_times_ms.as_slice()).collect::<Vec<_>>(),
+            ),
         })
         .collect();
     if let Some(first) = results.first() {

@@ -120,7 +120,8 @@ impl Summary {
         let (mean_ms, bound_ms) = (mean(&times), mean(&bounds));
         let elapsed_s = recorder.from_ms.map_or(0.0, |from_ms| (recorder.until_ms - from_ms) / 1e3);
         let count = |ending| measured.iter().filter(|frame| frame.ending == ending).count();
-        let sum = |of: fn(&FrameRecord) -> u32| measured.iter().map(|frame| f64::from(of(frame))).sum::<f64>();
+        let sum =
+            |of: fn(&FrameRecord) -> u32| measured.iter().map(|frame| f64::from(of(frame))).sum::<f64>();
         let frame_times: Vec<f64> = recorder.frames.iter().map(|frame| frame.time_ms).collect();
         let task_times: Vec<f64> = recorder.task_times_ms.iter().map(|time| f64::from(*time)).collect();
         let dropped = recorder.dropped as usize;

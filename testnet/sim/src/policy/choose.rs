@@ -269,7 +269,13 @@ impl Chooser for EarliestFinish {
             }
             None => (0.0, OutcomeResult::Failed),
         };
-        self.model.observe(&Outcome { peer: *peer, kind: tile.kind, features: tile.features, total_ms, result });
+        self.model.observe(&Outcome {
+            peer: *peer,
+            kind: tile.kind,
+            features: tile.features,
+            total_ms,
+            result,
+        });
     }
 }
 
@@ -286,7 +292,7 @@ mod tests {
             kind: WorkKind::RayTracing,
             size,
             samples: 1,
-            bytes_per_pixel: 4,
+            bytes_per_pixel: 4.0,
             max_tile_pixels: u64::MAX,
             deadline: None,
         };

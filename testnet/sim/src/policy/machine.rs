@@ -57,9 +57,8 @@ impl Machine {
     pub fn oracle(setup: &Setup<'_>) -> Self {
         let (truth, start) = (Truth::new(setup), setup.scenario.start);
         let known = truth.clone();
-        let make = move || {
-            Scheduler::with_predictor(Box::new(OraclePredictor::new(known.clone())), config(start))
-        };
+        let make =
+            move || Scheduler::with_predictor(Box::new(OraclePredictor::new(known.clone())), config(start));
         Self::new(Box::new(make), Some(truth))
     }
 
@@ -220,4 +219,3 @@ impl Coordinator for Machine {
         (self.planning_ms, self.planned)
     }
 }
-

@@ -79,13 +79,18 @@ impl fmt::Display for Policy {
 
 /// A name that no policy has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("policy `{0}` is unknown; expected one of random, round_robin, least_latency, ema, earliest_finish, learned, oracle, bound")]
+#[error(
+    "policy `{0}` is unknown; expected one of random, round_robin, least_latency, ema, earliest_finish, learned, oracle, bound"
+)]
 pub struct UnknownPolicy(String);
 
 impl FromStr for Policy {
     type Err = UnknownPolicy;
 
     fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
-        Self::ALL.into_iter().find(|policy| policy.name() == name).ok_or_else(|| UnknownPolicy(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|policy| policy.name() == name)
+            .ok_or_else(|| UnknownPolicy(name.to_owned()))
     }
 }

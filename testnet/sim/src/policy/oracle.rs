@@ -77,7 +77,8 @@ impl Predictor for OraclePredictor {
         let spread = (noise.sigma.powi(2) + frame.powi(2) + tile.powi(2)).sqrt();
         Prediction {
             execution_ms: work_ms / nature.speed_now(kind, at_ms),
-            overhead_ms: nature.round_trip_ms(self.truth.start, at_ms) + features.bytes / nature.bytes_per_ms(),
+            overhead_ms: nature.round_trip_ms(self.truth.start, at_ms)
+                + features.bytes / nature.bytes_per_ms(),
             p95_factor: (P95_DEVIATIONS * spread).exp(),
             failure_risk: nature.failure_probability(at_ms),
         }

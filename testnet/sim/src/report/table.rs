@@ -59,8 +59,9 @@ fn percent(result: &PolicyResult, of: impl Fn(&Summary) -> f64) -> String {
 }
 
 fn times(results: &[PolicyResult]) -> Option<Table> {
-    let mut table =
-        titled(&["policy", "frame ms", "p50", "p95", "p99", "x bound", "frames/s", "misses", "failed", "partial"]);
+    let mut table = titled(&[
+        "policy", "frame ms", "p50", "p95", "p99", "x bound", "frames/s", "misses", "failed", "partial",
+    ]);
     let first = results.first()?;
     let bound = cell(first, 1, |summary| summary.bound_ms);
     let dash = || "-".to_owned();
@@ -94,8 +95,16 @@ fn times(results: &[PolicyResult]) -> Option<Table> {
 }
 
 fn work_done(results: &[PolicyResult]) -> Option<Table> {
-    let mut table =
-        titled(&["policy", "in use %", "useful %", "attempts", "copies", "extra work %", "too late", "planning ms"]);
+    let mut table = titled(&[
+        "policy",
+        "in use %",
+        "useful %",
+        "attempts",
+        "copies",
+        "extra work %",
+        "too late",
+        "planning ms",
+    ]);
     results.first()?;
     for result in results {
         let planning: Vec<f64> = result.runs.iter().filter_map(|run: &RunResult| run.planning_ms).collect();

@@ -363,8 +363,7 @@ impl Scenario {
     pub fn each_peer(&self) -> impl Iterator<Item = (String, &PeerSpec)> {
         self.peers.iter().flat_map(|spec| {
             (1..=spec.count).map(move |index| {
-                let name =
-                    if spec.count == 1 { spec.name.clone() } else { format!("{}-{index}", spec.name) };
+                let name = if spec.count == 1 { spec.name.clone() } else { format!("{}-{index}", spec.name) };
                 (name, spec)
             })
         })

@@ -66,9 +66,14 @@ pub(super) fn cells(work: &Work, folder: &Path) -> Result<CostCells, PatternErro
     let (low, high) = (work.cost.low, work.cost.high);
     let brightness: Box<dyn Fn(f64, f64) -> f64> = match work.cost.pattern.as_str() {
         "uniform" => Box::new(|_, _| 1.0),
-        "hotspot" => Box::new(|x, y| (-((x - 0.3).powi(2) + (y - 0.6).powi(2)) / (2.0 * 0.08_f64.powi(2))).exp()),
+        "hotspot" => {
+            Box::new(|x, y| (-((x - 0.3).powi(2) + (y - 0.6).powi(2)) / (2.0 * 0.08_f64.powi(2))).exp())
+        }
         "city" => Box::new(city()),
-        name if Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) => {
+        name if Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("png")) =>
+        {
             Box::new(picture(&folder.join(name))?)
         }
         other => return Err(PatternError::Unknown(other.to_owned())),

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2c2r_protocol::{
-    id::WorkKind,
-    tile::FrameSize,
-};
+use p2c2r_protocol::{id::WorkKind, tile::FrameSize};
 use p2c2r_scheduler::{
     bound::{Capacity, smallest_time_ms},
     time::TimeMs,
@@ -94,7 +91,8 @@ impl Simulation<'_> {
     pub(super) fn start_run(&mut self, run: Run) {
         let id = RunId(self.next_run);
         self.next_run += 1;
-        let Ok(size) = FrameSize::new(self.setup.scenario.work.size_px[0], self.setup.scenario.work.size_px[1])
+        let Ok(size) =
+            FrameSize::new(self.setup.scenario.work.size_px[0], self.setup.scenario.work.size_px[1])
         else {
             return;
         };
@@ -105,7 +103,7 @@ impl Simulation<'_> {
             kind: run.kind,
             size,
             samples: 1,
-            bytes_per_pixel: (self.setup.scenario.work.frame_bytes as f64 / pixels).ceil() as u32,
+            bytes_per_pixel: (self.setup.scenario.work.frame_bytes as f64 / pixels) as f32,
             max_tile_pixels: u64::MAX,
             deadline,
         };

@@ -61,11 +61,17 @@ impl Simulation<'_> {
         let Some(peer) = self.peers.get(offer.peer) else { return };
         let cost = self.setup.cost.cost(offer.rect);
         let TileRect { x, y, width, height } = offer.rect;
-        let place = [u64::from(run.frame), (u64::from(x) << 32) | u64::from(y), (u64::from(width) << 32) | u64::from(height)];
+        let place = [
+            u64::from(run.frame),
+            (u64::from(x) << 32) | u64::from(y),
+            (u64::from(width) << 32) | u64::from(height),
+        ];
         let sigma = self.setup.scenario.work.estimate_error.tile;
         // On average the estimate is right.
-        let error = Dice::new(self.setup.seed, Purpose::TileCost, &place).lognormal(sigma) * (-sigma * sigma / 2.0).exp();
-        let pixels = f64::from(self.setup.scenario.work.size_px[0]) * f64::from(self.setup.scenario.work.size_px[1]);
+        let error = Dice::new(self.setup.seed, Purpose::TileCost, &place).lognormal(sigma)
+            * (-sigma * sigma / 2.0).exp();
+        let pixels =
+            f64::from(self.setup.scenario.work.size_px[0]) * f64::from(self.setup.scenario.work.size_px[1]);
         let task = Task {
             run: id,
             peer: offer.peer,
@@ -144,7 +150,9 @@ impl Simulation<'_> {
                 self.watch.retracted(task);
                 self.forget(task);
             }
-            None => self.watch.broken(Invariant::I1, format!("tile {tile} is taken out and was not in the film")),
+            None => {
+                self.watch.broken(Invariant::I1, format!("tile {tile} is taken out and was not in the film"))
+            }
         }
     }
 
@@ -190,11 +198,13 @@ impl Simulation<'_> {
     /// A copy of a tile is lost. If it was the last one, the frame waits for the coordinator to notice: a failure that
     /// can be seen.
     pub(super) fn copy_lost(&mut self, id: TaskId) {
-        let Some((run_id, tile, wanted)) = self.tasks.get(&id).map(|task| (task.run, task.tile, task.wanted)) else {
+        let Some((run_id, tile, wanted)) = self.tasks.get(&id).map(|task| (task.run, task.tile, task.wanted))
+        else {
             return;
         };
         let copies = self.tasks.range(run_id.first_task()..RunId(run_id.0 + 1).first_task());
-        let alive = copies.filter(|(_, other)| other.tile == tile && other.wanted && other.is_alive()).count();
+        let alive =
+            copies.filter(|(_, other)| other.tile == tile && other.wanted && other.is_alive()).count();
         if let Some(run) = self.runs.get_mut(&run_id)
             && wanted
             && alive == 0

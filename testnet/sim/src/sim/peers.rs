@@ -26,8 +26,7 @@ impl Simulation<'_> {
         let (seed, start, now_ms) = (self.setup.seed, self.setup.scenario.start, self.now_ms);
         let Some(peer) = self.peers.get_mut(index) else { return 0.0 };
         peer.messages += 1;
-        let mut dice =
-            crate::random::Dice::new(seed, Purpose::Delay, &[index as u64, peer.messages]);
+        let mut dice = crate::random::Dice::new(seed, Purpose::Delay, &[index as u64, peer.messages]);
         let round_trip_ms = peer.nature.round_trip_ms(start, now_ms) + peer.trouble.latency_ms;
         let loss = (peer.nature.spec.loss + peer.trouble.loss).min(0.9);
         one_way_ms(round_trip_ms, peer.nature.spec.jitter_ms, loss, bytes, &mut dice)
@@ -75,7 +74,9 @@ impl Simulation<'_> {
 
     pub(super) fn offer_arrives(&mut self, id: TaskId) {
         let now_ms = self.now_ms;
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Travelling) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Travelling) else {
+            return;
+        };
         let Some(peer) = self.peers.get_mut(task.peer) else { return };
         if !peer.present || peer.session != task.session {
             task.phase = Phase::Gone;
@@ -206,17 +207,16 @@ impl Simulation<'_> {
 
     pub(super) fn link_step(&mut self, link: usize, generation: u64) {
         let factor = self.link_factor(link);
-        let Some(line) = self.links.get_mut(link).filter(|line| line.generation == generation) else { return };
+        let Some(line) = self.links.get_mut(link).filter(|line| line.generation == generation) else {
+            return;
+        };
         for id in line.take_sent(self.now_ms, factor) {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             task.phase = Phase::Returning;
             let (peer, session, bytes) = (task.peer, task.session, task.bytes);
             let late_ms = self.peers.get(peer).map_or(0.0, |peer| peer.trouble.late_ms);
-            let later_ms = if late_ms > 0.0 {
-                self.dice(Purpose::Fault, &[id.0]).between(0.0, late_ms)
-            } else {
-                0.0
-            };
+            let later_ms =
+                if late_ms > 0.0 { self.dice(Purpose::Fault, &[id.0]).between(0.0, late_ms) } else { 0.0 };
             self.say(peer, session, Said::Result(id), bytes, later_ms);
         }
         self.appoint(link, factor);
@@ -226,7 +226,8 @@ impl Simulation<'_> {
         let now_ms = self.now_ms;
         let link = self.peers.get(index).map_or(0, |peer| peer.link);
         let factor = self.link_factor(link);
-        let Some(peer) = self.peers.get_mut(index).filter(|peer| peer.present && peer.session == session) else {
+        let Some(peer) = self.peers.get_mut(index).filter(|peer| peer.present && peer.session == session)
+        else {
             return self.forget(id);
         };
         let finished = match self.tasks.get_mut(&id) {

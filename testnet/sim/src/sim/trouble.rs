@@ -145,9 +145,13 @@ impl Simulation<'_> {
             // A new epoch: tasks of the old one are nobody's.
             peer.session += 1;
             let reachable = peer.present
-                && [peer.trouble.frozen_until_ms, peer.trouble.cut_up_until_ms, peer.trouble.cut_down_until_ms]
-                    .into_iter()
-                    .all(|until_ms| until_ms <= self.now_ms);
+                && [
+                    peer.trouble.frozen_until_ms,
+                    peer.trouble.cut_up_until_ms,
+                    peer.trouble.cut_down_until_ms,
+                ]
+                .into_iter()
+                .all(|until_ms| until_ms <= self.now_ms);
             self.drop_tasks(index, session, link);
             if let Some(note) = self.notes.get_mut(index) {
                 (note.up, note.view.ready) = (false, false);

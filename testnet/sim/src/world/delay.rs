@@ -35,8 +35,7 @@ mod tests {
     use crate::random::Purpose;
 
     fn mean(loss: f64, bytes: f64) -> f64 {
-        let delay =
-            |index| one_way_ms(40.0, 4.0, loss, bytes, &mut Dice::new(1, Purpose::Delay, &[index]));
+        let delay = |index| one_way_ms(40.0, 4.0, loss, bytes, &mut Dice::new(1, Purpose::Delay, &[index]));
         (0..20_000).map(delay).sum::<f64>() / 20_000.0
     }
 

@@ -54,7 +54,15 @@ impl Link {
     }
 
     /// Begins to send.
-    pub fn send(&mut self, now_ms: f64, factor: f64, task: TaskId, peer: usize, bytes: f64, peer_bytes_per_ms: f64) {
+    pub fn send(
+        &mut self,
+        now_ms: f64,
+        factor: f64,
+        task: TaskId,
+        peer: usize,
+        bytes: f64,
+        peer_bytes_per_ms: f64,
+    ) {
         self.advance(now_ms, factor);
         self.flows.push(Flow { task, peer, left_bytes: bytes.max(NOTHING), peer_bytes_per_ms });
     }
@@ -76,7 +84,12 @@ impl Link {
         let rates: Vec<f64> = self.flows.iter().map(|flow| self.rate(flow, factor)).collect();
         // What would be through within a nanosecond is through: the clock may be too coarse to tell them apart.
         let done = |flow: &Flow, rate: f64| flow.left_bytes <= rate * 1e-6 + NOTHING;
-        let sent = self.flows.iter().zip(&rates).filter(|(flow, rate)| done(flow, **rate)).map(|(flow, _)| flow.task);
+        let sent = self
+            .flows
+            .iter()
+            .zip(&rates)
+            .filter(|(flow, rate)| done(flow, **rate))
+            .map(|(flow, _)| flow.task);
         let sent: Vec<TaskId> = sent.collect();
         self.flows.retain(|flow| !sent.contains(&flow.task));
         sent

@@ -287,7 +287,8 @@ mod tests {
     fn noise_has_its_spread_and_its_tail() {
         let mut nature = Nature::own_device(7, 3, 1.0);
         nature.spec.noise = Noise { sigma: 0.12, tail_probability: 0.02, tail_factor: 4.0 };
-        let mut times: Vec<f64> = (0..20_000).map(|turn| nature.execute(&task(turn), 0.0).duration_ms).collect();
+        let mut times: Vec<f64> =
+            (0..20_000).map(|turn| nature.execute(&task(turn), 0.0).duration_ms).collect();
         times.sort_by(f64::total_cmp);
         let tail = times.iter().filter(|time| **time > 250.0).count();
         assert!((300..500).contains(&tail), "{tail}");
@@ -300,8 +301,7 @@ mod tests {
         let mut nature = nature();
         nature.spec.background =
             Some(Background { idle_s: 5.0, busy_s: 5.0, load_low: 0.2, load_high: 0.99, slows: 0.0 });
-        nature.spec.failure =
-            Failure { base: 0.1, when_utilisation_over: 0.9, then: Some(0.6), silent: 0.3 };
+        nature.spec.failure = Failure { base: 0.1, when_utilisation_over: 0.9, then: Some(0.6), silent: 0.3 };
         let (mut failed, mut silent, mut due) = (0.0, 0.0, 0.0);
         for turn in 0..20_000 {
             let fate = nature.execute(&task(turn), turn as f64 * 50.0);
