@@ -1,6 +1,9 @@
 //! Learning curves as a picture.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use crate::{experiment::PolicyResult, metrics::stats::quantiles};
 
@@ -19,6 +22,38 @@ const GRID: usize = 5;
 
 /// Colours that can be told apart with any eyes (Okabe and Ito 2008); the bound is black.
 const COLOURS: [&str; 7] = ["#999999", "#e69f00", "#d55e00", "#cc79a7", "#009e73", "#0072b2", "#56b4e9"];
+
+/// Why there is no picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlotError {
+    /// Its name does not say what it is to be.
+    #[error("{0} must end in .svg")]
+    Format(PathBuf),
+}
+
+/// What a picture is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlotFormat {
+    /// Lines and letters.
+    Svg,
+}
+
+impl PlotFormat {
+    /// As a file's name says.
+    pub fn of(path: &Path) -> Result<Self, PlotError> {
+        let is = |ending: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+        if is("svg") { Ok(Self::Svg) } else { Err(PlotError::Format(path.to_owned())) }
+    }
+}
+
+/// Frame times of each policy over the frames, mean over the seeds, with the bound.
+pub fn picture(scenario: &str, results: &[PolicyResult], format: PlotFormat) -> Result<Vec<u8>, PlotError> {
+    match format {
+        PlotFormat::Svg => Ok(svg(scenario, results).into_bytes()),
+    }
+}
 
 /// A line of the plot.
 struct Curve {

@@ -41,14 +41,14 @@ pub struct Dice {
     state: u64,
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+/// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014).
 const fn scrambled(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
 }
 
-/// Distance between two states of SplitMix64.
+/// Distance between two states of `SplitMix64`.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Dice {

@@ -21,6 +21,9 @@ const TIMEOUT_FACTOR: f64 = 3.0;
 /// But not before this share of the other time: a first guess may be far off.
 const MIN_TIMEOUT_SHARE: f64 = 0.5;
 
+/// Each time that everybody has failed on a tile, it waits twice as long, up to this many times.
+const MAX_ROUNDS: i32 = 12;
+
 /// A peer that may be chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -69,6 +72,8 @@ struct Tile {
     rect: TileRect,
     tried: BTreeSet<usize>,
     tries: usize,
+    /// Times that everybody has failed on it.
+    rounds: i32,
     done: bool,
     /// Nobody could do it.
     given_up: bool,
@@ -82,7 +87,6 @@ struct Out {
     task: TileTask,
     offered_ms: f64,
     over_ms: f64,
-    expected_ms: f64,
 }
 
 /// A frame under way.
@@ -132,6 +136,7 @@ impl<C: Chooser> Simple<C> {
         if line.is_empty() {
             // Everybody has failed on it: from the beginning again.
             tile.tried.clear();
+            tile.rounds = (tile.rounds + 1).min(MAX_ROUNDS);
             line = candidates(&tile.tried);
         }
         let pixels = tile.rect.pixels() as f64;
@@ -155,13 +160,14 @@ impl<C: Chooser> Simple<C> {
             || self.frame_timeout_ms + f64::from(candidate.view.round_trip_ms),
             |forecast| (forecast.total_ms * TIMEOUT_FACTOR).max(self.frame_timeout_ms * MIN_TIMEOUT_SHARE),
         );
+        let timeout_ms = timeout_ms * 2_f64.powi(tile.rounds);
         let expected_ms = now_ms + forecast.map_or(0.0, |forecast| forecast.total_ms);
         tile.tries += 1;
         tile.tried.insert(peer);
         let (name, rect) = (running.next_task, tile.rect);
         running.next_task.0 += 1;
         let over_ms = now_ms + timeout_ms;
-        running.out.insert(name, Out { tile: index, peer, task, offered_ms: now_ms, over_ms, expected_ms });
+        running.out.insert(name, Out { tile: index, peer, task, offered_ms: now_ms, over_ms });
         if let Some((load, free_ms)) = self.load.get_mut(peer) {
             *load += 1;
             *free_ms = free_ms.max(expected_ms);
@@ -248,7 +254,14 @@ impl<C: Chooser> Coordinator for Simple<C> {
         let cut = self.chooser.cut(work, peers, desk.cost);
         let tiles: Vec<Tile> = cut
             .into_iter()
-            .map(|rect| Tile { rect, tried: BTreeSet::new(), tries: 0, done: false, given_up: false })
+            .map(|rect| Tile {
+                rect,
+                tried: BTreeSet::new(),
+                tries: 0,
+                rounds: 0,
+                done: false,
+                given_up: false,
+            })
             .collect();
         let count = tiles.len();
         let running = Running { work: *work, tiles, out: BTreeMap::new(), next_task: run.first_task() };

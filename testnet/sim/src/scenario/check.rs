@@ -21,19 +21,19 @@ const HOUR_MS: f64 = 3_600_000.0;
 pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     name("name", &scenario.name)?;
     work(&scenario.work)?;
-    let peers: u64 = scenario.peers.iter().map(|peer| u64::from(peer.count)).sum();
-    if peers == 0 && scenario.work.local.is_none() {
-        return Err(ScenarioError::Value("nobody works: give a [[peer]] or work.local".into()));
-    }
-    if peers > MAX_PEERS {
-        return Err(ScenarioError::Value(format!("{peers} peers are too many (at most {MAX_PEERS})")));
-    }
     let mut names = BTreeSet::new();
     for spec in &scenario.peers {
         peer(spec)?;
         if !names.insert(spec.name.as_str()) {
             return Err(ScenarioError::Value(format!("two peers are named `{}`", spec.name)));
         }
+    }
+    let peers: u64 = scenario.peers.iter().map(|peer| u64::from(peer.count)).sum();
+    if peers == 0 && scenario.work.local.is_none() {
+        return Err(ScenarioError::Value("nobody works: give a [[peer]] or work.local".into()));
+    }
+    if peers > MAX_PEERS {
+        return Err(ScenarioError::Value(format!("{peers} peers are too many (at most {MAX_PEERS})")));
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ impl Simulation<'_> {
             return;
         };
         let deadline_ms = self.setup.scenario.work.deadline_ms;
-        let deadline = (deadline_ms > 0.0).then(|| TimeMs(run.due_ms + deadline_ms));
+        let deadline = (deadline_ms > 0.0).then_some(TimeMs(run.due_ms + deadline_ms));
         let pixels = size.pixels().max(1) as f64;
         let work = FrameWork {
             kind: run.kind,

@@ -100,7 +100,7 @@ impl<'a> Simulation<'a> {
         let scenario = setup.scenario;
         let (mut peers, mut links): (Vec<Peer>, Vec<Link>) = (Vec::new(), Vec::new());
         let mut shared: BTreeMap<&str, usize> = BTreeMap::new();
-        for (name, spec) in scenario.each_peer() {
+        for (_, spec) in scenario.each_peer() {
             let bytes_per_ms = spec.bandwidth_mbps * 125.0;
             let link = match spec.uplink.as_deref().and_then(|uplink| shared.get(uplink)) {
                 Some(link) => *link,
@@ -113,12 +113,12 @@ impl<'a> Simulation<'a> {
             if let Some(uplink) = &spec.uplink {
                 shared.insert(uplink, link);
             }
-            peers.push(Peer::new(name, Nature::new(setup.seed, peers.len(), spec.clone()), link));
+            peers.push(Peer::new(Nature::new(setup.seed, peers.len(), spec.clone()), link));
         }
         if let Some(local) = scenario.work.local {
             links.push(Link::new(1e9));
             let nature = Nature::own_device(setup.seed, peers.len(), local.speed);
-            peers.push(Peer { own: true, ..Peer::new("local".into(), nature, links.len() - 1) });
+            peers.push(Peer { own: true, ..Peer::new(nature, links.len() - 1) });
         }
         let mut peer_events: Vec<(u32, usize, PeerEvent)> = Vec::new();
         for (index, peer) in peers.iter().enumerate() {

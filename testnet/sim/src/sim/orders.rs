@@ -151,7 +151,7 @@ impl Simulation<'_> {
                 self.forget(task);
             }
             None => {
-                self.watch.broken(Invariant::I1, format!("tile {tile} is taken out and was not in the film"))
+                self.watch.broken(Invariant::I1, format!("tile {tile} is taken out and was not in the film"));
             }
         }
     }

@@ -150,23 +150,20 @@ impl Simulation<'_> {
         task.execution_ms = now_ms - task.started_ms;
         self.recorder.worked(task, now_ms);
         let fate = task.fate.filter(|fate| fate.fails);
-        match fate {
-            Some(fate) => {
-                task.phase = Phase::Gone;
-                let measured = task.measured;
-                self.free(index, id);
-                self.recorder.attempt_failed(measured);
-                if !fate.silently {
-                    self.tell(id, Said::Failed(id));
-                }
-                self.copy_lost(id);
+        if let Some(fate) = fate {
+            task.phase = Phase::Gone;
+            let measured = task.measured;
+            self.free(index, id);
+            self.recorder.attempt_failed(measured);
+            if !fate.silently {
+                self.tell(id, Said::Failed(id));
             }
-            None => {
-                (task.phase, task.sending_ms) = (Phase::Sending, now_ms);
-                let bytes = task.bytes;
-                self.free(index, id);
-                self.send_result(id, index, bytes);
-            }
+            self.copy_lost(id);
+        } else {
+            (task.phase, task.sending_ms) = (Phase::Sending, now_ms);
+            let bytes = task.bytes;
+            self.free(index, id);
+            self.send_result(id, index, bytes);
         }
         self.go_on(index);
     }

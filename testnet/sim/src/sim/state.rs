@@ -20,8 +20,6 @@ pub const CREDIT: u32 = 64;
 /// A peer, on its side of the network.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its name.
-    pub name: String,
     /// What it is like.
     pub nature: Nature,
     /// Whether it is the coordinator's own device.
@@ -100,9 +98,8 @@ impl Trouble {
 
 impl Peer {
     /// A peer that is not there yet.
-    pub fn new(name: String, nature: Nature, link: usize) -> Self {
+    pub fn new(nature: Nature, link: usize) -> Self {
         Self {
-            name,
             nature,
             own: false,
             present: false,
@@ -155,6 +152,7 @@ pub enum Phase {
 }
 
 /// A task.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own; none follows from the others")]
 #[derive(Debug, Clone)]
 pub struct Task {
     /// Its frame.
