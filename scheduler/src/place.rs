@@ -131,9 +131,12 @@ fn shares(
         }
     }
     // Where a peer got fewer parts than others, each of its parts is larger.
+    let mut parts = vec![0_u32; runners.len()];
+    for owner in &owners {
+        parts[*owner] += 1;
+    }
     for (share, owner) in shares.iter_mut().zip(&owners) {
-        let parts = owners.iter().filter(|other| *other == owner).count();
-        share.weight /= parts as f64;
+        share.weight /= f64::from(parts[*owner]);
     }
     (shares, owners)
 }

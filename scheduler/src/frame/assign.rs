@@ -12,16 +12,18 @@ impl Frame {
     /// Gives every peer with room its next tile, until no more can be given.
     pub(super) fn assign(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
         self.place_orphans(scheduler, out);
-        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        let peers: Vec<NodeId> = self.peers.keys().copied().filter(|peer| self.has_room(*peer)).collect();
         // One tile a round, so that nobody takes what others had room for.
         loop {
             let mut offered = false;
+            let mut busiest = None;
             for peer in &peers {
                 if self.has_room(*peer)
-                    && let Some(tile) = self.next_tile_for(*peer, scheduler)
+                    && let Some(tile) = self.next_tile_for(*peer, &mut busiest, scheduler)
                 {
                     self.offer(tile, *peer, scheduler, out);
                     offered = true;
+                    busiest = None;
                 }
             }
             if !offered {
@@ -32,6 +34,9 @@ impl Frame {
 
     /// Tiles that failed, or were nobody's, go where they are expected to be done first.
     fn place_orphans(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
+        if self.orphans.is_empty() || !self.peers.keys().any(|peer| self.has_room(*peer)) {
+            return;
+        }
         for _ in 0..self.orphans.len() {
             let Some(tile) = self.orphans.pop_front() else { return };
             match self.best_peer(tile, scheduler) {
@@ -67,20 +72,21 @@ impl Frame {
     }
 
     pub(super) fn in_flight(&self, peer: NodeId) -> usize {
-        self.attempts.values().filter(|attempt| attempt.peer == peer).count()
+        self.peers.get(&peer).map_or(0, |state| state.held.len())
     }
 
-    /// The peer's own next tile, else one from the peer that has most left to do, if that makes it earlier.
-    fn next_tile_for(&mut self, peer: NodeId, scheduler: &Scheduler) -> Option<usize> {
+    /// The peer's own next tile, else one from the peer that has most left to do, if that makes it earlier. Who that is
+    /// is remembered in `busiest` for the next peer, until something is offered.
+    fn next_tile_for(
+        &mut self,
+        peer: NodeId,
+        busiest: &mut Option<Option<(NodeId, f64)>>,
+        scheduler: &Scheduler,
+    ) -> Option<usize> {
         if let Some(tile) = self.peers.get_mut(&peer).and_then(|state| state.planned.pop_front()) {
             return Some(tile);
         }
-        let (victim, left_ms) = self
-            .peers
-            .iter()
-            .filter(|(id, state)| **id != peer && !state.planned.is_empty())
-            .map(|(id, state)| (*id, self.backlog_ms(*id, state, scheduler)))
-            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let (victim, left_ms) = (*busiest.get_or_insert_with(|| self.busiest(scheduler)))?;
         let tile = *self.peers.get(&victim)?.planned.back()?;
         let own = self.peers.get(&peer)?;
         if self.tiles[tile].failed_at.contains(&peer)
@@ -89,6 +95,15 @@ impl Frame {
             return None;
         }
         self.peers.get_mut(&victim)?.planned.pop_back()
+    }
+
+    /// The peer that has most left to do, and how long that takes it, ms.
+    fn busiest(&self, scheduler: &Scheduler) -> Option<(NodeId, f64)> {
+        self.peers
+            .iter()
+            .filter(|(_, state)| !state.planned.is_empty())
+            .map(|(id, state)| (*id, self.backlog_ms(*id, state, scheduler)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// Time until the peer is done with all that is planned for it, ms. One that cannot start yet has for ever.
@@ -102,8 +117,11 @@ impl Frame {
 
     /// Time until the peer is done with what it holds, ms.
     fn held_ms(&self, peer: NodeId) -> f64 {
-        let held = self.attempts.values().filter(|attempt| attempt.peer == peer);
-        held.map(|attempt| attempt.left_ms(self.now)).fold(0.0, f64::max)
+        let held = self.peers.get(&peer).map_or(&[][..], |state| &state.held);
+        held.iter()
+            .filter_map(|task| self.attempts.get(task))
+            .map(|attempt| attempt.left_ms(self.now))
+            .fold(0.0, f64::max)
     }
 
     fn execution_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
@@ -164,6 +182,10 @@ impl Frame {
                 late: false,
             },
         );
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.held.push(task);
+        }
+        self.tiles[tile].out.push(task);
         self.tiles[tile].attempts += 1;
         out.push(Command::Offer { task, peer, tile, rect: self.tiles[tile].plan.rect });
     }
