@@ -1,10 +1,14 @@
 //! The scheduler and the frame machine, driven as the node drives them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
-use p2c2r_protocol::id::TaskId;
+use p2c2r_protocol::id::{NodeId, TaskId};
 use p2c2r_scheduler::{
-    Scheduler, SchedulerConfig, TaskFeatures,
+    FramePlan, PeerView, Scheduler, SchedulerConfig, TaskFeatures,
     frame::{Command, Event, Frame, FrameConfig, FrameEnd, Outbox},
     history::MemoryStore,
     split::spatial::SpatialSplitter,
@@ -24,6 +28,8 @@ use crate::{
 struct Running {
     frame: Frame,
     work: FrameWork,
+    /// Whether peers that come may join.
+    open: bool,
 }
 
 /// A task that is out.
@@ -152,6 +158,13 @@ impl Machine {
     }
 }
 
+/// Of very many peers only those that the plan names take part in a frame.
+fn crew(plan: &FramePlan, views: Vec<PeerView>) -> Vec<PeerView> {
+    let named: BTreeSet<NodeId> =
+        plan.tiles.iter().flat_map(|tile| tile.primary.iter().chain(&tile.backups)).copied().collect();
+    views.into_iter().filter(|view| view.is_self || named.contains(&view.peer)).collect()
+}
+
 fn config(start: Start) -> SchedulerConfig {
     SchedulerConfig { unix_ms_at_zero: start.unix_ms, ..SchedulerConfig::default() }
 }
@@ -163,8 +176,10 @@ impl Coordinator for Machine {
         let plan = self.scheduler.plan(work, &views, desk.cost, &SpatialSplitter, desk.now);
         self.planning_ms += since.elapsed().as_secs_f64() * 1e3;
         self.planned += 1;
-        let frame = Frame::new(*work, plan, &views, run.first_task(), FrameConfig::default());
-        self.running.insert(run, Running { frame, work: *work });
+        let whole = views.len() <= SchedulerConfig::default().max_peers;
+        let crew = if whole { views } else { crew(&plan, views) };
+        let frame = Frame::new(*work, plan, &crew, run.first_task(), FrameConfig::default());
+        self.running.insert(run, Running { frame, work: *work, open: whole });
         self.event(run, Event::Start, desk);
     }
 
@@ -172,7 +187,12 @@ impl Coordinator for Machine {
         let (task, event) = match news {
             News::PeerReady(peer) => {
                 let Some(note) = desk.notes.get(peer) else { return };
-                return self.event_for_all(Event::PeerReady(note.view), desk);
+                let open: Vec<RunId> =
+                    self.running.iter().filter(|(_, running)| running.open).map(|(id, _)| *id).collect();
+                for id in open {
+                    self.event(id, Event::PeerReady(note.view), desk);
+                }
+                return;
             }
             News::PeerLost(peer) => {
                 self.out.retain(|_, out| out.peer != peer);

@@ -12,7 +12,7 @@ use p2c2r_protocol::{
 };
 use p2c2r_scheduler::{PeerView, TaskFeatures, split::cost_map::CostMap, time::TimeMs, work::FrameWork};
 
-use crate::sim::desk::{Coordinator, Desk, Ending, Forecast, News, Order, RunId, index_of};
+use crate::sim::desk::{Coordinator, Desk, Ending, Forecast, News, Note, Order, RunId, index_of};
 
 /// A tile's time is over after this many times what one machine of speed 1 needs for the whole frame.
 const TIMEOUT_FRAMES: f64 = 2.0;
@@ -23,6 +23,9 @@ const MIN_TIMEOUT_SHARE: f64 = 0.5;
 
 /// Each time that everybody has failed on a tile, it waits twice as long, up to this many times.
 const MAX_ROUNDS: i32 = 12;
+
+/// Of more peers only the nearest are worked with, as many as the scheduler works with.
+const MAX_CREW: usize = 256;
 
 /// A peer that may be chosen.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +98,8 @@ struct Running {
     tiles: Vec<Tile>,
     out: BTreeMap<TaskId, Out>,
     next_task: TaskId,
+    /// Peers that take part, if not all.
+    crew: Option<BTreeSet<usize>>,
 }
 
 /// A coordinator that decides by a chooser.
@@ -122,15 +127,25 @@ impl<C: Chooser> Simple<C> {
             return;
         }
         self.load.resize(desk.notes.len().max(self.load.len()), (0, 0.0));
-        let now_ms = desk.now.0;
+        let (now_ms, notes) = (desk.now.0, desk.notes);
         let candidates = |tried: &BTreeSet<usize>| -> Vec<Candidate<'_>> {
-            let open = desk.views().filter(|view| !tried.contains(&index_of(view.peer)));
             let load = &self.load;
-            open.map(|view| {
-                let (load, free_ms) = load.get(index_of(view.peer)).copied().unwrap_or_default();
-                Candidate { view, load, backlog_ms: (free_ms - now_ms).max(0.0) }
-            })
-            .collect()
+            let candidate = |note: &'_ Note| {
+                let (load, free_ms) = load.get(index_of(note.view.peer)).copied().unwrap_or_default();
+                (load, (free_ms - now_ms).max(0.0))
+            };
+            let open =
+                |note: &&Note| note.up && !note.distrusted && !tried.contains(&index_of(note.view.peer));
+            let with = |note| {
+                let (load, backlog_ms) = candidate(note);
+                Candidate { view: &note.view, load, backlog_ms }
+            };
+            match &running.crew {
+                Some(crew) => {
+                    crew.iter().filter_map(|peer| notes.get(*peer)).filter(open).map(with).collect()
+                }
+                None => notes.iter().filter(open).map(with).collect(),
+            }
         };
         let mut line = candidates(&tile.tried);
         if line.is_empty() {
@@ -250,8 +265,14 @@ impl<C: Chooser> Simple<C> {
 
 impl<C: Chooser> Coordinator for Simple<C> {
     fn start(&mut self, run: RunId, work: &FrameWork, desk: &mut Desk<'_>) {
-        let peers = desk.views().count();
-        let cut = self.chooser.cut(work, peers, desk.cost);
+        let mut peers: Vec<(f32, usize)> =
+            desk.views().map(|view| (view.round_trip_ms, index_of(view.peer))).collect();
+        let crew = (peers.len() > MAX_CREW).then(|| {
+            peers.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            peers.truncate(MAX_CREW);
+            peers.iter().map(|(_, peer)| *peer).collect::<BTreeSet<usize>>()
+        });
+        let cut = self.chooser.cut(work, peers.len(), desk.cost);
         let tiles: Vec<Tile> = cut
             .into_iter()
             .map(|rect| Tile {
@@ -264,7 +285,7 @@ impl<C: Chooser> Coordinator for Simple<C> {
             })
             .collect();
         let count = tiles.len();
-        let running = Running { work: *work, tiles, out: BTreeMap::new(), next_task: run.first_task() };
+        let running = Running { work: *work, tiles, out: BTreeMap::new(), next_task: run.first_task(), crew };
         self.running.insert(run, running);
         for index in 0..count {
             self.offer(run, index, desk);
