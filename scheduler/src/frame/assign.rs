@@ -12,13 +12,14 @@ impl Frame {
     /// Gives every peer with room its next tile, until no more can be given.
     pub(super) fn assign(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
         self.place_orphans(scheduler, out);
-        let peers: Vec<NodeId> = self.peers.keys().copied().filter(|peer| self.has_room(*peer)).collect();
+        let peers: Vec<NodeId> =
+            self.peers.iter().filter(|(_, state)| self.has_room(state)).map(|(peer, _)| *peer).collect();
         // One tile a round, so that nobody takes what others had room for.
         loop {
             let mut offered = false;
             let mut busiest = None;
             for peer in &peers {
-                if self.has_room(*peer)
+                if self.peers.get(peer).is_some_and(|state| self.has_room(state))
                     && let Some(tile) = self.next_tile_for(*peer, &mut busiest, scheduler)
                 {
                     self.offer(tile, *peer, scheduler, out);
@@ -34,7 +35,7 @@ impl Frame {
 
     /// Tiles that failed, or were nobody's, go where they are expected to be done first.
     fn place_orphans(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
-        if self.orphans.is_empty() || !self.peers.keys().any(|peer| self.has_room(*peer)) {
+        if self.orphans.is_empty() || !self.peers.values().any(|peer| self.has_room(peer)) {
             return;
         }
         for _ in 0..self.orphans.len() {
@@ -50,11 +51,11 @@ impl Frame {
     pub(super) fn best_peer(&self, tile: usize, scheduler: &Scheduler) -> Option<NodeId> {
         let mut best: Option<(bool, f64, NodeId)> = None;
         for (id, peer) in &self.peers {
-            if !self.has_room(*id) {
+            if !self.has_room(peer) {
                 continue;
             }
             let failed = self.tiles[tile].failed_at.contains(id);
-            let time_ms = self.time_to_finish_ms(tile, *id, peer, scheduler);
+            let time_ms = self.time_to_finish_ms(tile, peer, scheduler);
             let better = best.is_none_or(|(best_failed, best_ms, _)| {
                 (failed, time_ms).partial_cmp(&(best_failed, best_ms)) == Some(std::cmp::Ordering::Less)
             });
@@ -65,14 +66,9 @@ impl Frame {
         best.map(|(_, _, peer)| peer)
     }
 
-    pub(super) fn has_room(&self, peer: NodeId) -> bool {
-        let Some(state) = self.peers.get(&peer) else { return false };
-        let limit = self.config.max_in_flight_per_peer.min(state.view.credit) as usize;
-        state.is_usable(self.now) && self.in_flight(peer) < limit
-    }
-
-    pub(super) fn in_flight(&self, peer: NodeId) -> usize {
-        self.peers.get(&peer).map_or(0, |state| state.held.len())
+    pub(super) fn has_room(&self, peer: &Peer) -> bool {
+        let limit = self.config.max_in_flight_per_peer.min(peer.view.credit) as usize;
+        peer.held.len() < limit && peer.is_usable(self.now)
     }
 
     /// The peer's own next tile, else one from the peer that has most left to do, if that makes it earlier. Who that is
@@ -90,7 +86,7 @@ impl Frame {
         let tile = *self.peers.get(&victim)?.planned.back()?;
         let own = self.peers.get(&peer)?;
         if self.tiles[tile].failed_at.contains(&peer)
-            || self.time_to_finish_ms(tile, peer, own, scheduler) >= left_ms
+            || self.time_to_finish_ms(tile, own, scheduler) >= left_ms
         {
             return None;
         }
@@ -102,23 +98,23 @@ impl Frame {
         self.peers
             .iter()
             .filter(|(_, state)| !state.planned.is_empty())
-            .map(|(id, state)| (*id, self.backlog_ms(*id, state, scheduler)))
+            .map(|(id, state)| (*id, self.backlog_ms(state, scheduler)))
             .max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// Time until the peer is done with all that is planned for it, ms. One that cannot start yet has for ever.
-    fn backlog_ms(&self, id: NodeId, peer: &Peer, scheduler: &Scheduler) -> f64 {
+    fn backlog_ms(&self, peer: &Peer, scheduler: &Scheduler) -> f64 {
         if !peer.is_usable(self.now) {
             return f64::INFINITY;
         }
         let planned: f64 = peer.planned.iter().map(|tile| self.execution_ms(*tile, peer, scheduler)).sum();
-        self.held_ms(id) + planned
+        self.held_ms(peer) + planned
     }
 
     /// Time until the peer is done with what it holds, ms.
-    fn held_ms(&self, peer: NodeId) -> f64 {
-        let held = self.peers.get(&peer).map_or(&[][..], |state| &state.held);
-        held.iter()
+    fn held_ms(&self, peer: &Peer) -> f64 {
+        peer.held
+            .iter()
             .filter_map(|task| self.attempts.get(task))
             .map(|attempt| attempt.left_ms(self.now))
             .fold(0.0, f64::max)
@@ -138,25 +134,19 @@ impl Frame {
     }
 
     /// Expected time from now to the result, risk included, ms.
-    pub(super) fn time_to_finish_ms(
-        &self,
-        tile: usize,
-        id: NodeId,
-        peer: &Peer,
-        scheduler: &Scheduler,
-    ) -> f64 {
-        let features = self.features(tile, self.in_flight(id) as u32);
+    pub(super) fn time_to_finish_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
+        let features = self.features(tile, peer.held.len() as u32);
         let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
-        let time_ms = self.held_ms(id) + predicted.overhead_ms + predicted.execution_ms;
+        let time_ms = self.held_ms(peer) + predicted.overhead_ms + predicted.execution_ms;
         time_ms / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
     }
 
     /// Offers a tile to a peer.
     pub(super) fn offer(&mut self, tile: usize, peer: NodeId, scheduler: &Scheduler, out: &mut Outbox) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let features = self.features(tile, self.in_flight(peer) as u32);
+        let features = self.features(tile, state.held.len() as u32);
         let predicted = scheduler.predict(&state.view, self.work.kind, &features);
-        let before_ms = self.held_ms(peer);
+        let before_ms = self.held_ms(state);
         let expected_ms = before_ms + predicted.overhead_ms + predicted.execution_ms;
         let p95_ms = before_ms + predicted.overhead_ms + predicted.execution_ms * predicted.p95_factor;
         let late_ms = (p95_ms * self.config.late_factor).max(self.config.min_late_ms);

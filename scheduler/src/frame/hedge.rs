@@ -82,7 +82,7 @@ impl Frame {
                 if self.tiles[attempt.tile].failed_at.contains(id) || **id == attempt.peer {
                     continue;
                 }
-                let copy_ms = self.time_to_finish_ms(attempt.tile, **id, peer, scheduler);
+                let copy_ms = self.time_to_finish_ms(attempt.tile, peer, scheduler);
                 let worth_it = attempt.late
                     || (left_ms >= self.config.min_end_game_ms
                         && copy_ms <= left_ms * self.config.end_game_gain);
@@ -98,8 +98,8 @@ impl Frame {
     /// Peers that have nothing else to do and keep their times; of very many, those that are soonest done with the tile
     /// that takes longest.
     fn idle_peers(&self, scheduler: &Scheduler) -> Vec<(&NodeId, &Peer)> {
-        let idle = |(id, peer): &(&NodeId, &Peer)| {
-            peer.held.is_empty() && peer.misses < self.config.max_misses && self.has_room(**id)
+        let idle = |(_, peer): &(&NodeId, &Peer)| {
+            peer.held.is_empty() && peer.misses < self.config.max_misses && self.has_room(peer)
         };
         let mut peers: Vec<(&NodeId, &Peer)> = self.peers.iter().filter(idle).collect();
         if peers.len() > SHORT_LIST {
@@ -108,9 +108,9 @@ impl Frame {
             else {
                 return Vec::new();
             };
-            let time_ms = |id: NodeId, peer: &Peer| self.time_to_finish_ms(longest.tile, id, peer, scheduler);
+            let time_ms = |peer: &Peer| self.time_to_finish_ms(longest.tile, peer, scheduler);
             let mut timed: Vec<(f64, (&NodeId, &Peer))> =
-                peers.into_iter().map(|(id, peer)| (time_ms(*id, peer), (id, peer))).collect();
+                peers.into_iter().map(|(id, peer)| (time_ms(peer), (id, peer))).collect();
             timed.sort_by(|a, b| a.0.total_cmp(&b.0));
             peers = timed.into_iter().take(SHORT_LIST).map(|(_, entry)| entry).collect();
         }
