@@ -18,7 +18,7 @@ use p2c2r_protocol::id::{NodeId, WorkKind};
 
 use self::{
     history::Store,
-    predict::{Predictor, ema::EmaPredictor},
+    predict::{Predictor, learned::LearnedPredictor},
     split::{Splitter, cost_map::CostMap},
     time::TimeMs,
     work::FrameWork,
@@ -26,7 +26,7 @@ use self::{
 pub use self::{
     peer::PeerView,
     place::{FramePlan, PlannedTile},
-    predict::{LearnedSpeed, Outcome, OutcomeResult, Prediction, TaskFeatures},
+    predict::{CancelledFate, Fitted, LearnedSpeed, Outcome, OutcomeResult, Prediction, Refit, TaskFeatures},
 };
 
 /// How the scheduler plans.
@@ -58,10 +58,11 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler that goes on with what the store remembers. What cannot be read is learned again.
     pub fn new(store: Box<dyn Store>, config: SchedulerConfig) -> Self {
-        Self { predictor: Box::new(EmaPredictor::new(store)), config }
+        let predictor = LearnedPredictor::new(store, config.unix_ms_at_zero);
+        Self::with_predictor(Box::new(predictor), config)
     }
 
-    /// A scheduler that asks another model: the simulator has one that knows the truth.
+    /// A scheduler that decides by another model: the simulator has one that knows the truth.
     pub fn with_predictor(predictor: Box<dyn Predictor>, config: SchedulerConfig) -> Self {
         Self { predictor, config }
     }
@@ -86,6 +87,17 @@ impl Scheduler {
     /// Learns from what came of a task.
     pub fn observe(&mut self, outcome: &Outcome) {
         self.predictor.observe(outcome);
+    }
+
+    /// Trees that are due to be fitted, if any: [`Refit::run`] takes tens of milliseconds and belongs on a worker thread,
+    /// one at a time.
+    pub fn take_refit(&mut self) -> Option<Refit> {
+        self.predictor.take_refit()
+    }
+
+    /// Takes over what was fitted.
+    pub fn install(&mut self, fitted: Fitted) {
+        self.predictor.install(fitted);
     }
 
     /// What is known of a peer's speed.

@@ -101,7 +101,8 @@ fn runners<'a>(
 ) -> Vec<Runner<'a>> {
     // The cost of a typical tile; the rate does not depend on it in this model, but may in another.
     let typical = total / peers.len().max(1) as f64;
-    let features = TaskFeatures { cost: typical, pixels: 0.0, bytes: 0.0, in_flight: 0, at: now };
+    let features =
+        TaskFeatures { cost: typical, pixels: 0.0, bytes: 0.0, in_flight: 0, backlog_ms: 0.0, at: now };
     let mut runners: Vec<Runner<'a>> = peers
         .iter()
         .map(|view| {

@@ -121,32 +121,33 @@ impl Frame {
     }
 
     fn execution_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
-        let features = self.features(tile, 0);
+        let features = self.features(tile, 0, 0.0);
         scheduler.predict(&peer.view, self.work.kind, &features).execution_ms
     }
 
-    /// What is known of a tile, offered now to a peer that holds so many.
-    fn features(&self, tile: usize, in_flight: u32) -> TaskFeatures {
+    /// What is known of a tile, offered now to a peer that holds so many and will be done with them then.
+    fn features(&self, tile: usize, in_flight: u32, backlog_ms: f64) -> TaskFeatures {
         let plan = &self.tiles[tile].plan;
         let pixels = plan.rect.pixels() as f64;
         let bytes = pixels * f64::from(self.work.bytes_per_pixel);
-        TaskFeatures { cost: plan.cost, pixels, bytes, in_flight, at: self.now }
+        TaskFeatures { cost: plan.cost, pixels, bytes, in_flight, backlog_ms, at: self.now }
     }
 
     /// Expected time from now to the result, risk included, ms.
     pub(super) fn time_to_finish_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
-        let features = self.features(tile, peer.held.len() as u32);
+        let held_ms = self.held_ms(peer);
+        let features = self.features(tile, peer.held.len() as u32, held_ms);
         let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
-        let time_ms = self.held_ms(peer) + predicted.overhead_ms + predicted.execution_ms;
+        let time_ms = held_ms + predicted.overhead_ms + predicted.execution_ms;
         time_ms / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
     }
 
     /// Offers a tile to a peer.
     pub(super) fn offer(&mut self, tile: usize, peer: NodeId, scheduler: &Scheduler, out: &mut Outbox) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let features = self.features(tile, state.held.len() as u32);
-        let predicted = scheduler.predict(&state.view, self.work.kind, &features);
         let before_ms = self.held_ms(state);
+        let features = self.features(tile, state.held.len() as u32, before_ms);
+        let predicted = scheduler.predict(&state.view, self.work.kind, &features);
         let expected_ms = before_ms + predicted.overhead_ms + predicted.execution_ms;
         let p95_ms = before_ms + predicted.overhead_ms + predicted.execution_ms * predicted.p95_factor;
         let late_ms = (p95_ms * self.config.late_factor).max(self.config.min_late_ms);

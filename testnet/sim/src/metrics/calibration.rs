@@ -20,11 +20,11 @@ pub fn median_absolute_share(times: &[TimeRecord]) -> Option<f64> {
     (!errors.is_empty()).then(|| median(&errors))
 }
 
-/// Share of tasks whose execution time lay in its interval, of all and in the worst twentieth of the windows of 50 tasks.
+/// Share of tasks whose time lay in its interval, of all and in the worst twentieth of the windows of 50 tasks.
 pub fn coverage(times: &[TimeRecord]) -> Option<(f64, f64)> {
     let inside: Vec<f64> = times
         .iter()
-        .filter_map(|time| time.interval_ms.map(|(low, high)| (low..=high).contains(&time.execution_ms)))
+        .filter_map(|time| time.interval_ms.map(|(low, high)| (low..=high).contains(&time.total_ms)))
         .map(|inside| f64::from(u8::from(inside)))
         .collect();
     if inside.is_empty() {
@@ -64,8 +64,8 @@ mod tests {
     use super::*;
 
     fn time(total_ms: f64, inside: bool) -> TimeRecord {
-        let interval_ms = Some(if inside { (0.0, 1e9) } else { (0.0, 0.0) });
-        TimeRecord { total_ms, predicted_total_ms: 100.0, execution_ms: 1.0, interval_ms }
+        let interval_ms = Some(if inside { (0.0, 1e9) } else { (0.0, 0.5) });
+        TimeRecord { total_ms, predicted_total_ms: 100.0, interval_ms }
     }
 
     #[test]

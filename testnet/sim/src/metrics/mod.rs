@@ -41,9 +41,7 @@ pub struct TimeRecord {
     pub total_ms: f64,
     /// And as predicted, ms.
     pub predicted_total_ms: f64,
-    /// Execution, ms.
-    pub execution_ms: f64,
-    /// The interval in which it lies with 95 %, ms.
+    /// The interval in which it lies with 95 %, as predicted, ms.
     pub interval_ms: Option<(f64, f64)>,
 }
 
@@ -152,7 +150,6 @@ impl Recorder {
             self.times.push(TimeRecord {
                 total_ms,
                 predicted_total_ms: forecast.total_ms,
-                execution_ms: task.execution_ms,
                 interval_ms: forecast.interval_ms,
             });
         }

@@ -73,7 +73,7 @@ pub struct Summary {
 pub struct PredictionQuality {
     /// Median absolute error as a share of the time from offer to result.
     pub median_absolute_share: f64,
-    /// Share of execution times within the nominal 95 % interval.
+    /// Share of the times from offer to result within the nominal 95 % interval.
     pub coverage: Option<f64>,
     /// In the worst twentieth of the windows of 50 tasks.
     pub worst_coverage: Option<f64>,

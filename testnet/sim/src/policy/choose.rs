@@ -7,7 +7,7 @@ use p2c2r_protocol::{
     tile::TileRect,
 };
 use p2c2r_scheduler::{
-    Outcome, OutcomeResult, PeerView,
+    Outcome, OutcomeResult, PeerView, Prediction,
     history::MemoryStore,
     predict::{Predictor, ema::EmaPredictor},
     split::{Share, Splitter, cost_map::CostMap, spatial::SpatialSplitter},
@@ -192,12 +192,7 @@ impl Chooser for Ema {
 
     fn forecast(&self, tile: &TileTask, candidate: &Candidate<'_>) -> Option<Forecast> {
         let total_ms = self.expected_ms(tile, candidate);
-        Some(Forecast {
-            total_ms,
-            execution_ms: total_ms,
-            interval_ms: None,
-            failure_risk: self.risk(tile, candidate),
-        })
+        Some(Forecast { total_ms, interval_ms: None, failure_risk: self.risk(tile, candidate) })
     }
 
     fn observe(&mut self, peer: &PeerView, tile: &TileTask, ended: Option<(f64, f64, f64)>) {
@@ -235,10 +230,10 @@ impl EarliestFinish {
         Self { model: EmaPredictor::new(Box::new(MemoryStore::default())) }
     }
 
-    fn expected_ms(&self, tile: &TileTask, candidate: &Candidate<'_>) -> (f64, f64) {
+    fn expected_ms(&self, tile: &TileTask, candidate: &Candidate<'_>) -> (f64, Prediction) {
         let predicted = self.model.predict(candidate.view, tile.kind, &tile.features);
         let ready_ms = candidate.backlog_ms.max(predicted.overhead_ms);
-        (ready_ms + predicted.execution_ms, predicted.execution_ms)
+        (ready_ms + predicted.execution_ms, predicted)
     }
 }
 
@@ -252,12 +247,10 @@ impl Chooser for EarliestFinish {
     }
 
     fn forecast(&self, tile: &TileTask, candidate: &Candidate<'_>) -> Option<Forecast> {
-        let (total_ms, execution_ms) = self.expected_ms(tile, candidate);
-        let predicted = self.model.predict(candidate.view, tile.kind, &tile.features);
+        let (total_ms, predicted) = self.expected_ms(tile, candidate);
         Some(Forecast {
             total_ms,
-            execution_ms,
-            interval_ms: Some((0.0, execution_ms * predicted.p95_factor)),
+            interval_ms: Some((total_ms * predicted.low_factor, total_ms * predicted.high_factor)),
             failure_risk: predicted.failure_risk,
         })
     }

@@ -143,16 +143,15 @@ impl Machine {
             pixels,
             bytes: pixels * f64::from(work.bytes_per_pixel),
             in_flight,
+            backlog_ms: (free_ms - desk.now.0).max(0.0),
             at: desk.now,
         };
         let predicted = self.scheduler.predict(&view, work.kind, &features);
-        // The task waits for those before it, and these for nobody's way.
-        let expected_ms = free_ms.max(desk.now.0 + predicted.overhead_ms) + predicted.execution_ms;
-        self.out.insert(task, Out { peer, expected_ms });
+        let total_ms = predicted.total_ms();
+        self.out.insert(task, Out { peer, expected_ms: desk.now.0 + total_ms });
         Some(Forecast {
-            total_ms: expected_ms - desk.now.0,
-            execution_ms: predicted.execution_ms,
-            interval_ms: Some((0.0, predicted.execution_ms * predicted.p95_factor)),
+            total_ms,
+            interval_ms: Some((total_ms * predicted.low_factor, total_ms * predicted.high_factor)),
             failure_risk: predicted.failure_risk,
         })
     }
@@ -171,6 +170,10 @@ fn config(start: Start) -> SchedulerConfig {
 
 impl Coordinator for Machine {
     fn start(&mut self, run: RunId, work: &FrameWork, desk: &mut Desk<'_>) {
+        // The node fits trees on another thread; here the time is virtual, and they are ready for the next frame.
+        while let Some(refit) = self.scheduler.take_refit() {
+            self.scheduler.install(refit.run());
+        }
         let views: Vec<_> = desk.views().copied().collect();
         let since = Instant::now();
         let plan = self.scheduler.plan(work, &views, desk.cost, &SpatialSplitter, desk.now);

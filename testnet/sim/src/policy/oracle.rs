@@ -64,7 +64,7 @@ impl Predictor for OraclePredictor {
     fn predict(&self, peer: &PeerView, kind: WorkKind, features: &TaskFeatures) -> Prediction {
         let mut natures = self.truth.natures();
         let Some(nature) = natures.get_mut(index_of(peer.peer)) else {
-            return Prediction { execution_ms: 1e9, overhead_ms: 0.0, p95_factor: 1.0, failure_risk: 1.0 };
+            return Prediction::with_spread(1e9, 0.0, 0.0, 0.0, 1.0);
         };
         let at_ms = features.at.0;
         nature.forget_before(at_ms);
@@ -75,12 +75,18 @@ impl Predictor for OraclePredictor {
         let work_ms = features.cost / RAYS_PER_MS * typical * slowdown;
         let EstimateError { frame, tile } = self.truth.error;
         let spread = (noise.sigma.powi(2) + frame.powi(2) + tile.powi(2)).sqrt();
+        let execution_ms = work_ms / nature.speed_now(kind, at_ms);
+        let overhead_ms =
+            nature.round_trip_ms(self.truth.start, at_ms) + features.bytes / nature.bytes_per_ms();
+        // The task waits for those before it, and these for nobody's way.
+        let wait_ms = (features.backlog_ms - overhead_ms).max(0.0);
+        // Of the total the execution is uncertain, and the way.
+        let uncertain_ms = (spread * execution_ms).hypot(nature.spec.jitter_ms);
+        let of_total = uncertain_ms / (execution_ms + overhead_ms + wait_ms).max(1e-9);
+        let risk = nature.failure_probability(at_ms);
         Prediction {
-            execution_ms: work_ms / nature.speed_now(kind, at_ms),
-            overhead_ms: nature.round_trip_ms(self.truth.start, at_ms)
-                + features.bytes / nature.bytes_per_ms(),
             p95_factor: (P95_DEVIATIONS * spread).exp(),
-            failure_risk: nature.failure_probability(at_ms),
+            ..Prediction::with_spread(execution_ms, overhead_ms, wait_ms, of_total, risk)
         }
     }
 

@@ -160,6 +160,7 @@ impl<C: Chooser> Simple<C> {
             pixels,
             bytes: pixels * f64::from(running.work.bytes_per_pixel),
             in_flight: 0,
+            backlog_ms: 0.0,
             at: desk.now,
         };
         let task = TileTask { kind: running.work.kind, features };
@@ -168,7 +169,14 @@ impl<C: Chooser> Simple<C> {
             tile.given_up = true;
             return;
         };
-        let task = TileTask { features: TaskFeatures { in_flight: candidate.load, ..features }, ..task };
+        let task = TileTask {
+            features: TaskFeatures {
+                in_flight: candidate.load,
+                backlog_ms: candidate.backlog_ms,
+                ..features
+            },
+            ..task
+        };
         let forecast = self.chooser.forecast(&task, candidate);
         let peer = index_of(candidate.view.peer);
         let timeout_ms = forecast.map_or_else(

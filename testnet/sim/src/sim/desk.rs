@@ -71,9 +71,7 @@ pub enum News {
 pub struct Forecast {
     /// From offer to result, ms.
     pub total_ms: f64,
-    /// Execution, ms.
-    pub execution_ms: f64,
-    /// Bounds between which the execution time lies with 95 %, ms; none if the policy has no idea.
+    /// Bounds between which the time from offer to result lies with 95 %, ms; none if the policy has no idea.
     pub interval_ms: Option<(f64, f64)>,
     /// Probability that it fails.
     pub failure_risk: f64,
