@@ -1,5 +1,7 @@
 //! Offers: whose turn, which tile.
 
+use std::cell::OnceCell;
+
 use p2c2r_protocol::id::NodeId;
 
 use super::{
@@ -17,14 +19,14 @@ impl Frame {
         // One tile a round, so that nobody takes what others had room for.
         loop {
             let mut offered = false;
-            let mut busiest = None;
+            let mut busiest = OnceCell::new();
             for peer in &peers {
                 if self.peers.get(peer).is_some_and(|state| self.has_room(state))
-                    && let Some(tile) = self.next_tile_for(*peer, &mut busiest, scheduler)
+                    && let Some(tile) = self.next_tile_for(*peer, &busiest, scheduler)
                 {
                     self.offer(tile, *peer, scheduler, out);
                     offered = true;
-                    busiest = None;
+                    busiest = OnceCell::new();
                 }
             }
             if !offered {
@@ -76,13 +78,13 @@ impl Frame {
     fn next_tile_for(
         &mut self,
         peer: NodeId,
-        busiest: &mut Option<Option<(NodeId, f64)>>,
+        busiest: &OnceCell<Option<(NodeId, f64)>>,
         scheduler: &Scheduler,
     ) -> Option<usize> {
         if let Some(tile) = self.peers.get_mut(&peer).and_then(|state| state.planned.pop_front()) {
             return Some(tile);
         }
-        let (victim, left_ms) = (*busiest.get_or_insert_with(|| self.busiest(scheduler)))?;
+        let (victim, left_ms) = (*busiest.get_or_init(|| self.busiest(scheduler)))?;
         let tile = *self.peers.get(&victim)?.planned.back()?;
         let own = self.peers.get(&peer)?;
         if self.tiles[tile].failed_at.contains(&peer)

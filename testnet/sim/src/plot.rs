@@ -187,6 +187,7 @@ fn line(picture: &mut String, curve: &Curve, index: usize, high: f64, frames: us
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 

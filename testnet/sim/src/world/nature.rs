@@ -247,6 +247,7 @@ impl Nature {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
     use crate::scenario::Slowdown;
