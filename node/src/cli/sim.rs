@@ -5,14 +5,16 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 use clap::Args;
 use p2c2r_sim::policy::Policy;
 
+/// Help of `--policy`: its names have underscores.
+const POLICY_HELP: &str = "Policy to run (may be given several times): random, round_robin, least_latency, ema, earliest_finish, learned or oracle; the bound is always shown [default: all of them]";
+
 /// `sim`.
 #[derive(Debug, Args)]
 pub struct SimArgs {
     /// Scenario: a .toml file
     pub scenario: PathBuf,
-    /// Policy to run (may be given several times): random, `round_robin`, `least_latency`, ema, `earliest_finish`,
-    /// learned or oracle; the bound is always shown [default: all of them]
-    #[arg(long = "policy", value_name = "POLICY", value_parser = parse_policy)]
+    /// Policy to run.
+    #[arg(long = "policy", value_name = "POLICY", value_parser = parse_policy, help = POLICY_HELP)]
     pub policies: Vec<PolicyChoice>,
     /// Seeds to run, from the scenario's own on; the table shows mean and spread
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -24,7 +26,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
     /// Write learning curves as a picture
-    #[arg(long, value_name = "FILE.svg|png")]
+    #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

@@ -1,6 +1,10 @@
 //! `sim`: a scenario in virtual time, policies side by side.
 
-use std::{num::NonZeroUsize, path::Path};
+use std::{
+    io::{self, Write},
+    num::NonZeroUsize,
+    path::Path,
+};
 
 use anyhow::Context;
 use p2c2r_sim::{
@@ -39,9 +43,9 @@ pub fn sim(args: &SimArgs) -> anyhow::Result<Exit> {
         std::fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if args.json {
-        println!("{:#}", report::json(&experiment, &results, args.timing));
+        print(&format!("{:#}\n", report::json(&experiment, &results, args.timing)))?;
     } else {
-        print!("{}", report::table(&experiment, &results));
+        print(&report::table(&experiment, &results))?;
     }
     Ok(Exit::Done)
 }
@@ -66,12 +70,20 @@ fn faults(args: &SimArgs, scenario: &Scenario, folder: &Path, seeds: &SeedRange)
     for seed in seeds.0.clone() {
         let run = fault_run::run(scenario, folder, seed)?;
         if !args.json {
-            println!("{}", report::fault_line(&scenario.name, &run));
+            print(&(report::fault_line(&scenario.name, &run) + "\n"))?;
         }
         runs.push(run);
     }
     if args.json {
-        println!("{:#}", report::fault_json(&scenario.name, &runs));
+        print(&format!("{:#}\n", report::fault_json(&scenario.name, &runs)))?;
     }
     Ok(Exit::Done)
+}
+
+/// Prints; a reader that has read enough is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        _ => Ok(()),
+    }
 }

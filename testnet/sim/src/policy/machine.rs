@@ -124,7 +124,8 @@ impl Machine {
         }
     }
 
-    /// What the models expect of an offer. The peer's tasks of all frames are waited for.
+    /// What the models expect of an offer, from what the frame machine knows: as there, a peer is waited for with what it
+    /// holds of the same frame; what it holds of others is for the models to know.
     fn forecast(
         &mut self,
         task: TaskId,
@@ -134,7 +135,9 @@ impl Machine {
         desk: &Desk<'_>,
     ) -> Option<Forecast> {
         let view = desk.notes.get(peer)?.view;
-        let held = self.out.values().filter(|out| out.peer == peer);
+        let run = RunId::of(task);
+        let of_run = self.out.range(run.first_task()..RunId(run.0 + 1).first_task());
+        let held = of_run.map(|(_, out)| out).filter(|out| out.peer == peer);
         let (in_flight, free_ms) =
             held.fold((0, 0.0_f64), |(count, free_ms), out| (count + 1, free_ms.max(out.expected_ms)));
         let pixels = rect.pixels() as f64;
@@ -148,7 +151,8 @@ impl Machine {
         };
         let predicted = self.scheduler.predict(&view, work.kind, &features);
         let total_ms = predicted.total_ms();
-        self.out.insert(task, Out { peer, expected_ms: desk.now.0 + total_ms });
+        let expected_ms = free_ms.max(desk.now.0) + predicted.overhead_ms + predicted.execution_ms;
+        self.out.insert(task, Out { peer, expected_ms });
         Some(Forecast {
             total_ms,
             interval_ms: Some((total_ms * predicted.low_factor, total_ms * predicted.high_factor)),
