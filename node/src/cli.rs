@@ -1,6 +1,7 @@
 //! The command line: what can be said to the program. What it means is in [`crate::command`].
 
 mod render;
+mod sim;
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
@@ -16,7 +17,10 @@ use p2c2r_protocol::{
 };
 use p2c2r_render::backend::BackendChoice;
 
-pub use self::render::{PictureArgs, RenderArgs};
+pub use self::{
+    render::{PictureArgs, RenderArgs},
+    sim::{SeedRange, SimArgs},
+};
 
 /// Work is not slowed more than that.
 pub const MAX_THROTTLE: f32 = 1000.0;
@@ -87,6 +91,11 @@ pub enum Command {
     /// Write one of the built-in scenes as a GLB file, or say what is in a scene file
     #[command(subcommand, after_help = "Example: p2c2r-node scene city -o city.glb --seed 7")]
     Scene(SceneCommand),
+    /// Run a scenario in virtual time: ways to give out work side by side, with the bound that the hardware sets
+    #[command(
+        after_help = "Example: p2c2r-node sim testnet/scenarios/seed-five.toml --seeds 20\n         p2c2r-node sim testnet/scenarios/drift-churn.toml --faults 0..50"
+    )]
+    Sim(SimArgs),
     /// Measure this machine
     #[command(subcommand, after_help = "Example: p2c2r-node bench schedule")]
     Bench(BenchCommand),

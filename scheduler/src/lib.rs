@@ -35,6 +35,8 @@ pub struct SchedulerConfig {
     /// Tiles per peer that a frame is split into. Two or more keep the device busy while a result travels; more mean
     /// more attempts that can fail.
     pub tiles_per_peer: usize,
+    /// Most peers that work on one frame: of more, the best are taken.
+    pub max_peers: usize,
     /// Most tiles of a planned frame.
     pub max_tiles: usize,
     /// The wall clock at [`TimeMs`] 0, ms since 1970: models know hours of the day by it.
@@ -43,7 +45,7 @@ pub struct SchedulerConfig {
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
-        Self { tiles_per_peer: 3, max_tiles: 4096, unix_ms_at_zero: 0.0 }
+        Self { tiles_per_peer: 3, max_peers: 256, max_tiles: 4096, unix_ms_at_zero: 0.0 }
     }
 }
 
@@ -60,7 +62,7 @@ impl Scheduler {
         Self::with_predictor(Box::new(predictor), config)
     }
 
-    /// A scheduler that decides by another model.
+    /// A scheduler that decides by another model: the simulator has one that knows the truth.
     pub fn with_predictor(predictor: Box<dyn Predictor>, config: SchedulerConfig) -> Self {
         Self { predictor, config }
     }

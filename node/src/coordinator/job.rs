@@ -129,7 +129,7 @@ impl Job {
             kind: WorkKind::RayTracing,
             size: spec.size,
             samples: spec.sampling.samples,
-            bytes_per_pixel: spec.encoding.bytes_per_pixel(),
+            bytes_per_pixel: spec.encoding.bytes_per_pixel() as f32,
             max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
             deadline: spec.deadline_ms.map(|deadline_ms| now_ms + deadline_ms as f64),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use p2c2r_protocol::id::NodeId;
+use p2c2r_protocol::id::{NodeId, TaskId};
 
 use crate::{
     peer::PeerView,
@@ -23,6 +23,8 @@ pub struct Tile {
     pub attempts: u32,
     /// Peers that failed on it.
     pub failed_at: BTreeSet<NodeId>,
+    /// Its copies that are out, oldest first.
+    pub out: Vec<TaskId>,
 }
 
 /// Where a tile stands.
@@ -42,7 +44,7 @@ pub enum TileState {
 impl Tile {
     /// A tile at its start.
     pub fn new(plan: PlannedTile) -> Self {
-        Self { plan, state: TileState::Open, attempts: 0, failed_at: BTreeSet::new() }
+        Self { plan, state: TileState::Open, attempts: 0, failed_at: BTreeSet::new(), out: Vec::new() }
     }
 
     /// Whether it is in the film.
@@ -58,6 +60,8 @@ pub struct Peer {
     pub view: PeerView,
     /// Tiles planned for it that are not out yet.
     pub planned: VecDeque<usize>,
+    /// Tasks that it holds, oldest first.
+    pub held: Vec<TaskId>,
     /// Gone.
     pub lost: bool,
     /// Not to be used any more in this frame.
@@ -78,6 +82,7 @@ impl Peer {
         Self {
             view,
             planned: VecDeque::new(),
+            held: Vec::new(),
             lost: false,
             excluded: false,
             busy_until: None,
