@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use crate::{
     bsdf::{MIN_ALPHA, ggx_masking, visible_normal},
     math::{dot, normalize, reciprocal, square_root, vec3},
+    real::{Real, always},
 };
 
 /// Entries along each axis.
@@ -66,18 +67,27 @@ fn both_maskings(alpha: f32, cosine_view: f32, cosine_light: f32) -> f32 {
 
 /// Scale and bias for a direction and a roughness, between the entries.
 #[inline(always)]
-pub fn lookup(table: &[[f32; 2]], cosine_view: f32, roughness: f32) -> [f32; 2] {
+pub fn lookup<R: Real>(table: &[[f32; 2]], cosine_view: R, roughness: R) -> [R; 2] {
     let last = (EDGE - 1) as f32;
-    let (x, y) = (square_root(cosine_view.min(1.0)) * last, roughness * last);
-    let (column, row) = ((x as usize).min(EDGE - 2), (y as usize).min(EDGE - 2));
-    let (along, down) = (x - column as f32, y - row as f32);
-    let at = row * EDGE + column;
-    let (above, below) = ([table[at], table[at + 1]], [table[at + EDGE], table[at + EDGE + 1]]);
-    std::array::from_fn(|part| {
-        let upper = above[0][part] + (above[1][part] - above[0][part]) * along;
-        let lower = below[0][part] + (below[1][part] - below[0][part]) * along;
+    let (x, y) = (square_root(cosine_view.at_most(1.0)) * last, roughness * last);
+    let most = (EDGE - 2) as f32;
+    let (column, row) = (x.at_least(0.0).at_most(most).floor(), y.at_least(0.0).at_most(most).floor());
+    let (along, down) = (x - column, y - row);
+    let entry = always!(|lane: usize, right: usize, below: usize| {
+        let at = row.lane(lane) as usize * EDGE + column.lane(lane) as usize;
+        table[at + below * EDGE + right]
+    });
+    let token = x.token();
+    let corner = always!(|right, below, part: usize| {
+        R::from_lanes(token, always!(|lane: usize| entry(lane, right, below)[part]))
+    });
+    let between = always!(|part: usize| {
+        let (above, below) = (corner(0, 0, part), corner(0, 1, part));
+        let upper = above + (corner(1, 0, part) - above) * along;
+        let lower = below + (corner(1, 1, part) - below) * along;
         upper + (lower - upper) * down
-    })
+    });
+    [between(0), between(1)]
 }
 
 #[cfg(test)]

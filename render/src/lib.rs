@@ -26,6 +26,7 @@ pub mod picture;
 mod prefetch;
 pub mod prepared;
 pub mod ray;
+pub mod real;
 pub mod sample;
 pub mod sample_film;
 pub mod scene;

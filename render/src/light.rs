@@ -4,6 +4,7 @@
 use crate::{
     math::{Vec3, cross, dot, luminance, reciprocal, square_root, vec3},
     ray::Corners,
+    real::Real,
     scene::PunctualLight,
 };
 
@@ -18,16 +19,7 @@ const MIN_AREA: f32 = 1e-18;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Source {
     /// A triangle.
-    Triangle {
-        /// Its instance.
-        instance: u32,
-        /// Which of the instance's mesh.
-        primitive: u32,
-        /// World space.
-        corners: Corners,
-        /// Shines to both sides.
-        double_sided: bool,
-    },
+    Triangle(TriangleLight),
     /// No extent.
     Punctual(PunctualLight),
 }
@@ -43,6 +35,30 @@ pub struct Light {
     pub threshold: f32,
     /// The others mean this one.
     pub alias: u32,
+}
+
+/// A light that is a triangle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TriangleLight {
+    /// Its instance.
+    pub instance: u32,
+    /// Which of the instance's mesh.
+    pub primitive: u32,
+    /// World space.
+    pub corners: Corners,
+    /// Shines to both sides.
+    pub double_sided: bool,
+}
+
+impl Light {
+    /// The triangle, if it is one.
+    #[inline(always)]
+    pub fn triangle(&self) -> Option<&TriangleLight> {
+        match &self.source {
+            Source::Triangle(triangle) => Some(triangle),
+            Source::Punctual(_) => None,
+        }
+    }
 }
 
 /// All lights of a scene.
@@ -75,7 +91,7 @@ impl LightTable {
         let lights = lights
             .map(|((candidate, (threshold, alias)), share)| {
                 let extent = match &candidate.source {
-                    Source::Triangle { corners, .. } => f64::from(area(corners)),
+                    Source::Triangle(triangle) => f64::from(area(&triangle.corners)),
                     Source::Punctual(_) => 1.0,
                 };
                 let density = ((share * rest / extent) as f32).min(MAX_DENSITY);
@@ -163,42 +179,40 @@ pub fn punctual_power(light: &PunctualLight, radius: f32) -> f32 {
 /// An even point on a triangle from two random numbers, as weights of its second and third corner (Heitz 2019,
 /// "low-distortion").
 #[inline(always)]
-pub fn triangle_point(r0: f32, r1: f32) -> (f32, f32) {
-    if r1 > r0 {
-        let u = r0 * 0.5;
-        (u, r1 - u)
-    } else {
-        let v = r1 * 0.5;
-        (r0 - v, v)
-    }
+pub fn triangle_point<R: Real>(r0: R, r1: R) -> (R, R) {
+    let first = r0.lt(r1);
+    let half = R::select(first, r0, r1) * 0.5;
+    let rest = R::select(first, r1, r0) - half;
+    (R::select(first, half, rest), R::select(first, rest, half))
 }
 
 /// Density of a light's point as seen from a surface, per solid angle: `distance_squared / cosine` turns area into
 /// angle.
 #[inline(always)]
-pub fn solid_angle_density(area_density: f32, distance_squared: f32, cosine: f32) -> f32 {
-    (area_density * distance_squared * reciprocal(cosine.max(1e-6))).min(MAX_DENSITY)
+pub fn solid_angle_density<R: Real>(area_density: R, distance_squared: R, cosine: R) -> R {
+    (area_density * distance_squared * reciprocal(cosine.at_least(1e-6))).at_most(MAX_DENSITY)
 }
 
 /// How much a sample counts when another strategy could have drawn it too (Veach 1997, power heuristic).
 #[inline(always)]
-pub fn mis_weight(own: f32, other: f32) -> f32 {
+pub fn mis_weight<R: Real>(own: R, other: R) -> R {
     // Both are divided by the larger first: their squares would overflow.
-    let scale = reciprocal(own.max(other).max(1e-20));
+    let scale = reciprocal(own.larger(other).at_least(1e-20));
     let (own, other) = (own * scale, other * scale);
-    own * own * reciprocal((own * own + other * other).max(1e-20))
+    own * own * reciprocal((own * own + other * other).at_least(1e-20))
 }
 
 /// Brought down, colour kept, until no component is over the limit; a limit of 0 is none.
 #[inline(always)]
-pub fn limited(radiance: Vec3, limit: f32) -> Vec3 {
-    let most = radiance.max_component();
-    if limit <= 0.0 || most <= limit {
+pub fn limited<R: Real>(radiance: Vec3<R>, limit: f32) -> Vec3<R> {
+    if limit <= 0.0 {
         return radiance;
     }
+    let most = radiance.max_component();
     // No number is so large that its reciprocal would vanish, nor remains over the limit by rounding.
-    let less = radiance * (limit * reciprocal(most.min(1e30)));
-    vec3(less.x.min(limit), less.y.min(limit), less.z.min(limit))
+    let less = radiance * (reciprocal(most.at_most(1e30)) * limit);
+    let less = vec3(less.x.at_most(limit), less.y.at_most(limit), less.z.at_most(limit));
+    Vec3::select(most.above(limit), less, radiance)
 }
 
 /// What reaches a point from a light without extent, if nothing is in the way.

@@ -2,27 +2,30 @@
 //!
 //! Only `+ - *`, one reciprocal and one square root, each correctly rounded (IEEE 754 binary32); everything else is
 //! made of these. No fused multiply-add, no library functions, no NaN: arguments are kept where all steps are finite.
-//! `kernel/gpu/math.wgsl` is the twin of this file, function by function.
+//! Written for one number or for several side by side ([`Real`]). `kernel/gpu/math.wgsl` is the twin of this file,
+//! function by function.
 
 use std::ops::{Add, Mul, Neg, Sub};
+
+use crate::real::{MAX_LANES, Real, always};
 
 /// Below this a number may come of, or lead to, subnormal ones.
 pub const TINY: f32 = 1e-30;
 
-/// Three numbers: a point, a direction, or a colour.
+/// Three numbers: a point, a direction, or a colour; or several, lane by lane.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Vec3 {
+pub struct Vec3<R = f32> {
     /// First.
-    pub x: f32,
+    pub x: R,
     /// Second.
-    pub y: f32,
+    pub y: R,
     /// Third.
-    pub z: f32,
+    pub z: R,
 }
 
 /// A vector of three numbers.
 #[inline(always)]
-pub const fn vec3(x: f32, y: f32, z: f32) -> Vec3 {
+pub const fn vec3<R: Copy>(x: R, y: R, z: R) -> Vec3<R> {
     Vec3 { x, y, z }
 }
 
@@ -37,22 +40,57 @@ impl Vec3 {
     pub const fn to_array(self) -> [f32; 3] {
         [self.x, self.y, self.z]
     }
+}
+
+impl<R: Real> Vec3<R> {
+    /// The same number three times.
+    #[inline(always)]
+    pub fn all(value: R) -> Self {
+        vec3(value, value, value)
+    }
+
+    /// A vector for each lane.
+    #[inline(always)]
+    pub fn from_lanes(token: R::Token, mut value: impl FnMut(usize) -> Vec3) -> Self {
+        // Each lane's vector is made once.
+        let mut lanes = [Vec3::ZERO; MAX_LANES];
+        for (lane, vector) in lanes.iter_mut().enumerate().take(R::LANES) {
+            *vector = value(lane);
+        }
+        vec3(
+            R::from_lanes(token, always!(|lane: usize| lanes[lane].x)),
+            R::from_lanes(token, always!(|lane: usize| lanes[lane].y)),
+            R::from_lanes(token, always!(|lane: usize| lanes[lane].z)),
+        )
+    }
+
+    /// The vector of a lane.
+    #[inline(always)]
+    pub fn lane(self, lane: usize) -> Vec3 {
+        vec3(self.x.lane(lane), self.y.lane(lane), self.z.lane(lane))
+    }
+
+    /// The first where the mask says so, elsewhere the second.
+    #[inline(always)]
+    pub fn select(mask: R::Mask, yes: Self, no: Self) -> Self {
+        vec3(R::select(mask, yes.x, no.x), R::select(mask, yes.y, no.y), R::select(mask, yes.z, no.z))
+    }
 
     /// The largest of the three.
     #[inline(always)]
-    pub fn max_component(self) -> f32 {
-        self.x.max(self.y).max(self.z)
+    pub fn max_component(self) -> R {
+        self.x.larger(self.y).larger(self.z)
     }
 }
 
-impl From<[f32; 3]> for Vec3 {
+impl<R> From<[R; 3]> for Vec3<R> {
     #[inline(always)]
-    fn from([x, y, z]: [f32; 3]) -> Self {
-        vec3(x, y, z)
+    fn from([x, y, z]: [R; 3]) -> Self {
+        Self { x, y, z }
     }
 }
 
-impl Add for Vec3 {
+impl<R: Real> Add for Vec3<R> {
     type Output = Self;
 
     #[inline(always)]
@@ -61,7 +99,7 @@ impl Add for Vec3 {
     }
 }
 
-impl Sub for Vec3 {
+impl<R: Real> Sub for Vec3<R> {
     type Output = Self;
 
     #[inline(always)]
@@ -70,7 +108,7 @@ impl Sub for Vec3 {
     }
 }
 
-impl Mul for Vec3 {
+impl<R: Real> Mul for Vec3<R> {
     type Output = Self;
 
     #[inline(always)]
@@ -79,16 +117,16 @@ impl Mul for Vec3 {
     }
 }
 
-impl Mul<f32> for Vec3 {
+impl<R: Real> Mul<R> for Vec3<R> {
     type Output = Self;
 
     #[inline(always)]
-    fn mul(self, factor: f32) -> Self {
+    fn mul(self, factor: R) -> Self {
         vec3(self.x * factor, self.y * factor, self.z * factor)
     }
 }
 
-impl Neg for Vec3 {
+impl<R: Real> Neg for Vec3<R> {
     type Output = Self;
 
     #[inline(always)]
@@ -99,41 +137,39 @@ impl Neg for Vec3 {
 
 /// 1 / a, correctly rounded, for magnitudes from 2^-126 to 2^126.
 #[inline(always)]
-pub fn reciprocal(a: f32) -> f32 {
-    1.0 / a
+pub fn reciprocal<R: Real>(a: R) -> R {
+    a.inverse()
 }
 
 /// The square root, correctly rounded; of negative and of subnormal numbers, which some devices take for zero, 0.
 #[inline(always)]
-pub fn square_root(a: f32) -> f32 {
-    if a < f32::MIN_POSITIVE { 0.0 } else { a.sqrt() }
+pub fn square_root<R: Real>(a: R) -> R {
+    R::select(a.below(f32::MIN_POSITIVE), a.same(0.0), a.root())
 }
 
 /// Summed from x to z.
 #[inline(always)]
-pub fn dot(a: Vec3, b: Vec3) -> f32 {
+pub fn dot<R: Real>(a: Vec3<R>, b: Vec3<R>) -> R {
     a.x * b.x + a.y * b.y + a.z * b.z
 }
 
 /// Vector product.
 #[inline(always)]
-pub fn cross(a: Vec3, b: Vec3) -> Vec3 {
+pub fn cross<R: Real>(a: Vec3<R>, b: Vec3<R>) -> Vec3<R> {
     vec3(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x)
 }
 
 /// To unit length; a vector that has none comes back as (0, 1, 0).
 #[inline(always)]
-pub fn normalize(a: Vec3) -> Vec3 {
+pub fn normalize<R: Real>(a: Vec3<R>) -> Vec3<R> {
     let squared = dot(a, a);
-    if squared < 1e-30 {
-        return vec3(0.0, 1.0, 0.0);
-    }
-    a * reciprocal(square_root(squared))
+    let (zero, one) = (squared.same(0.0), squared.same(1.0));
+    Vec3::select(squared.below(1e-30), vec3(zero, one, zero), a * reciprocal(square_root(squared)))
 }
 
 /// Perceived brightness (Rec. 709).
 #[inline(always)]
-pub fn luminance(color: Vec3) -> f32 {
+pub fn luminance<R: Real>(color: Vec3<R>) -> R {
     color.x * 0.2126 + color.y * 0.7152 + color.z * 0.0722
 }
 
@@ -149,26 +185,29 @@ pub fn safe_reciprocal(a: f32) -> f32 {
 
 /// Sine and cosine of `turn` whole turns, 0 to 1: a polynomial on a quarter turn around its middle, error below 1e-6.
 #[inline(always)]
-pub fn sin_cos_turn(turn: f32) -> (f32, f32) {
+pub fn sin_cos_turn<R: Real>(turn: R) -> (R, R) {
     let scaled = turn * 4.0;
     let quarter = scaled.floor();
     let f = scaled - quarter - 0.5;
     let g = f * f;
     let s = f
-        * (std::f32::consts::FRAC_PI_2
-            + g * (-0.645_964_1 + g * (0.079_692_62 + g * (-0.004_681_754 + g * 0.000_160_441_18))));
-    let c = 1.0
-        + g * (-1.233_700_5
-            + g * (0.253_669_5 + g * (-0.020_863_48 + g * (0.000_919_260_2 - g * 0.000_025_202))));
+        * (g * (g * (g * (g * 0.000_160_441_18 + -0.004_681_754) + 0.079_692_62) + -0.645_964_1)
+            + std::f32::consts::FRAC_PI_2);
+    let c = g
+        * (g * (g * (g * (g * -0.000_025_202 + 0.000_919_260_2) + -0.020_863_48) + 0.253_669_5)
+            + -1.233_700_5)
+        + 1.0;
     // sin and cos of (f + 1/2) quarter turns.
-    let a = 0.707_106_77 * (c + s);
-    let b = 0.707_106_77 * (c - s);
-    match quarter as u32 {
-        0 => (a, b),
-        1 => (b, -a),
-        2 => (-a, -b),
-        _ => (-b, a),
-    }
+    let a = (c + s) * 0.707_106_77;
+    let b = (c - s) * 0.707_106_77;
+    // (a, b), (b, -a), (-a, -b), (-b, a), quarter by quarter.
+    let first = quarter.below(1.0);
+    let half = quarter.below(2.0);
+    let odd = (half & !first) | !quarter.below(3.0);
+    let (p, q) = (R::select(odd, b, a), R::select(odd, a, b));
+    let sine = R::select(half, p, -p);
+    let cosine = R::select(first | !quarter.below(3.0), q, -q);
+    (sine, cosine)
 }
 
 /// The angle of the point (x, y) from the x axis towards the y axis, in turns from 0 to below 1: the arc tangent by a
@@ -193,12 +232,12 @@ pub fn turn_of(y: f32, x: f32) -> f32 {
 
 /// Two unit vectors that make a right-handed frame with the unit vector n (Duff et al. 2017).
 #[inline(always)]
-pub fn tangent_frame(n: Vec3) -> (Vec3, Vec3) {
-    let sign = if n.z >= 0.0 { 1.0 } else { -1.0 };
+pub fn tangent_frame<R: Real>(n: Vec3<R>) -> (Vec3<R>, Vec3<R>) {
+    let sign = R::select(n.z.below(0.0), n.z.same(-1.0), n.z.same(1.0));
     let a = -reciprocal(sign + n.z);
     let b = n.x * n.y * a;
     let sx = sign * n.x;
-    (vec3(1.0 + sx * n.x * a, sign * b, -sx), vec3(b, sign + n.y * n.y * a, -n.y))
+    (vec3(sx * n.x * a + 1.0, sign * b, -sx), vec3(b, sign + n.y * n.y * a, -n.y))
 }
 
 #[cfg(test)]

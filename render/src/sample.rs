@@ -1,11 +1,22 @@
 //! Counter-based random numbers: a hash of (seed, pixel, sample, dimension), so that any number can be had without
 //! those before it, on any device. `kernel/gpu/sample.wgsl` is the twin of this file.
 
+/// First factor of [`hash`].
+pub const HASH_FACTOR: u32 = 747_796_405;
+/// Its addend.
+pub const HASH_STEP: u32 = 2_891_336_453;
+/// Its second factor.
+pub const HASH_MIX: u32 = 277_803_737;
+/// Between the words of a path's dimensions.
+pub const DIMENSION_STEP: u32 = 0x9e37_79b9;
+/// Between neighbouring random numbers: 2^-24.
+pub const RANDOM_STEP: f32 = 1.0 / 16_777_216.0;
+
 /// PCG-RXS-M-XS as a hash (O'Neill 2014; Jarzynski and Olano 2020).
 #[inline(always)]
 pub fn hash(word: u32) -> u32 {
-    let state = word.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let word = ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(277_803_737);
+    let state = word.wrapping_mul(HASH_FACTOR).wrapping_add(HASH_STEP);
+    let word = ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(HASH_MIX);
     (word >> 22) ^ word
 }
 
@@ -18,8 +29,8 @@ pub fn path_key(seed: u32, pixel: u32, sample: u32) -> u32 {
 /// The number of one dimension of a path: 0 or more, less than 1, 24 bits.
 #[inline(always)]
 pub fn random(key: u32, dimension: u32) -> f32 {
-    let word = hash(key.wrapping_add(dimension.wrapping_mul(0x9e37_79b9)));
-    (word >> 8) as f32 * (1.0 / 16_777_216.0)
+    let word = hash(key.wrapping_add(dimension.wrapping_mul(DIMENSION_STEP)));
+    (word >> 8) as f32 * RANDOM_STEP
 }
 
 /// Dimension of the film position's first coordinate; the second follows.

@@ -322,7 +322,7 @@ fn brute_force(scene: &PreparedScene, ray: &Ray) -> Hit {
         let (mesh, inward) = (&scene.meshes()[instance.mesh as usize], instance.inward(ray));
         for (primitive, corners) in (0_u32..).zip(mesh.corners(&scene.forest().trees)) {
             let material = mesh.triangles()[primitive as usize].material as usize;
-            if let Some(hit) = corners.intersect(&inward, scene.scene().materials[material].double_sided)
+            if let Some(hit) = corners.hit(&inward, scene.scene().materials[material].double_sided)
                 && hit.t < best.t
             {
                 best = Hit { t: hit.t, instance: number, primitive, place: 0 };

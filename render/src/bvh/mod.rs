@@ -12,7 +12,9 @@
 pub mod build;
 pub mod node;
 pub mod pack;
+mod packet;
 pub mod pair;
+pub mod reinsert;
 pub mod walk;
 pub mod wide;
 

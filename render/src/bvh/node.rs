@@ -5,7 +5,7 @@
 use fearless_simd::{Simd, f32x8, prelude::*};
 
 use super::Aabb;
-use crate::{math::safe_reciprocal, ray::Ray};
+use crate::{ray::Ray, real::always};
 
 /// Children of a node.
 pub const WIDTH: usize = 8;
@@ -21,7 +21,7 @@ pub const LEAF: u32 = 0x8000_0000;
 pub const NOTHING: u32 = 0xffff_ffff;
 
 /// Boxes are compared with this much slack: rounding of the node test's arithmetic is smaller.
-const SLACK: f32 = 1.000_004;
+pub const SLACK: f32 = 1.000_004;
 
 /// A node.
 #[derive(Debug, Clone)]
@@ -44,17 +44,27 @@ pub struct Slabs<S: Simd> {
 }
 
 impl<S: Simd> Slabs<S> {
-    /// Of a ray.
+    /// Of a ray, and the reciprocals of its direction's components.
     #[inline(always)]
-    pub fn new(simd: S, ray: &Ray) -> Self {
-        let (origin, direction) = (ray.origin.to_array(), ray.direction.to_array());
-        let inverse = direction.map(safe_reciprocal);
+    pub fn new(simd: S, ray: &Ray, inverse: [f32; 3]) -> Self {
+        let origin = ray.origin.to_array();
+        let splat = always!(|value: f32| f32x8::splat(simd, value));
         Self {
-            inverse: inverse.map(|component| f32x8::splat(simd, component)),
-            moved: std::array::from_fn(|axis| f32x8::splat(simd, origin[axis] * inverse[axis])),
-            negative: direction.map(|component| usize::from(component < 0.0)),
+            inverse: [splat(inverse[0]), splat(inverse[1]), splat(inverse[2])],
+            moved: [
+                splat(origin[0] * inverse[0]),
+                splat(origin[1] * inverse[1]),
+                splat(origin[2] * inverse[2]),
+            ],
+            negative: negative(ray),
         }
     }
+}
+
+/// 1 for each component of a ray's direction that is negative.
+#[inline(always)]
+pub fn negative(ray: &Ray) -> [usize; 3] {
+    ray.direction.to_array().map(|component| usize::from(component < 0.0))
 }
 
 impl Node {
@@ -92,6 +102,12 @@ impl Node {
         let near = side(0, 0).max(side(1, 0)).max(side(2, 0).max(f32x8::splat(simd, 0.0)));
         let far = side(0, 1).min(side(1, 1)).min(side(2, 1).min(f32x8::splat(simd, t_max)));
         (near, near.simd_le(far * f32x8::splat(simd, SLACK)).to_bitmask() as u32)
+    }
+
+    /// A side of a child's box: the near one of an axis, or the far one, for rays whose direction is `negative` there.
+    #[inline(always)]
+    pub fn side(&self, child: usize, axis: usize, far: usize, negative: usize) -> f32 {
+        self.sides[negative ^ far][axis][child]
     }
 
     /// Whether a box that begins there need not be visited, since something was hit before.

@@ -4,8 +4,8 @@ use fearless_simd::{Simd, f32x4, prelude::*};
 
 use super::Hit;
 use crate::{
-    math::{TINY, Vec3, vec3},
-    ray::{Corners, Ray},
+    math::{Vec3, vec3},
+    ray::{Barycentric, Corners, Ray},
 };
 
 /// Triangles of a pack.
@@ -44,16 +44,6 @@ pub struct Crossings {
     pub u: [f32; LANES],
     /// Weight of the third corner.
     pub v: [f32; LANES],
-}
-
-#[inline(always)]
-fn cross<S: Simd>(a: &[f32x4<S>; 3], b: &[f32x4<S>; 3]) -> [f32x4<S>; 3] {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}
-
-#[inline(always)]
-fn dot<S: Simd>(a: &[f32x4<S>; 3], b: &[f32x4<S>; 3]) -> f32x4<S> {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
 impl Pack {
@@ -105,28 +95,16 @@ impl Pack {
         Corners { corner: at(&self.corner), edge1: at(&self.edge1), edge2: at(&self.edge2) }
     }
 
-    /// [`Corners::intersect`], four at a time, operation by operation, up to `t_max`.
+    /// [`Corners::intersect`] up to `t_max`.
     #[inline(always)]
     pub fn intersect<S: Simd>(&self, simd: S, ray: &Ray, t_max: f32) -> Crossings {
-        let lanes = |values: &[[f32; LANES]; 3]| values.map(|axis| f32x4::simd_from(simd, axis));
-        let splat = |value: f32| f32x4::splat(simd, value);
-        let (corner, edge1, edge2) = (lanes(&self.corner), lanes(&self.edge1), lanes(&self.edge2));
-        let direction = ray.direction.to_array().map(splat);
-        let origin = ray.origin.to_array().map(splat);
-        let p = cross(&direction, &edge2);
-        let determinant = dot(&edge1, &p);
-        let inverse = splat(1.0) / determinant;
-        let s = [origin[0] - corner[0], origin[1] - corner[1], origin[2] - corner[2]];
-        let u = dot(&s, &p) * inverse;
-        let q = cross(&s, &edge1);
-        let v = dot(&direction, &q) * inverse;
-        let t = dot(&edge2, &q) * inverse;
-        let zero = splat(0.0);
-        let sides = f32x4::simd_from(simd, self.sides);
-        // Of triangles that are hit from both sides the magnitude, of the others the determinant itself.
-        let proper = determinant.max(determinant * sides).simd_ge(splat(TINY));
-        let inside = proper & u.simd_ge(zero) & v.simd_ge(zero) & (u + v).simd_le(splat(1.0));
-        let hits = inside & t.simd_gt(zero) & t.simd_le(splat(t_max));
+        let lanes = |values: &[[f32; LANES]; 3]| values.map(|axis| f32x4::simd_from(simd, axis)).into();
+        let splat = |vector: Vec3| vector.to_array().map(|value| f32x4::splat(simd, value)).into();
+        let corners =
+            Corners { corner: lanes(&self.corner), edge1: lanes(&self.edge1), edge2: lanes(&self.edge2) };
+        let ray = Ray { origin: splat(ray.origin), direction: splat(ray.direction) };
+        let (hits, Barycentric { t, u, v }) = corners.intersect(&ray, f32x4::simd_from(simd, self.sides));
+        let hits = hits & t.simd_le(f32x4::splat(simd, t_max));
         Crossings { lanes: hits.to_bitmask() as u32, t: t.into(), u: u.into(), v: v.into() }
     }
 }

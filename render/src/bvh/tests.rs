@@ -7,6 +7,7 @@ use super::{
     build::{Tree, build},
     pack::Facing,
     pair::{LEAF, PairBvh},
+    reinsert::improved,
     walk::{Forest, Placement, Rays, Solid, Stack},
     wide::WideBvh,
 };
@@ -42,7 +43,7 @@ fn brute_force(triangles: &[Corners], ray: &Ray) -> Hit {
 }
 
 fn hit_in_box(corners: &Corners, ray: &Ray) -> Option<f32> {
-    let t = corners.intersect(ray, true)?.t;
+    let t = corners.hit(ray, true)?.t;
     let bounds = corners.bounds().grown(MARGIN);
     box_distance(bounds.low, bounds.high, ray, t).map(|_| t)
 }
@@ -100,8 +101,28 @@ fn forest(tree: &Tree, triangles: &[Corners]) -> Forest {
 }
 
 fn check(triangles: &[Corners], rays: &[Ray]) {
-    let tree = build(&boxes(triangles));
-    let (forest, pairs) = (forest(&tree, triangles), PairBvh::new(&tree));
+    let built = build(&boxes(triangles));
+    check_tree(&built, triangles, rays);
+    let better = improved(built);
+    let mut held = primitives(&better);
+    held.sort_unstable();
+    assert!(held.iter().copied().eq(0..triangles.len() as u32), "every triangle is there once");
+    check_tree(&better, triangles, rays);
+}
+
+/// Indices of the triangles, each of which lies in all the boxes above it.
+fn primitives(tree: &Tree) -> Vec<u32> {
+    match tree {
+        Tree::Leaf { primitives, .. } => primitives.clone(),
+        Tree::Inner { bounds, children } => {
+            assert!(children.iter().all(|child| bounds.union(child.bounds()) == *bounds));
+            children.iter().flat_map(primitives).collect()
+        }
+    }
+}
+
+fn check_tree(tree: &Tree, triangles: &[Corners], rays: &[Ray]) {
+    let (forest, pairs) = (forest(tree, triangles), PairBvh::new(tree));
     let mut stack = Stack::default();
     let mut any = |ray: &Ray, t_max: f32| forest.any_solid(ray, t_max, &mut stack);
     let expected: Vec<Hit> = rays.iter().map(|ray| brute_force(triangles, ray)).collect();
@@ -115,12 +136,18 @@ fn check(triangles: &[Corners], rays: &[Ray]) {
         }
     }
     for level in levels() {
-        let mut hits = vec![Hit::nothing(1e30); rays.len()];
-        let (batch, mut stack) = (Rays { rays, hits: &mut hits }, Stack::default());
-        with_level!(level, simd => forest.closest(simd, batch, &Solid, &mut stack));
-        for (ray, (found, expected)) in rays.iter().zip(hits.iter().zip(&expected)) {
-            assert_eq!(found.primitive, expected.primitive, "{level:?}, {ray:?}");
-            assert!(!expected.is_some() || found.t.to_bits() == expected.t.to_bits(), "{level:?}, {ray:?}");
+        // One by one, and as many as there are in packets.
+        for coherent in [false, true] {
+            let mut hits = vec![Hit::nothing(1e30); rays.len()];
+            let (batch, mut stack) = (Rays { rays, hits: &mut hits, coherent }, Stack::default());
+            with_level!(level, simd => forest.closest(simd, batch, &Solid, &mut stack));
+            for (ray, (found, expected)) in rays.iter().zip(hits.iter().zip(&expected)) {
+                assert_eq!(found.primitive, expected.primitive, "{level:?}, {coherent}, {ray:?}");
+                assert!(
+                    !expected.is_some() || found.t.to_bits() == expected.t.to_bits(),
+                    "{level:?}, {ray:?}"
+                );
+            }
         }
     }
 }
@@ -157,9 +184,15 @@ proptest! {
     #[test]
     fn every_layout_finds_what_trying_all_triangles_finds(
         triangles in prop::collection::vec(triangle(), 1..200),
-        rays in prop::collection::vec(ray(), 20),
+        rays in prop::collection::vec(ray(), 36),
     ) {
         check(&triangles, &rays);
+        // Of one octant, so that packets stay together.
+        let turned = |ray: &Ray| {
+            let Vec3 { x, y, z } = ray.direction;
+            Ray { direction: vec3(x.abs(), y.abs(), z.abs()), ..*ray }
+        };
+        check(&triangles, &rays.iter().map(turned).collect::<Vec<_>>());
     }
 }
 

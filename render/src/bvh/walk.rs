@@ -1,4 +1,4 @@
-//! Finds what rays hit, one ray after the other.
+//! Finds what rays hit, one ray after the other, or those that go about the same way together.
 
 use fearless_simd::{Level, Simd};
 
@@ -7,9 +7,17 @@ use super::{
     build::MAX_DEPTH,
     node::{INNER, KIND, LEAF, NOTHING, Node, Slabs, WIDTH},
     pack::LANES,
+    packet::{self, PACKET},
     wide::WideBvh,
 };
-use crate::{math::safe_reciprocal, prefetch::prefetch, ray::Ray, scene::Affine, simd::with_level};
+use crate::{
+    math::{Vec3, safe_reciprocal},
+    prefetch::prefetch,
+    ray::Ray,
+    real::always,
+    scene::Affine,
+    simd::with_level,
+};
 
 /// Deepest stack of one tree: all but one child of every level wait.
 const TREE_STACK: usize = (WIDTH - 1) * MAX_DEPTH + 1;
@@ -75,6 +83,8 @@ pub struct Rays<'a> {
     pub rays: &'a [Ray],
     /// Nothing yet, as far as it is looked for ([`Hit::nothing`]); what is found replaces it.
     pub hits: &'a mut [Hit],
+    /// Whether neighbours go about the same way: such are traced together when their closest hits are looked for.
+    pub coherent: bool,
 }
 
 /// What waits to be visited: codes and where they begin. Made once per thread: clearing it for every ray would cost
@@ -103,7 +113,7 @@ impl Forest {
     /// The first thing that a ray hits within `t_max`, when everything is solid.
     pub fn closest_solid(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> Hit {
         let mut hits = [Hit::nothing(t_max)];
-        let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits };
+        let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits, coherent: false };
         with_level!(Level::new(), simd => self.closest(simd, rays, &Solid, stack));
         hits[0]
     }
@@ -111,41 +121,72 @@ impl Forest {
     /// Whether a ray hits anything within `t_max`, when everything is solid.
     pub fn any_solid(&self, ray: &Ray, t_max: f32, stack: &mut Stack) -> bool {
         let mut hits = [Hit::nothing(t_max)];
-        let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits };
+        let rays = Rays { rays: std::slice::from_ref(ray), hits: &mut hits, coherent: false };
         with_level!(Level::new(), simd => self.any(simd, rays, &Solid, stack));
         hits[0].is_some()
+    }
+
+    /// Asks for the memory of what will be visited.
+    #[inline(always)]
+    pub(super) fn announce(&self, code: u32) {
+        match code & KIND {
+            INNER => prefetch(&self.trees.nodes()[code as usize]),
+            LEAF => prefetch(&self.trees.packs()[(code & !LEAF) as usize]),
+            _ => {}
+        }
     }
 
     #[inline(always)]
     fn trace<S: Simd, const ANY: bool>(
         &self,
         simd: S,
-        Rays { rays, hits }: Rays<'_>,
+        Rays { rays, hits, coherent }: Rays<'_>,
         filter: &impl Filter,
         stack: &mut Stack,
     ) {
-        for (index, (ray, hit)) in rays.iter().zip(hits).enumerate() {
-            let mut walk = Walk { simd, forest: self, filter, index, best: *hit, stack };
-            walk.start::<ANY>(ray);
-            *hit = walk.best;
+        let packets = rays.chunks(PACKET).zip(hits.chunks_mut(PACKET));
+        for ((rays, hits), first) in packets.zip((0..).step_by(PACKET)) {
+            if !ANY && coherent && packet::closest(simd, self, filter, (rays, first), hits, stack) {
+                continue;
+            }
+            for (index, (ray, hit)) in (first..).zip(rays.iter().zip(hits)) {
+                let mut walk = Walk { simd, forest: self, filter, index, best: *hit, stack };
+                walk.below::<ANY>(&Beam::new(ray), INNER);
+                *hit = walk.best;
+            }
         }
     }
 }
 
 /// The way of a ray through the trees.
-struct Walk<'a, S: Simd, F: Filter> {
-    simd: S,
-    forest: &'a Forest,
-    filter: &'a F,
+pub(super) struct Walk<'a, S: Simd, F: Filter> {
+    pub simd: S,
+    pub forest: &'a Forest,
+    pub filter: &'a F,
     /// Of the ray.
-    index: usize,
-    best: Hit,
-    stack: &'a mut Stack,
+    pub index: usize,
+    pub best: Hit,
+    pub stack: &'a mut Stack,
+}
+
+/// A ray with the reciprocals of its direction's components.
+#[derive(Clone, Copy)]
+pub(super) struct Beam<'a> {
+    pub ray: &'a Ray,
+    pub inverse: [f32; 3],
+}
+
+impl<'a> Beam<'a> {
+    #[inline(always)]
+    pub fn new(ray: &'a Ray) -> Self {
+        let Vec3 { x, y, z } = ray.direction;
+        Self { ray, inverse: [safe_reciprocal(x), safe_reciprocal(y), safe_reciprocal(z)] }
+    }
 }
 
 /// An instance that is walked through.
 struct Inside<'a> {
-    ray: &'a Ray,
+    beam: &'a Beam<'a>,
     instance: u32,
     /// Where the instance's box begins: no hit of its lies before.
     near: f32,
@@ -155,11 +196,11 @@ struct Inside<'a> {
 
 /// Where a ray enters a box, if it does.
 #[inline(always)]
-fn enters(bounds: &Aabb, ray: &Ray) -> Option<f32> {
+fn enters(bounds: &Aabb, Beam { ray, inverse }: &Beam<'_>) -> Option<f32> {
     let (origin, direction) = (ray.origin.to_array(), ray.direction.to_array());
     let side = |axis: usize, far: bool| {
         let bound = if (direction[axis] < 0.0) == far { bounds.low[axis] } else { bounds.high[axis] };
-        (bound - origin[axis]) * safe_reciprocal(direction[axis])
+        (bound - origin[axis]) * inverse[axis]
     };
     let near = side(0, false).max(side(1, false)).max(side(2, false).max(0.0));
     let far = side(0, true).min(side(1, true)).min(side(2, true));
@@ -167,46 +208,44 @@ fn enters(bounds: &Aabb, ray: &Ray) -> Option<f32> {
 }
 
 impl<S: Simd, F: Filter> Walk<'_, S, F> {
-    /// `true` if something was hit and any hit is enough.
+    /// Visits what lies below a node of the outermost tree; `true` if something was hit and any hit is enough.
     #[inline(always)]
-    fn start<const ANY: bool>(&mut self, ray: &Ray) -> bool {
-        let forest = self.forest;
-        if forest.alone {
-            let Some(only) = forest.placements.first() else { return false };
-            let inside = Inside { ray, instance: 0, near: 0.0, margin: only.margin };
-            return self.through(
-                INNER,
-                0,
-                ray,
-                #[inline(always)]
-                |walk, code, _| walk.test(&inside, code) && ANY,
-            );
-        }
+    pub fn below<const ANY: bool>(&mut self, beam: &Beam<'_>, code: u32) -> bool {
         self.through(
-            INNER,
+            code,
             0,
-            ray,
-            #[inline(always)]
-            |walk, code, free| walk.enter::<ANY>(code & !KIND, ray, free),
+            beam,
+            always!(|walk: &mut Self, code: u32, free: usize| walk.leaf::<ANY>(beam, code, free)),
         )
+    }
+
+    /// Visits a leaf of the outermost tree. `free` is the free part of the stack.
+    #[inline(always)]
+    pub fn leaf<const ANY: bool>(&mut self, beam: &Beam<'_>, code: u32, free: usize) -> bool {
+        if !self.forest.alone {
+            return self.enter::<ANY>(code & !KIND, beam, free);
+        }
+        let Some(only) = self.forest.placements.first() else { return false };
+        let inside = Inside { beam, instance: 0, near: 0.0, margin: only.margin };
+        self.test(&inside, code) && ANY
     }
 
     /// Goes through an instance.
     #[inline(always)]
-    fn enter<const ANY: bool>(&mut self, item: u32, ray: &Ray, free: usize) -> bool {
+    fn enter<const ANY: bool>(&mut self, item: u32, beam: &Beam<'_>, free: usize) -> bool {
         let placement = &self.forest.placements[item as usize];
-        let Some(near) = enters(&placement.bounds, ray) else { return false };
+        let Some(near) = enters(&placement.bounds, beam) else { return false };
         if near > self.best.t * FAR_FACTOR {
             return false;
         }
-        let inward = placement.inward(ray);
-        let inside = Inside { ray: &inward, instance: item, near, margin: placement.margin };
+        let inward = placement.inward(beam.ray);
+        let beam = if placement.at_origin { *beam } else { Beam::new(&inward) };
+        let inside = Inside { beam: &beam, instance: item, near, margin: placement.margin };
         self.through(
             placement.root,
             free,
-            &inward,
-            #[inline(always)]
-            |walk, code, _| walk.test(&inside, code) && ANY,
+            &beam,
+            always!(|walk: &mut Self, code: u32, _: usize| walk.test(&inside, code) && ANY),
         )
     }
 
@@ -217,10 +256,10 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         &mut self,
         root: u32,
         base: usize,
-        ray: &Ray,
+        beam: &Beam<'_>,
         mut leaf: impl FnMut(&mut Self, u32, usize) -> bool,
     ) -> bool {
-        let slabs = Slabs::new(self.simd, ray);
+        let slabs = Slabs::new(self.simd, beam.ray, beam.inverse);
         let mut code = root;
         let mut top = base;
         loop {
@@ -255,7 +294,7 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
     fn descend(&mut self, node: &Node, near: &[f32; WIDTH], entered: u32, top: usize) -> (u32, usize) {
         let entry = |children: u32| {
             let child = children.trailing_zeros() as usize % WIDTH;
-            self.announce(node.codes[child]);
+            self.forest.announce(node.codes[child]);
             (node.codes[child], near[child])
         };
         let first = entry(entered);
@@ -271,7 +310,7 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         let mut end = top + 1;
         while entered != 0 {
             let child = entered.trailing_zeros() as usize % WIDTH;
-            self.announce(node.codes[child]);
+            self.forest.announce(node.codes[child]);
             let mut next = (node.codes[child], near[child]);
             entered &= entered - 1;
             if next.1 < nearest.1 {
@@ -288,23 +327,12 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         (nearest.0, end)
     }
 
-    /// Asks for the memory of what will be visited.
-    #[inline(always)]
-    fn announce(&self, code: u32) {
-        let trees = &self.forest.trees;
-        match code & KIND {
-            INNER => prefetch(&trees.nodes()[code as usize]),
-            LEAF => prefetch(&trees.packs()[(code & !LEAF) as usize]),
-            _ => {}
-        }
-    }
-
     /// Tests the triangles of a pack; `true` if `best` had to yield.
     #[inline(always)]
     fn test(&mut self, inside: &Inside<'_>, code: u32) -> bool {
         let index = code & !LEAF;
         let pack = &self.forest.trees.packs()[index as usize];
-        let crossings = pack.intersect(self.simd, inside.ray, self.best.t);
+        let crossings = pack.intersect(self.simd, inside.beam.ray, self.best.t);
         let (mut lanes, mut found) = (crossings.lanes, false);
         while lanes != 0 {
             let lane = lanes.trailing_zeros() as usize;
@@ -332,6 +360,7 @@ impl Inside<'_> {
     /// Whether a hit lies behind the near sides of its triangle's box and of the instance's.
     #[inline(always)]
     fn holds(&self, bounds: Aabb, t: f32) -> bool {
-        enters(&bounds.grown(self.margin), self.ray).is_some_and(|near| t * FAR_FACTOR >= near.max(self.near))
+        enters(&bounds.grown(self.margin), self.beam)
+            .is_some_and(|near| t * FAR_FACTOR >= near.max(self.near))
     }
 }

@@ -38,7 +38,7 @@ impl PathTracer<'_> {
     /// What the first ray of a path that has just begun meets.
     pub fn first_hit(&self, path: &Path, hit: &Hit) -> FirstHit {
         let surface = hit.is_some().then(|| {
-            let point = surface_point(self.scene(), &path.ray, hit);
+            let point = surface_point((), self.scene(), &path.ray, std::slice::from_ref(hit));
             // What shines shows its pattern in what it gives off; its base colour is often black.
             let (base, glow) = (point.surface.base_color, point.emission);
             let seen = |base: f32, glow: f32| base.max(glow).clamp(0.0, 1.0);

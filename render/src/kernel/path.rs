@@ -1,33 +1,32 @@
 //! Radiance as a pure function of scene, view, pixel and sample: a unidirectional path tracer with next-event
-//! estimation and multiple importance sampling. `kernel/gpu/path.wgsl` is the twin of this file.
+//! estimation and multiple importance sampling, a step of several paths at a time. `kernel/gpu/path.wgsl` is the twin
+//! of this file.
 
 use p2c2r_protocol::tile::{Camera, FrameSize, Sampling};
 
-use super::surface::{SurfacePoint, emission_of, surface_point};
+use super::{
+    direct::Candidate,
+    surface::{SurfacePoint, surface_point},
+};
 use crate::{
     albedo,
     bsdf::{Bsdf, evaluate, sample, seen_from},
     bvh::Hit,
-    environment::EnvironmentLight,
-    light::{
-        FAR, Light, NO_LIGHT, Source, arrival, limited, mis_weight, solid_angle_density, triangle_point,
-    },
-    math::{Vec3, cross, dot, normalize, reciprocal, sin_cos_turn, square_root},
+    light::{NO_LIGHT, limited, mis_weight, solid_angle_density},
+    math::{Vec3, dot, normalize, reciprocal, sin_cos_turn, square_root},
     prepared::PreparedScene,
     ray::Ray,
+    real::{MAX_LANES, Real, always},
     sample::{
-        BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LENS, LIGHT_CHOICE, LIGHT_POINT, LOBE_CHOICE,
-        ROULETTE, SEE_THROUGH, TEXEL_POINT, path_key, random,
+        BOUNCE_DIMENSIONS, CAMERA_DIMENSIONS, DIRECTION, FILM, LENS, LIGHT_CHOICE, LOBE_CHOICE, ROULETTE,
+        SEE_THROUGH, path_key, random,
     },
-    scene::PunctualLight,
 };
 
 /// Paths are ended by chance from this bounce on.
 const ROULETTE_FROM: u32 = 3;
 /// Smallest probability that a path goes on.
 const MIN_SURVIVAL: f32 = 0.05;
-/// Shadow rays end this share of the way before their light.
-const SHADOW_REACH: f32 = 0.9999;
 
 /// A view of a scene in the form that the kernel wants.
 pub struct PathTracer<'a> {
@@ -70,27 +69,32 @@ pub struct Path {
     bounce: u32,
 }
 
-/// What happens where a path hits something.
+/// A path that has hit something.
 #[derive(Debug, Clone, Copy)]
-pub struct Step {
-    /// Light from a light, if nothing is in the way.
-    pub direct: Option<Candidate>,
-    /// Whether the path goes on.
-    pub goes_on: bool,
+pub struct Struck {
+    /// Its index.
+    pub path: u32,
+    /// What it has hit.
+    pub hit: Hit,
 }
 
-impl Step {
-    const END: Self = Self { direct: None, goes_on: false };
-}
-
-/// A place on a path, and where its random numbers come from.
-struct Vertex<'a> {
-    point: &'a SurfacePoint,
-    bsdf: &'a Bsdf,
-    view: Vec3,
-    key: u32,
+/// Places on paths, lane by lane, and where their random numbers come from.
+pub(super) struct Vertex<'a, R: Real> {
+    pub token: R::Token,
+    pub point: &'a SurfacePoint<R>,
+    pub bsdf: &'a Bsdf<R>,
+    pub view: Vec3<R>,
+    keys: [u32; MAX_LANES],
     /// First dimension of the bounce.
     first: u32,
+}
+
+impl<R: Real> Vertex<'_, R> {
+    /// Random numbers of a dimension of the bounce.
+    #[inline(always)]
+    pub fn random(&self, dimension: u32) -> R {
+        R::random(self.token, &self.keys, self.first + dimension)
+    }
 }
 
 impl<'a> PathTracer<'a> {
@@ -147,57 +151,112 @@ impl<'a> PathTracer<'a> {
         path.key.wrapping_add(CAMERA_DIMENSIONS + path.bounce * BOUNCE_DIMENSIONS + SEE_THROUGH)
     }
 
-    /// Goes on with a path where its ray has hit.
+    /// Ends a path whose ray has hit nothing.
     #[inline(always)]
-    pub fn step(&self, path: &mut Path, hit: &Hit) -> Step {
-        let (ray, key, bounce) = (path.ray, path.key, path.bounce);
+    pub fn leave(&self, path: &mut Path) {
+        let light = path.throughput * self.background(path);
+        path.radiance = path.radiance + self.tamed(light, path.bounce);
+    }
+
+    /// Goes on with paths of the same bounce where their rays have hit: at least one, and not more than there are
+    /// lanes. `seek` is told of light that comes straight from a light, and by which path. A bit for each that goes on.
+    #[inline(always)]
+    pub fn step<R: Real>(
+        &self,
+        token: R::Token,
+        struck: &[Struck],
+        paths: &mut [Path],
+        mut seek: impl FnMut(u32, Candidate),
+    ) -> u32 {
+        // Lanes beyond the last one repeat it; what they come to is left aside.
+        let last = struck.len().min(R::LANES) - 1;
+        let path = always!(|lane: usize| &paths[struck[lane.min(last)].path as usize]);
+        let hits: [Hit; MAX_LANES] = std::array::from_fn(always!(|lane: usize| struck[lane.min(last)].hit));
+        let keys: [u32; MAX_LANES] = std::array::from_fn(always!(|lane: usize| path(lane).key));
+        let bounce = path(0).bounce;
         let first = CAMERA_DIMENSIONS + bounce * BOUNCE_DIMENSIONS;
-        if !hit.is_some() {
-            let light = path.throughput * self.background(path);
-            path.radiance = path.radiance + self.tamed(light, bounce);
-            return Step::END;
+        let ray = Ray {
+            origin: Vec3::from_lanes(token, always!(|lane: usize| path(lane).ray.origin)),
+            direction: Vec3::from_lanes(token, always!(|lane: usize| path(lane).ray.direction)),
+        };
+        let mut throughput = Vec3::<R>::from_lanes(token, always!(|lane: usize| path(lane).throughput));
+        let density = R::from_lanes(token, always!(|lane: usize| path(lane).density));
+        let point = surface_point(token, self.scene, &ray, &hits);
+        if let Some(weight) = self.emission_weight(token, &ray, &hits, &point, density) {
+            let light = self.tamed(throughput * point.emission * weight, bounce);
+            for (lane, struck) in struck.iter().enumerate() {
+                let path = &mut paths[struck.path as usize];
+                path.radiance = path.radiance + light.lane(lane);
+            }
         }
-        let point = surface_point(self.scene, &ray, hit);
-        if point.light != NO_LIGHT || point.unlit {
-            let sought = bounce > 0 && point.light != NO_LIGHT;
-            let weight = if sought { self.hit_weight(&ray, hit.t, &point, path.density) } else { 1.0 };
-            let light = path.throughput * point.emission * weight;
-            path.radiance = path.radiance + self.tamed(light, bounce);
-        }
-        if point.unlit || bounce + 1 >= self.sampling.max_depth {
-            return Step::END;
+        let scatters = R::bits(!point.unlit) & ((2 << last) - 1);
+        if bounce + 1 >= self.sampling.max_depth || scatters == 0 {
+            return 0;
         }
         let view = -ray.direction;
         let bsdf = seen_from(self.albedo, &point.surface, point.normal, view);
-        let vertex = Vertex { point: &point, bsdf: &bsdf, view, key, first };
-        let direct = self.direct_light(&vertex, path.throughput, bounce);
-        let (layer, r0, r1) = (
-            random(key, first + LOBE_CHOICE),
-            random(key, first + DIRECTION),
-            random(key, first + DIRECTION + 1),
-        );
+        let vertex = Vertex { token, point: &point, bsdf: &bsdf, view, keys, first };
+        if let Some(found) = self.direct_light(&vertex, throughput, bounce) {
+            for lane in lanes_of(R::bits(found.seen) & scatters) {
+                seek(struck[lane].path, found.lane(lane, shadow_key(keys[lane], first)));
+            }
+        }
+        let (layer, r0, r1) =
+            (vertex.random(LOBE_CHOICE), vertex.random(DIRECTION), vertex.random(DIRECTION + 1));
         let direction = sample(&bsdf, point.normal, view, layer, r0, r1);
         let scattering = evaluate(&bsdf, point.normal, view, direction);
-        if scattering.density <= 1e-12 || !same_side(&point, direction) {
-            return Step { direct, goes_on: false };
-        }
-        path.throughput = path.throughput * (scattering.value * reciprocal(scattering.density));
-        path.density = scattering.density;
+        let mut goes_on = scattering.density.above(1e-12) & same_side(&point, direction);
+        throughput = throughput * (scattering.value * reciprocal(scattering.density));
         if bounce >= ROULETTE_FROM {
-            let survival = path.throughput.max_component().clamp(MIN_SURVIVAL, 1.0);
-            if random(key, first + ROULETTE) >= survival {
-                return Step { direct, goes_on: false };
-            }
-            path.throughput = path.throughput * reciprocal(survival);
+            let survival = throughput.max_component().at_least(MIN_SURVIVAL).at_most(1.0);
+            goes_on = goes_on & vertex.random(ROULETTE).lt(survival);
+            throughput = throughput * reciprocal(survival);
         }
-        path.ray = Ray { origin: point.lifted(direction), direction };
-        path.bounce = bounce + 1;
-        Step { direct, goes_on: true }
+        let origin = point.lifted(direction);
+        let goes_on = R::bits(goes_on) & scatters;
+        for lane in lanes_of(goes_on) {
+            let path = &mut paths[struck[lane].path as usize];
+            path.throughput = throughput.lane(lane);
+            path.density = scattering.density.lane(lane);
+            path.ray = Ray { origin: origin.lane(lane), direction: direction.lane(lane) };
+            path.bounce = bounce + 1;
+        }
+        goes_on
+    }
+
+    /// How much counts of what surfaces give off that were hit, since a light could have been chosen as well; `None` if
+    /// nothing shines.
+    #[inline(always)]
+    fn emission_weight<R: Real>(
+        &self,
+        token: R::Token,
+        ray: &Ray<R>,
+        hits: &[Hit],
+        point: &SurfacePoint<R>,
+        density: R,
+    ) -> Option<R> {
+        let shines = R::mask(token, always!(|lane: usize| point.lights[lane] != NO_LIGHT));
+        if !R::any(shines | point.unlit) {
+            return None;
+        }
+        let table = self.scene.lights().lights();
+        let of_light = R::from_lanes(
+            token,
+            always!(|lane: usize| {
+                table.get(point.lights[lane] as usize).map_or(0.0, |light| light.density)
+            }),
+        );
+        let t = R::from_lanes(token, always!(|lane: usize| hits[lane].t));
+        let cosine = -dot(point.geometric, ray.direction);
+        let weight = mis_weight(density, solid_angle_density(of_light, t * t, cosine));
+        // What the camera sees was not looked for, nor can it be.
+        let sought = shines & density.above(0.0);
+        Some(R::select(sought, weight, t.same(1.0)))
     }
 
     /// Light at the end of a path is limited when it was scattered more than once; `scatterings` counts how often.
     #[inline(always)]
-    fn tamed(&self, light: Vec3, scatterings: u32) -> Vec3 {
+    pub(super) fn tamed<R: Real>(&self, light: Vec3<R>, scatterings: u32) -> Vec3<R> {
         if scatterings > 1 { limited(light, self.sampling.clamp) } else { light }
     }
 
@@ -242,137 +301,27 @@ impl<'a> PathTracer<'a> {
         let [down, up] = self.scene.scene().sky.map(Vec3::from);
         down + (up - down) * (direction.y * 0.5 + 0.5)
     }
-
-    /// How much a light counts that the scattered ray has hit, when it could have been chosen as a light as well.
-    #[inline(always)]
-    fn hit_weight(&self, ray: &Ray, t: f32, point: &SurfacePoint, density: f32) -> f32 {
-        let light = &self.scene.lights().lights()[point.light as usize];
-        let cosine = -dot(point.geometric, ray.direction);
-        mis_weight(density, solid_angle_density(light.density, t * t, cosine))
-    }
-
-    /// Light that comes straight from one of the lights.
-    #[inline(always)]
-    fn direct_light(&self, vertex: &Vertex<'_>, throughput: Vec3, bounce: u32) -> Option<Candidate> {
-        let lights = self.scene.lights();
-        let share = lights.environment_share();
-        let choice = random(vertex.key, vertex.first + LIGHT_CHOICE);
-        let candidate = if choice < share {
-            from_environment(vertex, self.scene.environment()?, share)
-        } else if lights.lights().is_empty() {
-            None
-        } else {
-            let light = &lights.lights()[lights.choose((choice - share) * lights.stretch()) as usize];
-            match &light.source {
-                Source::Triangle { .. } => self.from_triangle(vertex, light),
-                Source::Punctual(punctual) => from_punctual(vertex, light, punctual),
-            }
-        };
-        let mut candidate = candidate.filter(|candidate| candidate.radiance != Vec3::ZERO)?;
-        candidate.radiance = self.tamed(throughput * candidate.radiance, bounce + 1);
-        Some(candidate)
-    }
-
-    #[inline(always)]
-    #[expect(clippy::wrong_self_convention, reason = "the light comes from there")]
-    fn from_triangle(&self, vertex: &Vertex<'_>, light: &Light) -> Option<Candidate> {
-        let Source::Triangle { instance, primitive, corners, double_sided } = &light.source else {
-            return None;
-        };
-        let (u, v) = triangle_point(
-            random(vertex.key, vertex.first + LIGHT_POINT),
-            random(vertex.key, vertex.first + LIGHT_POINT + 1),
-        );
-        let target = corners.corner + corners.edge1 * u + corners.edge2 * v;
-        let origin = vertex.point.lifted(target - vertex.point.position);
-        let path = target - origin;
-        let distance_squared = dot(path, path);
-        if distance_squared < 1e-12 {
-            return None;
-        }
-        let distance = square_root(distance_squared);
-        let direction = path * reciprocal(distance);
-        let facing = -dot(normalize(cross(corners.edge1, corners.edge2)), direction);
-        let cosine_light = if facing < 0.0 && *double_sided { -facing } else { facing };
-        if cosine_light < 1e-6 {
-            return None;
-        }
-        let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
-        if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
-            return None;
-        }
-        let density = solid_angle_density(light.density, distance_squared, cosine_light);
-        let weight =
-            scattering.value * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)));
-        let emission = emission_of(self.scene, *instance, *primitive, u, v);
-        Some(Candidate {
-            ray: Ray { origin, direction },
-            reach: distance * SHADOW_REACH,
-            key: shadow_key(vertex),
-            radiance: weight * emission,
-        })
-    }
-}
-
-/// What comes from a light if nothing is in the way.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate {
-    /// Towards the light.
-    pub ray: Ray,
-    /// How far nothing may be in the way.
-    pub reach: f32,
-    /// Where the random numbers of see-through surfaces on the way come from.
-    pub key: u32,
-    /// What arrives.
-    pub radiance: Vec3,
-}
-
-#[inline(always)]
-fn from_punctual(vertex: &Vertex<'_>, light: &Light, punctual: &PunctualLight) -> Option<Candidate> {
-    let seen = arrival(punctual, vertex.point.position);
-    let direction = seen.direction;
-    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
-    if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
-        return None;
-    }
-    let value = scattering.value * seen.irradiance * reciprocal(light.density.max(1e-20));
-    let ray = Ray { origin: vertex.point.lifted(direction), direction };
-    Some(Candidate { ray, reach: seen.distance * SHADOW_REACH, key: shadow_key(vertex), radiance: value })
-}
-
-#[inline(always)]
-fn from_environment(vertex: &Vertex<'_>, environment: &EnvironmentLight, share: f32) -> Option<Candidate> {
-    let seen = environment.sample([
-        random(vertex.key, vertex.first + LIGHT_POINT),
-        random(vertex.key, vertex.first + LIGHT_POINT + 1),
-        random(vertex.key, vertex.first + TEXEL_POINT),
-        random(vertex.key, vertex.first + TEXEL_POINT + 1),
-    ]);
-    let direction = seen.direction;
-    let scattering = evaluate(vertex.bsdf, vertex.point.normal, vertex.view, direction);
-    if scattering.density <= 0.0 || !same_side(vertex.point, direction) {
-        return None;
-    }
-    let density = seen.density * share;
-    let weight =
-        scattering.value * (mis_weight(density, scattering.density) * reciprocal(density.max(1e-20)));
-    Some(Candidate {
-        ray: Ray { origin: vertex.point.lifted(direction), direction },
-        reach: FAR * SHADOW_REACH,
-        key: shadow_key(vertex),
-        radiance: weight * environment.radiance(direction),
-    })
 }
 
 /// Where the random numbers of a shadow ray's see-through surfaces come from.
 #[inline(always)]
-fn shadow_key(vertex: &Vertex<'_>) -> u32 {
-    vertex.key.wrapping_add(vertex.first + LIGHT_CHOICE)
+fn shadow_key(key: u32, first: u32) -> u32 {
+    key.wrapping_add(first + LIGHT_CHOICE)
 }
 
-/// Whether a direction leaves on the same side of the triangle as of its shading normal: the others would shine
+/// Whether directions leave on the same side of the triangle as of its shading normal: the others would shine
 /// through what is solid.
 #[inline(always)]
-fn same_side(point: &SurfacePoint, direction: Vec3) -> bool {
-    dot(point.geometric, direction) * dot(point.normal, direction) > 0.0
+pub(super) fn same_side<R: Real>(point: &SurfacePoint<R>, direction: Vec3<R>) -> R::Mask {
+    (dot(point.geometric, direction) * dot(point.normal, direction)).above(0.0)
+}
+
+/// The lanes whose bits are set.
+#[inline(always)]
+fn lanes_of(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(always!(move || {
+        let lane = (bits != 0).then(|| bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        lane
+    }))
 }

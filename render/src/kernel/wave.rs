@@ -1,10 +1,11 @@
 //! Many paths at once: rays of a wave are traced together, then their hits are shaded together.
 
-use fearless_simd::{Level, Simd};
+use fearless_simd::{Level, Simd, f32x8};
 
 use super::{
+    direct::Candidate,
     first_hit::FirstHit,
-    path::{Path, PathTracer},
+    path::{Path, PathTracer, Struck},
     sum::RadianceSum,
     surface::Opacity,
 };
@@ -16,14 +17,12 @@ use crate::{
     light::FAR,
     math::Vec3,
     ray::Ray,
+    real::{MAX_LANES, always},
     simd::with_level,
 };
 
 /// Paths of a wave: few enough that all they carry stays in the nearest caches.
 const WAVE: usize = 512;
-
-/// How many hits ahead of their use memory is asked for.
-const AHEAD: usize = 4;
 
 /// A sample of a pixel, and where its radiance is added.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +41,8 @@ pub struct Wave {
     paths: Vec<Path>,
     /// Those that go on, as indices of paths.
     active: Vec<u32>,
+    /// Those whose rays have hit something.
+    struck: Vec<Struck>,
     closest: Batch,
     shadow: Batch,
     /// Of each shadow ray: its path, and what arrives if nothing is in the way.
@@ -88,6 +89,7 @@ impl Wave {
             starts: Vec::with_capacity(WAVE),
             paths: Vec::with_capacity(WAVE),
             active: Vec::with_capacity(WAVE),
+            struck: Vec::with_capacity(WAVE),
             closest: Batch::default(),
             shadow: Batch::default(),
             direct: Vec::with_capacity(WAVE),
@@ -143,7 +145,7 @@ impl Wave {
         self.paths.extend(paths.iter().map(|(x, y, sample)| tracer.begin(*x, *y, *sample)));
         self.active.clear();
         self.active.extend(0..self.paths.len() as u32);
-        with_level!(self.level, simd => self.find_hits(simd, tracer));
+        with_level!(self.level, simd => self.find_hits(simd, tracer, true));
         let met = self.paths.iter().zip(&self.closest.hits);
         met.map(|(path, hit)| tracer.first_hit(path, hit)).collect()
     }
@@ -163,15 +165,17 @@ impl Wave {
         self.paths.extend(self.starts.iter().map(|start| tracer.begin(start.x, start.y, start.sample)));
         self.active.clear();
         self.active.extend(0..self.paths.len() as u32);
+        let mut coherent = true;
         while !self.active.is_empty() {
-            self.find_hits(simd, tracer);
-            self.shade(tracer);
+            self.find_hits(simd, tracer, coherent);
+            self.shade(simd, tracer);
             self.light(simd, tracer);
+            coherent = false;
         }
     }
 
     #[inline(always)]
-    fn find_hits<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>) {
+    fn find_hits<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>, coherent: bool) {
         self.closest.clear();
         for index in &self.active {
             let path = &self.paths[*index as usize];
@@ -180,37 +184,50 @@ impl Wave {
         self.rays += self.closest.rays.len() as u64;
         let Batch { rays, hits, keys } = &mut self.closest;
         let filter = Opacity { prepared: tracer.scene(), keys };
-        tracer.scene().forest().closest(simd, Rays { rays, hits }, &filter, &mut self.stack);
+        let rays = Rays { rays, hits, coherent };
+        tracer.scene().forest().closest(simd, rays, &filter, &mut self.stack);
     }
 
     #[inline(always)]
-    fn shade(&mut self, tracer: &PathTracer<'_>) {
+    fn shade<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>) {
         self.shadow.clear();
         self.direct.clear();
-        let mut kept = 0;
-        for at in 0..self.active.len() {
-            let index = self.active[at];
-            self.announce(tracer, at);
-            let step = tracer.step(&mut self.paths[index as usize], &self.closest.hits[at]);
-            if let Some(direct) = step.direct {
-                self.shadow.push(direct.ray, direct.reach, direct.key);
-                self.direct.push((index, direct.radiance));
-            }
-            if step.goes_on {
-                self.active[kept] = index;
-                kept += 1;
+        self.struck.clear();
+        for (path, hit) in self.active.iter().zip(&self.closest.hits) {
+            if hit.is_some() {
+                self.struck.push(Struck { path: *path, hit: *hit });
+            } else {
+                tracer.leave(&mut self.paths[*path as usize]);
             }
         }
-        self.active.truncate(kept);
+        self.active.clear();
+        for at in (0..self.struck.len()).step_by(MAX_LANES) {
+            self.announce(tracer, at);
+            let struck = &self.struck[at..self.struck.len().min(at + MAX_LANES)];
+            let (shadow, direct) = (&mut self.shadow, &mut self.direct);
+            let mut goes_on = tracer.step::<f32x8<S>>(
+                simd,
+                struck,
+                &mut self.paths,
+                always!(|path: u32, candidate: Candidate| {
+                    shadow.push(candidate.ray, candidate.reach, candidate.key);
+                    direct.push((path, candidate.radiance));
+                }),
+            );
+            while goes_on != 0 {
+                self.active.push(struck[goes_on.trailing_zeros() as usize].path);
+                goes_on &= goes_on - 1;
+            }
+        }
     }
 
-    /// Asks for the memory of the hits after next.
+    /// Asks for the memory that shading will want next, and after that.
     #[inline(always)]
     fn announce(&self, tracer: &PathTracer<'_>, at: usize) {
-        if let Some(hit) = self.closest.hits.get(at + 2 * AHEAD).filter(|hit| hit.is_some()) {
+        for Struck { hit, .. } in self.struck.iter().skip(at + 2 * MAX_LANES).take(MAX_LANES) {
             tracer.scene().announce_triangle(hit);
         }
-        if let Some(hit) = self.closest.hits.get(at + AHEAD).filter(|hit| hit.is_some()) {
+        for Struck { hit, .. } in self.struck.iter().skip(at + MAX_LANES).take(MAX_LANES) {
             tracer.scene().announce_attributes(hit);
         }
     }
@@ -220,7 +237,8 @@ impl Wave {
         self.rays += self.shadow.rays.len() as u64;
         let Batch { rays, hits, keys } = &mut self.shadow;
         let filter = Opacity { prepared: tracer.scene(), keys };
-        tracer.scene().forest().any(simd, Rays { rays, hits }, &filter, &mut self.stack);
+        let rays = Rays { rays, hits, coherent: false };
+        tracer.scene().forest().any(simd, rays, &filter, &mut self.stack);
         for ((index, radiance), hit) in self.direct.iter().zip(&self.shadow.hits) {
             if !hit.is_some() {
                 let path = &mut self.paths[*index as usize];

@@ -7,6 +7,7 @@ use crate::{
         Aabb,
         build::{Tree, build},
         pack::Facing,
+        reinsert::improved,
         wide::{Appended, WideBvh},
     },
     light::area,
@@ -56,7 +57,7 @@ impl PreparedMesh {
         let sources = std::mem::take(&mut mesh.triangles);
         mesh.positions = Vec::new();
         let (boxes, margin) = boxes(&corners);
-        let tree = build(&boxes);
+        let tree = improved(build(&boxes));
         let material = |primitive: u32| &scene.materials[sources[primitive as usize].material as usize];
         let bvh = WideBvh::new(&tree, &corners, &|primitive| {
             let material = material(primitive);
@@ -126,7 +127,7 @@ impl PreparedMesh {
 
     /// The tree, built anew.
     pub fn tree(&self, trees: &WideBvh) -> Tree {
-        build(&boxes(&self.corners(trees)).0)
+        improved(build(&boxes(&self.corners(trees)).0))
     }
 
     /// Memory that it takes, its tree aside, bytes.
@@ -140,11 +141,17 @@ impl PreparedMesh {
             + size_of_val(&*attributes.colors)
     }
 
+    /// Texture coordinates of a set at a corner; zero where there are none.
+    #[inline(always)]
+    pub fn uv(&self, set: usize, vertex: u32) -> [f32; 2] {
+        let set = &self.attributes.uvs[set];
+        if set.is_empty() { [0.0; 2] } else { set[vertex as usize] }
+    }
+
     /// Texture coordinates of both sets at a corner; zero where there are none.
     #[inline(always)]
     pub fn uvs(&self, vertex: u32) -> [[f32; 2]; 2] {
-        let at = |set: &Vec<[f32; 2]>| if set.is_empty() { [0.0; 2] } else { set[vertex as usize] };
-        [at(&self.attributes.uvs[0]), at(&self.attributes.uvs[1])]
+        [self.uv(0, vertex), self.uv(1, vertex)]
     }
 
     /// Emission of a triangle, the mean of a few of its points where a texture makes it uneven.

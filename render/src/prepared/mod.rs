@@ -20,7 +20,7 @@ use crate::{
         wide::WideBvh,
     },
     environment::EnvironmentLight,
-    light::{Candidate, LightTable, NO_LIGHT, Source, area, punctual_power},
+    light::{Candidate, LightTable, NO_LIGHT, Source, TriangleLight, area, punctual_power},
     math::{Vec3, luminance, square_root},
     prefetch::prefetch,
     ray::{Corners, Ray},
@@ -311,12 +311,12 @@ fn light_table(
             let glow = luminance(mesh.mean_emission(scene, triangle));
             // Every emitter keeps its place in the table, however weak: its index is counted from the first.
             let power = (glow * area(&corners) * sides * std::f32::consts::PI).max(f32::MIN_POSITIVE);
-            let source = Source::Triangle {
+            let source = Source::Triangle(TriangleLight {
                 instance: index,
                 primitive: *primitive,
                 corners,
                 double_sided: material.double_sided,
-            };
+            });
             candidates.push(Candidate { source, power });
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     backend::{RenderError, TileJob},
     bvh::pair::{LEAF, PairBvh, PairNode},
     environment::EnvironmentLight,
-    light::{Light, Source},
+    light::{Light, Source, TriangleLight},
     prepared::{PreparedInstance, PreparedMesh, PreparedScene},
     scene::{AlphaMode, Filter, Material, PunctualLight, Scene, TextureUse, Wrap},
     texture::SRGB_TO_LINEAR,
@@ -410,7 +410,7 @@ fn light(light: &Light) -> GpuLight {
         ..GpuLight::zeroed()
     };
     match &light.source {
-        Source::Triangle { instance, primitive, corners, double_sided } => {
+        Source::Triangle(TriangleLight { instance, primitive, corners, double_sided }) => {
             uploaded.a = corners.corner.to_array();
             uploaded.b = corners.edge1.to_array();
             uploaded.c = corners.edge2.to_array();
