@@ -1,6 +1,7 @@
 //! The command line: what can be said to the program. What it means is in [`crate::command`].
 
 mod render;
+mod sim;
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
@@ -16,7 +17,13 @@ use p2c2r_protocol::{
 };
 use p2c2r_render::backend::BackendChoice;
 
-pub use self::render::{PictureArgs, RenderArgs};
+pub use self::{
+    render::{PictureArgs, RenderArgs},
+    sim::{SeedRange, SimArgs},
+};
+
+/// Work is not slowed more than that.
+pub const MAX_THROTTLE: f32 = 1000.0;
 
 /// Shown below the help text.
 const EXIT_CODES: &str =
@@ -84,6 +91,11 @@ pub enum Command {
     /// Write one of the built-in scenes as a GLB file, or say what is in a scene file
     #[command(subcommand, after_help = "Example: p2c2r-node scene city -o city.glb --seed 7")]
     Scene(SceneCommand),
+    /// Run a scenario in virtual time: ways to give out work side by side, with the bound that the hardware sets
+    #[command(
+        after_help = "Example: p2c2r-node sim testnet/scenarios/seed-five.toml --seeds 20\n         p2c2r-node sim testnet/scenarios/drift-churn.toml --faults 0..50"
+    )]
+    Sim(SimArgs),
     /// Measure this machine
     #[command(subcommand, after_help = "Example: p2c2r-node bench schedule")]
     Bench(BenchCommand),
@@ -117,6 +129,26 @@ pub struct DeviceArgs {
     /// [default: half of the machine's]
     #[arg(long, env = "P2C2R_MEMORY_MIB", value_name = "N")]
     pub memory_mib: Option<NonZeroU64>,
+    /// Take FACTOR times as long for every tile, to leave the machine to its owner or to try a swarm of unequal nodes
+    #[arg(long, env = "P2C2R_THROTTLE", value_name = "FACTOR", value_parser = throttle_factor)]
+    pub throttle: Option<f32>,
+    /// Announce the speed of the unthrottled device, as a liar would (for trying a swarm)
+    #[arg(long, requires = "throttle", hide_short_help = true)]
+    pub throttle_hidden: bool,
+}
+
+/// A factor that work is slowed by.
+fn throttle_factor(text: &str) -> Result<f32, String> {
+    throttle_in_range(text.parse().map_err(|_| format!("`{text}` is no number"))?)
+}
+
+/// The factor, if work can be slowed by it.
+pub fn throttle_in_range(factor: f32) -> Result<f32, String> {
+    if (1.0..=MAX_THROTTLE).contains(&factor) {
+        Ok(factor)
+    } else {
+        Err(format!("a factor from 1 to {MAX_THROTTLE} is needed"))
+    }
 }
 
 /// `run`.

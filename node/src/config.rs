@@ -12,7 +12,7 @@ use p2c2r_render::backend::BackendChoice;
 use serde::Deserialize;
 
 use crate::{
-    cli::{DeviceArgs, NetworkArgs},
+    cli::{DeviceArgs, NetworkArgs, throttle_in_range},
     data_dir::{self, DataDirError},
     memory,
 };
@@ -84,6 +84,8 @@ struct File {
     scene_cache_mib: Option<u64>,
     /// Largest scene accepted from others, MiB.
     max_scene_mib: Option<u64>,
+    /// Every tile takes so many times as long.
+    throttle: Option<f32>,
 }
 
 /// Everything that a node is told.
@@ -114,6 +116,23 @@ pub struct DeviceConfig {
     pub threads: Option<usize>,
     /// Memory for scenes, bytes.
     pub scene_memory_bytes: u64,
+    /// How much slower it works than it could.
+    pub throttle: Throttle,
+}
+
+/// How much slower a device works than it could.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Throttle {
+    /// Every tile takes so many times as long; 1 or more.
+    pub factor: f32,
+    /// The announced speed does not tell.
+    pub hidden: bool,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self { factor: 1.0, hidden: false }
+    }
 }
 
 impl DeviceConfig {
@@ -123,6 +142,7 @@ impl DeviceConfig {
             backend: args.backend.unwrap_or(BackendChoice::Auto),
             threads: args.threads.map(NonZeroUsize::get),
             scene_memory_bytes: memory::for_scenes_bytes(args.memory_mib),
+            throttle: Throttle { factor: args.throttle.unwrap_or(1.0), hidden: args.throttle_hidden },
         }
     }
 }
@@ -173,6 +193,11 @@ impl NodeConfig {
                 .transpose()?,
             threads: file.threads,
             memory_mib: file.memory_mib,
+            throttle: file
+                .throttle
+                .map(|factor| throttle_in_range(factor).map_err(|reason| value("throttle", reason)))
+                .transpose()?,
+            throttle_hidden: false,
         };
         let mut join = network.join.clone();
         if join.is_empty() {
@@ -193,6 +218,8 @@ impl NodeConfig {
                 backend: device.backend.or(from_file.backend),
                 threads: device.threads.or(from_file.threads),
                 memory_mib: device.memory_mib.or(from_file.memory_mib),
+                throttle: device.throttle.or(from_file.throttle),
+                throttle_hidden: device.throttle_hidden,
             }),
             scene_cache_bytes: file
                 .scene_cache_mib

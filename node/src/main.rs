@@ -62,6 +62,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => run(command::query::status(&global, args)),
         Command::Peers(args) => run(command::query::peers(&global, args)),
         Command::Scene(args) => command::scene::scene(&global, &args),
+        Command::Sim(args) => command::sim::sim(&args),
         Command::Bench(BenchCommand::Render(args)) => bench::render::run(&global, &args),
         Command::Bench(BenchCommand::Schedule(args)) => run(bench::schedule::run(&global, args)),
     }

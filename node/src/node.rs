@@ -1,6 +1,10 @@
 //! A node: swarm, contributor and coordinator, put together and taken apart again.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Context;
 use p2c2r_protocol::{
@@ -135,7 +139,9 @@ impl Node {
             Some(store) => Box::new(store.clone()),
             None => Box::new(MemoryStore::default()),
         };
-        let scheduler = Scheduler::new(learned, SchedulerConfig::default());
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64() * 1e3);
+        let scheduler =
+            Scheduler::new(learned, SchedulerConfig { unix_ms_at_zero: unix_ms, ..Default::default() });
         let coordinator = Coordinator::start(key.node_id(), scheduler, contributor.clone(), swarm.clone())
             .context("the system gives no random numbers")?;
         Ok(Self {

@@ -19,6 +19,7 @@ fn every_command_has_a_help_text_with_an_example() {
         &["scene", "city"],
         &["scene", "info"],
         &["bench", "schedule"],
+        &["sim"],
     ] {
         let output = run(&[command, &["--help"]].concat());
         let text = String::from_utf8(output.stdout).unwrap();

@@ -145,13 +145,28 @@ pub struct Epoch(pub u64);
 pub enum WorkKind {
     /// Path tracing of a tile.
     RayTracing,
+    /// Rasterising.
+    Rendering,
+    /// Simulating bodies.
+    Physics,
+    /// Running a model of behaviour.
+    Ai,
+    /// Mixing and propagating sound.
+    Audio,
 }
 
 impl WorkKind {
-    /// The name that reports, stores and scenario files use.
+    /// Every kind, in the order of their values.
+    pub const ALL: [Self; 5] = [Self::RayTracing, Self::Rendering, Self::Physics, Self::Ai, Self::Audio];
+
+    /// The name that the wire, reports, stores and scenario files use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RayTracing => "ray_tracing",
+            Self::Rendering => "rendering",
+            Self::Physics => "physics",
+            Self::Ai => "ai",
+            Self::Audio => "audio",
         }
     }
 }
@@ -205,6 +220,21 @@ mod tests {
             let bytes = to_canonical(&serde_bytes::ByteBuf::from(vec![7; length])).unwrap();
             assert!(decode_bounded::<NodeId>(&bytes, 64).is_err(), "{length}");
             assert!(decode_bounded::<SceneHash>(&bytes, 64).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn kinds_travel_under_their_names_and_unknown_ones_are_refused() {
+        for kind in WorkKind::ALL {
+            let bytes = to_canonical(&kind).unwrap();
+            assert_eq!(bytes, to_canonical(&kind.name()).unwrap());
+            assert_eq!(decode_bounded::<WorkKind>(&bytes, 64), Ok(kind));
+        }
+        let names: std::collections::BTreeSet<&str> = WorkKind::ALL.map(WorkKind::name).into();
+        assert_eq!(names.len(), WorkKind::ALL.len());
+        for unknown in ["", "RayTracing", "mining"] {
+            let bytes = to_canonical(&unknown).unwrap();
+            assert!(decode_bounded::<WorkKind>(&bytes, 64).is_err(), "{unknown:?}");
         }
     }
 

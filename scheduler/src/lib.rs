@@ -18,14 +18,15 @@ use p2c2r_protocol::id::{NodeId, WorkKind};
 
 use self::{
     history::Store,
-    predict::{Predictor, ema::EmaPredictor},
+    predict::{Predictor, learned::LearnedPredictor},
     split::{Splitter, cost_map::CostMap},
+    time::TimeMs,
     work::FrameWork,
 };
 pub use self::{
     peer::PeerView,
     place::{FramePlan, PlannedTile},
-    predict::{LearnedSpeed, Outcome, OutcomeResult, Prediction, TaskFeatures},
+    predict::{CancelledFate, Fitted, LearnedSpeed, Outcome, OutcomeResult, Prediction, Refit, TaskFeatures},
 };
 
 /// How the scheduler plans.
@@ -34,13 +35,17 @@ pub struct SchedulerConfig {
     /// Tiles per peer that a frame is split into. Two or more keep the device busy while a result travels; more mean
     /// more attempts that can fail.
     pub tiles_per_peer: usize,
+    /// Most peers that work on one frame: of more, the best are taken.
+    pub max_peers: usize,
     /// Most tiles of a planned frame.
     pub max_tiles: usize,
+    /// The wall clock at [`TimeMs`] 0, ms since 1970: models know hours of the day by it.
+    pub unix_ms_at_zero: f64,
 }
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
-        Self { tiles_per_peer: 3, max_tiles: 4096 }
+        Self { tiles_per_peer: 3, max_peers: 256, max_tiles: 4096, unix_ms_at_zero: 0.0 }
     }
 }
 
@@ -53,7 +58,13 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler that goes on with what the store remembers. What cannot be read is learned again.
     pub fn new(store: Box<dyn Store>, config: SchedulerConfig) -> Self {
-        Self { predictor: Box::new(EmaPredictor::new(store)), config }
+        let predictor = LearnedPredictor::new(store, config.unix_ms_at_zero);
+        Self::with_predictor(Box::new(predictor), config)
+    }
+
+    /// A scheduler that decides by another model: the simulator has one that knows the truth.
+    pub fn with_predictor(predictor: Box<dyn Predictor>, config: SchedulerConfig) -> Self {
+        Self { predictor, config }
     }
 
     /// Splits a frame into tiles and gives each a peer and backups.
@@ -63,8 +74,9 @@ impl Scheduler {
         peers: &[PeerView],
         cost: &CostMap,
         splitter: &dyn Splitter,
+        now: TimeMs,
     ) -> FramePlan {
-        place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter)
+        place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter, now)
     }
 
     /// Predicts the time and risk of one task.
@@ -75,6 +87,17 @@ impl Scheduler {
     /// Learns from what came of a task.
     pub fn observe(&mut self, outcome: &Outcome) {
         self.predictor.observe(outcome);
+    }
+
+    /// Trees that are due to be fitted, if any: [`Refit::run`] takes tens of milliseconds and belongs on a worker thread,
+    /// one at a time.
+    pub fn take_refit(&mut self) -> Option<Refit> {
+        self.predictor.take_refit()
+    }
+
+    /// Takes over what was fitted.
+    pub fn install(&mut self, fitted: Fitted) {
+        self.predictor.install(fitted);
     }
 
     /// What is known of a peer's speed.

@@ -11,11 +11,14 @@ use crate::{
     peer::PeerView,
     predict::{Prediction, Predictor, TaskFeatures},
     split::{Share, Splitter, cost_map::CostMap},
+    time::TimeMs,
     work::FrameWork,
 };
 
 /// Backups of a tile.
 const BACKUPS: usize = 2;
+/// Backups are chosen from so many peers at most.
+const MAX_SPARES: usize = 32;
 /// Smallest tile worth a message, pixels.
 const MIN_TILE_PIXELS: u64 = 16 * 16;
 /// A peer that fails more often than this is planned as if it failed this often, so that it still gets work.
@@ -61,16 +64,18 @@ pub fn plan(
     peers: &[PeerView],
     cost: &CostMap,
     splitter: &dyn Splitter,
+    now: TimeMs,
 ) -> FramePlan {
     let samples = f64::from(work.samples.max(1));
     let total = (cost.total() * samples).max(1.0);
-    let runners = runners(predictor, work, peers, total);
+    let runners = runners(predictor, config, work, peers, total, now);
     let capacities: Vec<Capacity> = runners
         .iter()
         .map(|runner| Capacity { speed: runner.speed, overhead_ms: runner.overhead_ms })
         .collect();
     let bound_ms = smallest_time_ms(&capacities, total).unwrap_or(0.0);
     let (shares, owners) = shares(config, work, &runners, bound_ms);
+    let spares = spares(&runners, total / shares.len().max(1) as f64);
     let tiles = splitter
         .split(work, &shares, cost)
         .into_iter()
@@ -80,7 +85,7 @@ pub fn plan(
         })
         .map(|(share, rect)| {
             let owner = owners.get(share).and_then(|index| runners.get(*index));
-            planned(&runners, owner, rect, cost.cost(rect) * samples)
+            planned(&spares, owner, rect, cost.cost(rect) * samples)
         })
         .collect();
     FramePlan { tiles, bound_ms }
@@ -88,13 +93,16 @@ pub fn plan(
 
 fn runners<'a>(
     predictor: &dyn Predictor,
+    config: &SchedulerConfig,
     work: &FrameWork,
     peers: &'a [PeerView],
     total: f64,
+    now: TimeMs,
 ) -> Vec<Runner<'a>> {
     // The cost of a typical tile; the rate does not depend on it in this model, but may in another.
     let typical = total / peers.len().max(1) as f64;
-    let features = TaskFeatures { cost: typical, bytes: 0.0, in_flight: 0 };
+    let features =
+        TaskFeatures { cost: typical, pixels: 0.0, bytes: 0.0, in_flight: 0, backlog_ms: 0.0, at: now };
     let mut runners: Vec<Runner<'a>> = peers
         .iter()
         .map(|view| {
@@ -104,6 +112,17 @@ fn runners<'a>(
             Runner { view, speed, overhead_ms }
         })
         .collect();
+    // Of very many, those that would be soonest done with an equal share.
+    let most = config.max_peers.max(1);
+    if runners.len() > most {
+        let share = total / most as f64;
+        let time_ms = |runner: &Runner<'_>| runner.overhead_ms + share / runner.speed;
+        let by_time = |a: &Runner<'_>, b: &Runner<'_>| {
+            time_ms(a).total_cmp(&time_ms(b)).then(a.view.peer.cmp(&b.view.peer))
+        };
+        runners.select_nth_unstable_by(most - 1, by_time);
+        runners.truncate(most);
+    }
     // Longest way first: their tiles are offered first.
     runners.sort_by(|a, b| b.overhead_ms.total_cmp(&a.overhead_ms).then(a.view.peer.cmp(&b.view.peer)));
     runners
@@ -128,9 +147,12 @@ fn shares(
         }
     }
     // Where a peer got fewer parts than others, each of its parts is larger.
+    let mut parts = vec![0_u32; runners.len()];
+    for owner in &owners {
+        parts[*owner] += 1;
+    }
     for (share, owner) in shares.iter_mut().zip(&owners) {
-        let parts = owners.iter().filter(|other| *other == owner).count();
-        share.weight /= parts as f64;
+        share.weight /= f64::from(parts[*owner]);
     }
     (shares, owners)
 }
@@ -154,10 +176,22 @@ fn parts_within(rect: TileRect, max_pixels: u64) -> Vec<TileRect> {
     parts
 }
 
-fn planned(runners: &[Runner<'_>], owner: Option<&Runner<'_>>, rect: TileRect, cost: f64) -> PlannedTile {
+/// Those that backups are chosen from: of very many, the ones that are soonest done with a typical tile.
+fn spares<'a, 'b>(runners: &'b [Runner<'a>], cost: f64) -> Vec<&'b Runner<'a>> {
     let time_ms = |runner: &Runner<'_>| runner.overhead_ms + cost / runner.speed;
-    let mut others: Vec<&Runner<'_>> = runners
+    let mut spares: Vec<&Runner<'a>> = runners.iter().collect();
+    if spares.len() > MAX_SPARES {
+        spares.sort_by(|a, b| time_ms(a).total_cmp(&time_ms(b)).then(a.view.peer.cmp(&b.view.peer)));
+        spares.truncate(MAX_SPARES);
+    }
+    spares
+}
+
+fn planned(spares: &[&Runner<'_>], owner: Option<&Runner<'_>>, rect: TileRect, cost: f64) -> PlannedTile {
+    let time_ms = |runner: &Runner<'_>| runner.overhead_ms + cost / runner.speed;
+    let mut others: Vec<&Runner<'_>> = spares
         .iter()
+        .copied()
         .filter(|runner| owner.is_none_or(|owner| owner.view.peer != runner.view.peer))
         .collect();
     others.sort_by(|a, b| time_ms(a).total_cmp(&time_ms(b)).then(a.view.peer.cmp(&b.view.peer)));
@@ -179,13 +213,12 @@ mod tests {
 
     fn view(index: u8, mrays_per_s: f32, round_trip_ms: f32) -> PeerView {
         PeerView {
-            peer: NodeId::from_public_key([index; 32]),
             is_self: index == 0,
             mrays_per_s,
             round_trip_ms,
             credit: 8,
-            queued: 0,
             ready: true,
+            ..PeerView::unknown(NodeId::from_public_key([index; 32]))
         }
     }
 
@@ -195,13 +228,13 @@ mod tests {
             kind: WorkKind::RayTracing,
             size,
             samples: 16,
-            bytes_per_pixel: 12,
+            bytes_per_pixel: 12.0,
             max_tile_pixels: MAX_TILE_PIXELS,
             deadline: None,
         };
         let predictor = EmaPredictor::new(Box::new(MemoryStore::default()));
         let map = CostMap::uniform(size, 4.0);
-        plan(&predictor, &SchedulerConfig::default(), &work, peers, &map, &SpatialSplitter)
+        plan(&predictor, &SchedulerConfig::default(), &work, peers, &map, &SpatialSplitter, TimeMs(0.0))
     }
 
     const MAX_TILE_PIXELS: u64 = 1 << 22;

@@ -13,8 +13,8 @@ pub struct FrameWork {
     pub size: FrameSize,
     /// Samples per pixel.
     pub samples: u32,
-    /// Bytes of a pixel on its way back.
-    pub bytes_per_pixel: u32,
+    /// Bytes of a pixel on its way back; compression may leave less than one.
+    pub bytes_per_pixel: f32,
     /// Most pixels of a tile: what every peer takes; at least 1.
     pub max_tile_pixels: u64,
     /// When it must be over.

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::{
     cli::{BenchScheduleArgs, GlobalArgs},
-    config::{DeviceConfig, NodeConfig},
+    config::{DeviceConfig, NodeConfig, Throttle},
     coordinator::{Cut, JobSpec},
     data_dir::DataDir,
     exit::Exit,
@@ -97,6 +97,7 @@ async fn measure(folder: &Path, args: &BenchScheduleArgs) -> anyhow::Result<Figu
         backend: p2c2r_render::backend::BackendChoice::Cpu,
         threads: Some(1),
         scene_memory_bytes: MAX_PREPARED_BYTES,
+        throttle: Throttle::default(),
     };
     let config = NodeConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..NodeConfig::alone(device) };
     let node = Node::start(&config, data).await?;

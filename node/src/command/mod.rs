@@ -5,3 +5,4 @@ pub mod render;
 pub mod run;
 pub mod scene;
 mod scene_info;
+pub mod sim;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use p2c2r_protocol::{
-    id::TaskId,
+    id::{TaskId, WorkKind},
     limit::MAX_TILE_BYTES,
     task::{RejectReason, TileRequest},
     tile::{PixelEncoding, Sampling},
@@ -21,8 +21,14 @@ pub const MAX_TASK_SEGMENTS: u64 = 1 << 31;
 /// Most pixels of one tile: their sums, 32 bytes each, fit into the 128 MiB that every GPU binds at once.
 pub const MAX_TILE_PIXELS: u64 = 1 << 22;
 
-/// Whether a request is of a size that this node takes on at all.
+/// The only kind of work that this node does.
+const KIND: WorkKind = WorkKind::RayTracing;
+
+/// Whether a request is of a kind and a size that this node takes on at all.
 pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
+    if request.kind != KIND {
+        return Err(RejectReason::UnsupportedKind);
+    }
     let pixels = request.rect.pixels();
     let segments = pixels
         .checked_mul(u64::from(request.sampling.samples))
@@ -124,5 +130,47 @@ impl AdmissionQueue {
     pub fn remove_all(&mut self) -> Vec<RenderJob> {
         self.queued = 0;
         std::mem::take(&mut self.waiting).into_values().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::{
+        id::{JobId, SceneHash},
+        moment::SceneMoment,
+        tile::{Camera, FrameSize, TileRect},
+    };
+
+    use super::*;
+
+    fn request(kind: WorkKind) -> TileRequest {
+        TileRequest {
+            job: JobId([3; 16]),
+            frame: 0,
+            kind,
+            scene: SceneMoment::start_of(SceneHash([9; 32])),
+            size: FrameSize::new(640, 360).unwrap(),
+            rect: TileRect { x: 0, y: 0, width: 64, height: 64 },
+            sampling: Sampling { first_sample: 0, samples: 16, max_depth: 4, seed: 1, clamp: 0.0 },
+            camera: Camera {
+                origin: [0.0, 1.0, 5.0],
+                forward: [0.0, 0.0, -1.0],
+                right: [0.8, 0.0, 0.0],
+                up: [0.0, 0.45, 0.0],
+                lens_radius: 0.0,
+                focus_distance: 0.0,
+                parallel: false,
+            },
+            encoding: PixelEncoding::RgbF32,
+        }
+    }
+
+    #[test]
+    fn only_ray_tracing_is_taken() {
+        for kind in WorkKind::ALL {
+            let expected =
+                if kind == WorkKind::RayTracing { Ok(()) } else { Err(RejectReason::UnsupportedKind) };
+            assert_eq!(admissible(&request(kind)), expected, "{kind:?}");
+        }
     }
 }

@@ -6,11 +6,11 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -31,11 +31,14 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::{Input, SessionId};
-use crate::config::DeviceConfig;
+use crate::config::{DeviceConfig, Throttle};
 
 /// Tiles that wait inside the thread's queue: one, so that the device never idles between two tiles while a
 /// cancellation can still catch all the others in the admission queue.
 pub const QUEUE_AHEAD: usize = 1;
+
+/// How long a throttled device sleeps before it looks whether its tile was cancelled.
+const LINGER_STEP: Duration = Duration::from_millis(5);
 
 /// A tile to render.
 pub struct RenderJob {
@@ -99,10 +102,11 @@ impl RenderThread {
         let (jobs, queue) = sync_channel(QUEUE_AHEAD);
         let (opened, device) = oneshot::channel();
         let spawned = thread::Builder::new().name("render".into()).spawn(move || {
+            let throttle = config.throttle;
             match open(config, kernel_cache) {
                 Ok((backend, device)) => {
                     if opened.send(Ok(device)).is_ok() {
-                        render_loop(backend, &key, &queue, &results);
+                        render_loop(backend, throttle, &key, &queue, &results);
                     }
                 }
                 // Nobody waits for the answer any more: the node is stopping.
@@ -129,13 +133,15 @@ fn open(
 ) -> Result<(Box<dyn Backend>, Device), RenderError> {
     let options = GpuOptions { cache: kernel_cache, ..GpuOptions::default() };
     let mut backend = backend::open_with(config.backend, config.threads, options)?;
-    let mrays_per_s = backend::measure(backend.as_mut());
+    let measured = backend::measure(backend.as_mut());
+    let mrays_per_s = if config.throttle.hidden { measured } else { measured / config.throttle.factor };
     let device = Device { info: backend.info().clone(), mrays_per_s };
     Ok((backend, device))
 }
 
 fn render_loop(
     mut backend: Box<dyn Backend>,
+    throttle: Throttle,
     key: &SecretKey,
     queue: &Receiver<RenderJob>,
     results: &mpsc::Sender<Input>,
@@ -144,7 +150,7 @@ fn render_loop(
         let (session, task) = (job.session, job.task);
         // A panic in a kernel costs its tile, not the node.
         let outcome =
-            catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), key, &job))).unwrap_or_else(|_| {
+            catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), throttle, key, &job))).unwrap_or_else(|_| {
                 error!(?task, "the renderer panicked on a tile; please report this");
                 Err(RenderFailure::Failed(RejectReason::Internal))
             });
@@ -156,6 +162,7 @@ fn render_loop(
 
 fn finish(
     backend: &mut dyn Backend,
+    throttle: Throttle,
     key: &SecretKey,
     job: &RenderJob,
 ) -> Result<RenderedTile, RenderFailure> {
@@ -173,6 +180,7 @@ fn finish(
                 RenderFailure::Failed(RejectReason::Internal)
             }
         })?;
+    linger(throttle, started, &job.cancelled)?;
     let counters = TaskCounters {
         queue_ms: (started - job.accepted_at).as_secs_f32() * 1e3,
         execution_ms: started.elapsed().as_secs_f32() * 1e3,
@@ -183,6 +191,24 @@ fn finish(
         error!(%reason, "a result could not be signed");
         RenderFailure::Failed(RejectReason::Internal)
     })
+}
+
+/// A throttled device is not done before its factor times the time that it took.
+fn linger(throttle: Throttle, started: Instant, cancelled: &AtomicBool) -> Result<(), RenderFailure> {
+    if throttle.factor <= 1.0 {
+        return Ok(());
+    }
+    let until = started + started.elapsed().mul_f32(throttle.factor);
+    loop {
+        if cancelled.load(Ordering::Relaxed) {
+            return Err(RenderFailure::Cancelled);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(LINGER_STEP));
+    }
 }
 
 /// Names the pixels by their root and signs for them.

@@ -29,6 +29,7 @@ async fn contributor(library: Arc<SceneLibrary>) -> Contributor {
             backend: BackendChoice::Cpu,
             threads: Some(1),
             scene_memory_bytes: MAX_PREPARED_BYTES,
+            throttle: Throttle::default(),
         },
         kernel_cache: None,
         key: SecretKey::from_seed([5; 32]),

@@ -124,21 +124,22 @@ impl Job {
         now: Instant,
     ) {
         let spec = &self.spec;
-        let now_ms = now.saturating_duration_since(epoch).as_secs_f64() * 1e3;
+        let now_ms = TimeMs(now.saturating_duration_since(epoch).as_secs_f64() * 1e3);
         let work = FrameWork {
             kind: WorkKind::RayTracing,
             size: spec.size,
             samples: spec.sampling.samples,
-            bytes_per_pixel: spec.encoding.bytes_per_pixel(),
+            bytes_per_pixel: spec.encoding.bytes_per_pixel() as f32,
             max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
-            deadline: spec.deadline_ms.map(|deadline_ms| TimeMs(now_ms + deadline_ms as f64)),
+            deadline: spec.deadline_ms.map(|deadline_ms| now_ms + deadline_ms as f64),
         };
         let (plan, config) = match spec.cut {
             Cut::Planned => {
-                (scheduler.plan(&work, peers, &spec.cost, &SpatialSplitter), FrameConfig::default())
+                let plan = scheduler.plan(&work, peers, &spec.cost, &SpatialSplitter, now_ms);
+                (plan, FrameConfig::default())
             }
             Cut::Grid { edge_px, in_flight } => (
-                scheduler.plan(&work, peers, &spec.cost, &GridSplitter { edge_px }),
+                scheduler.plan(&work, peers, &spec.cost, &GridSplitter { edge_px }, now_ms),
                 FrameConfig { max_in_flight_per_peer: in_flight, ..FrameConfig::default() },
             ),
         };

@@ -61,6 +61,8 @@ pub struct Session {
     scenes: VecDeque<(SceneMoment, SceneState)>,
     /// Round trip, ms.
     pub round_trip_ms: f32,
+    /// Mean deviation from it, ms.
+    jitter_ms: f32,
     outbox: mpsc::Sender<CoordinatorMessage>,
     last_heard: Instant,
     asked: Option<Asked>,
@@ -102,6 +104,7 @@ impl Session {
             load: Load::default(),
             scenes: VecDeque::new(),
             round_trip_ms: 0.0,
+            jitter_ms: 0.0,
             outbox,
             last_heard: now,
             asked: None,
@@ -182,11 +185,13 @@ impl Session {
         };
         asked.answered = true;
         let round_trip_ms = now.saturating_duration_since(asked.at).as_secs_f32() * 1e3;
-        self.round_trip_ms = if self.round_trip_ms == 0.0 {
-            round_trip_ms
-        } else {
-            self.round_trip_ms + ROUND_TRIP_WEIGHT * (round_trip_ms - self.round_trip_ms)
-        };
+        if self.round_trip_ms == 0.0 {
+            self.round_trip_ms = round_trip_ms;
+            return;
+        }
+        let deviation = round_trip_ms - self.round_trip_ms;
+        self.round_trip_ms += ROUND_TRIP_WEIGHT * deviation;
+        self.jitter_ms += ROUND_TRIP_WEIGHT * (deviation.abs() - self.jitter_ms);
     }
 
     /// Asks for a sign of life if it is time; `false` when the last question went unanswered for too long.
@@ -234,13 +239,14 @@ impl Session {
         let welcome = self.welcome.unwrap_or(Welcome { credit: 1, mrays_per_s: 0.0 });
         let mrays_per_s = welcome.mrays_per_s.min(fastest);
         PeerView {
-            peer,
             is_self: self.own,
             mrays_per_s,
             round_trip_ms: if self.own { 0.0 } else { self.round_trip_ms },
+            jitter_ms: if self.own { 0.0 } else { self.jitter_ms },
             credit: welcome.credit,
             queued: self.load.queued,
             ready: self.is_ready(scene),
+            ..PeerView::unknown(peer)
         }
     }
 

@@ -1,5 +1,7 @@
 //! Offers: whose turn, which tile.
 
+use std::cell::OnceCell;
+
 use p2c2r_protocol::id::NodeId;
 
 use super::{
@@ -12,16 +14,19 @@ impl Frame {
     /// Gives every peer with room its next tile, until no more can be given.
     pub(super) fn assign(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
         self.place_orphans(scheduler, out);
-        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        let peers: Vec<NodeId> =
+            self.peers.iter().filter(|(_, state)| self.has_room(state)).map(|(peer, _)| *peer).collect();
         // One tile a round, so that nobody takes what others had room for.
         loop {
             let mut offered = false;
+            let mut busiest = OnceCell::new();
             for peer in &peers {
-                if self.has_room(*peer)
-                    && let Some(tile) = self.next_tile_for(*peer, scheduler)
+                if self.peers.get(peer).is_some_and(|state| self.has_room(state))
+                    && let Some(tile) = self.next_tile_for(*peer, &busiest, scheduler)
                 {
                     self.offer(tile, *peer, scheduler, out);
                     offered = true;
+                    busiest = OnceCell::new();
                 }
             }
             if !offered {
@@ -32,6 +37,9 @@ impl Frame {
 
     /// Tiles that failed, or were nobody's, go where they are expected to be done first.
     fn place_orphans(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
+        if self.orphans.is_empty() || !self.peers.values().any(|peer| self.has_room(peer)) {
+            return;
+        }
         for _ in 0..self.orphans.len() {
             let Some(tile) = self.orphans.pop_front() else { return };
             match self.best_peer(tile, scheduler) {
@@ -45,11 +53,11 @@ impl Frame {
     pub(super) fn best_peer(&self, tile: usize, scheduler: &Scheduler) -> Option<NodeId> {
         let mut best: Option<(bool, f64, NodeId)> = None;
         for (id, peer) in &self.peers {
-            if !self.has_room(*id) {
+            if !self.has_room(peer) {
                 continue;
             }
             let failed = self.tiles[tile].failed_at.contains(id);
-            let time_ms = self.time_to_finish_ms(tile, *id, peer, scheduler);
+            let time_ms = self.time_to_finish_ms(tile, peer, scheduler);
             let better = best.is_none_or(|(best_failed, best_ms, _)| {
                 (failed, time_ms).partial_cmp(&(best_failed, best_ms)) == Some(std::cmp::Ordering::Less)
             });
@@ -60,87 +68,88 @@ impl Frame {
         best.map(|(_, _, peer)| peer)
     }
 
-    pub(super) fn has_room(&self, peer: NodeId) -> bool {
-        let Some(state) = self.peers.get(&peer) else { return false };
-        let limit = self.config.max_in_flight_per_peer.min(state.view.credit) as usize;
-        state.is_usable(self.now) && self.in_flight(peer) < limit
+    pub(super) fn has_room(&self, peer: &Peer) -> bool {
+        let limit = self.config.max_in_flight_per_peer.min(peer.view.credit) as usize;
+        peer.held.len() < limit && peer.is_usable(self.now)
     }
 
-    pub(super) fn in_flight(&self, peer: NodeId) -> usize {
-        self.attempts.values().filter(|attempt| attempt.peer == peer).count()
-    }
-
-    /// The peer's own next tile, else one from the peer that has most left to do, if that makes it earlier.
-    fn next_tile_for(&mut self, peer: NodeId, scheduler: &Scheduler) -> Option<usize> {
+    /// The peer's own next tile, else one from the peer that has most left to do, if that makes it earlier. Who that is
+    /// is remembered in `busiest` for the next peer, until something is offered.
+    fn next_tile_for(
+        &mut self,
+        peer: NodeId,
+        busiest: &OnceCell<Option<(NodeId, f64)>>,
+        scheduler: &Scheduler,
+    ) -> Option<usize> {
         if let Some(tile) = self.peers.get_mut(&peer).and_then(|state| state.planned.pop_front()) {
             return Some(tile);
         }
-        let (victim, left_ms) = self
-            .peers
-            .iter()
-            .filter(|(id, state)| **id != peer && !state.planned.is_empty())
-            .map(|(id, state)| (*id, self.backlog_ms(*id, state, scheduler)))
-            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let (victim, left_ms) = (*busiest.get_or_init(|| self.busiest(scheduler)))?;
         let tile = *self.peers.get(&victim)?.planned.back()?;
         let own = self.peers.get(&peer)?;
         if self.tiles[tile].failed_at.contains(&peer)
-            || self.time_to_finish_ms(tile, peer, own, scheduler) >= left_ms
+            || self.time_to_finish_ms(tile, own, scheduler) >= left_ms
         {
             return None;
         }
         self.peers.get_mut(&victim)?.planned.pop_back()
     }
 
+    /// The peer that has most left to do, and how long that takes it, ms.
+    fn busiest(&self, scheduler: &Scheduler) -> Option<(NodeId, f64)> {
+        self.peers
+            .iter()
+            .filter(|(_, state)| !state.planned.is_empty())
+            .map(|(id, state)| (*id, self.backlog_ms(state, scheduler)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
     /// Time until the peer is done with all that is planned for it, ms. One that cannot start yet has for ever.
-    fn backlog_ms(&self, id: NodeId, peer: &Peer, scheduler: &Scheduler) -> f64 {
+    fn backlog_ms(&self, peer: &Peer, scheduler: &Scheduler) -> f64 {
         if !peer.is_usable(self.now) {
             return f64::INFINITY;
         }
         let planned: f64 = peer.planned.iter().map(|tile| self.execution_ms(*tile, peer, scheduler)).sum();
-        self.held_ms(id) + planned
+        self.held_ms(peer) + planned
     }
 
     /// Time until the peer is done with what it holds, ms.
-    fn held_ms(&self, peer: NodeId) -> f64 {
-        let held = self.attempts.values().filter(|attempt| attempt.peer == peer);
-        held.map(|attempt| attempt.left_ms(self.now)).fold(0.0, f64::max)
+    fn held_ms(&self, peer: &Peer) -> f64 {
+        peer.held
+            .iter()
+            .filter_map(|task| self.attempts.get(task))
+            .map(|attempt| attempt.left_ms(self.now))
+            .fold(0.0, f64::max)
     }
 
     fn execution_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
-        let features =
-            TaskFeatures { cost: self.tiles[tile].plan.cost, bytes: self.bytes(tile), in_flight: 0 };
+        let features = self.features(tile, 0, 0.0);
         scheduler.predict(&peer.view, self.work.kind, &features).execution_ms
     }
 
-    fn bytes(&self, tile: usize) -> f64 {
-        self.tiles[tile].plan.rect.pixels() as f64 * f64::from(self.work.bytes_per_pixel)
+    /// What is known of a tile, offered now to a peer that holds so many and will be done with them then.
+    fn features(&self, tile: usize, in_flight: u32, backlog_ms: f64) -> TaskFeatures {
+        let plan = &self.tiles[tile].plan;
+        let pixels = plan.rect.pixels() as f64;
+        let bytes = pixels * f64::from(self.work.bytes_per_pixel);
+        TaskFeatures { cost: plan.cost, pixels, bytes, in_flight, backlog_ms, at: self.now }
     }
 
     /// Expected time from now to the result, risk included, ms.
-    pub(super) fn time_to_finish_ms(
-        &self,
-        tile: usize,
-        id: NodeId,
-        peer: &Peer,
-        scheduler: &Scheduler,
-    ) -> f64 {
-        let features = TaskFeatures {
-            cost: self.tiles[tile].plan.cost,
-            bytes: self.bytes(tile),
-            in_flight: self.in_flight(id) as u32,
-        };
+    pub(super) fn time_to_finish_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
+        let held_ms = self.held_ms(peer);
+        let features = self.features(tile, peer.held.len() as u32, held_ms);
         let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
-        let time_ms = self.held_ms(id) + predicted.overhead_ms + predicted.execution_ms;
+        let time_ms = held_ms + predicted.overhead_ms + predicted.execution_ms;
         time_ms / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
     }
 
     /// Offers a tile to a peer.
     pub(super) fn offer(&mut self, tile: usize, peer: NodeId, scheduler: &Scheduler, out: &mut Outbox) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let in_flight = self.in_flight(peer) as u32;
-        let features = TaskFeatures { cost: self.tiles[tile].plan.cost, bytes: self.bytes(tile), in_flight };
+        let before_ms = self.held_ms(state);
+        let features = self.features(tile, state.held.len() as u32, before_ms);
         let predicted = scheduler.predict(&state.view, self.work.kind, &features);
-        let before_ms = self.held_ms(peer);
         let expected_ms = before_ms + predicted.overhead_ms + predicted.execution_ms;
         let p95_ms = before_ms + predicted.overhead_ms + predicted.execution_ms * predicted.p95_factor;
         let late_ms = (p95_ms * self.config.late_factor).max(self.config.min_late_ms);
@@ -153,18 +162,23 @@ impl Frame {
             Attempt {
                 tile,
                 peer,
+                view: state.view,
+                features,
                 offered_at: self.now,
                 expected_at: self.now + expected_ms,
                 late_at: self.now + late_ms,
                 give_up_at,
                 execution_ms: predicted.execution_ms,
-                in_flight,
                 accepted: false,
                 fraction: 0.0,
                 patient_at: 0.0,
                 late: false,
             },
         );
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.held.push(task);
+        }
+        self.tiles[tile].out.push(task);
         self.tiles[tile].attempts += 1;
         out.push(Command::Offer { task, peer, tile, rect: self.tiles[tile].plan.rect });
     }

@@ -2,7 +2,10 @@
 
 use p2c2r_protocol::id::{NodeId, TaskId};
 
-use super::{Command, Frame, Outbox, state::Attempt};
+use super::{
+    Command, Frame, Outbox,
+    state::{Attempt, Peer},
+};
 use crate::{Scheduler, predict::OutcomeResult, time::TimeMs};
 
 /// When nothing else is due, the frame looks again after this, ms.
@@ -11,6 +14,8 @@ const IDLE_LOOK_MS: f64 = 500.0;
 const MAX_COPIES: usize = 4;
 /// No two looks are closer together than this, ms.
 const MIN_LOOK_MS: f64 = 5.0;
+/// Of more idle peers, or slow tiles, than this only the most promising are looked at.
+const SHORT_LIST: usize = 32;
 
 impl Frame {
     /// Offers that were never answered and tiles that are hopelessly late are their peers' failures.
@@ -67,34 +72,74 @@ impl Frame {
 
     /// The copy with the largest gain, if any is worth its while.
     fn best_copy(&self, scheduler: &Scheduler) -> Option<(usize, NodeId)> {
+        let idle = self.idle_peers(scheduler);
+        if idle.is_empty() {
+            return None;
+        }
         let mut best: Option<(f64, usize, NodeId)> = None;
-        for attempt in self.attempts.values().filter(|attempt| self.may_copy(attempt)) {
-            for (id, peer) in &self.peers {
-                // A copy goes to a peer that has nothing else to do, and only one that keeps its times.
-                let idle = self.in_flight(*id) == 0 && self.has_room(*id);
-                let fit =
-                    peer.misses < self.config.max_misses && !self.tiles[attempt.tile].failed_at.contains(id);
-                if !idle || !fit || *id == attempt.peer {
+        for (attempt, left_ms) in self.slow_attempts() {
+            for (id, peer) in &idle {
+                if self.tiles[attempt.tile].failed_at.contains(id) || **id == attempt.peer {
                     continue;
                 }
-                let left_ms =
-                    attempt.left_ms(self.now).max(if attempt.late { attempt.execution_ms } else { 0.0 });
-                let copy_ms = self.time_to_finish_ms(attempt.tile, *id, peer, scheduler);
+                let copy_ms = self.time_to_finish_ms(attempt.tile, peer, scheduler);
                 let worth_it = attempt.late
                     || (left_ms >= self.config.min_end_game_ms
                         && copy_ms <= left_ms * self.config.end_game_gain);
                 let gain = left_ms - copy_ms;
                 if worth_it && best.is_none_or(|(best_gain, _, _)| gain > best_gain) {
-                    best = Some((gain, attempt.tile, *id));
+                    best = Some((gain, attempt.tile, **id));
                 }
             }
         }
         best.map(|(_, tile, peer)| (tile, peer))
     }
 
+    /// Peers that have nothing else to do and keep their times; of very many, those that are soonest done with the tile
+    /// that takes longest.
+    fn idle_peers(&self, scheduler: &Scheduler) -> Vec<(&NodeId, &Peer)> {
+        let idle = |(_, peer): &(&NodeId, &Peer)| {
+            peer.held.is_empty() && peer.misses < self.config.max_misses && self.has_room(peer)
+        };
+        let mut peers: Vec<(&NodeId, &Peer)> = self.peers.iter().filter(idle).collect();
+        if peers.len() > SHORT_LIST {
+            let Some(longest) =
+                self.attempts.values().max_by(|a, b| a.execution_ms.total_cmp(&b.execution_ms))
+            else {
+                return Vec::new();
+            };
+            let time_ms = |peer: &Peer| self.time_to_finish_ms(longest.tile, peer, scheduler);
+            let mut timed: Vec<(f64, (&NodeId, &Peer))> =
+                peers.into_iter().map(|(id, peer)| (time_ms(peer), (id, peer))).collect();
+            timed.sort_by(|a, b| a.0.total_cmp(&b.0));
+            peers = timed.into_iter().take(SHORT_LIST).map(|(_, entry)| entry).collect();
+        }
+        peers
+    }
+
+    /// Attempts that may be copied and are not as good as done, with the time that they still take, ms; of very many,
+    /// those that take longest.
+    fn slow_attempts(&self) -> Vec<(&Attempt, f64)> {
+        let mut slow: Vec<(&Attempt, f64)> = self
+            .attempts
+            .values()
+            .map(|attempt| {
+                let late_ms = if attempt.late { attempt.execution_ms } else { 0.0 };
+                (attempt, attempt.left_ms(self.now).max(late_ms))
+            })
+            .filter(|(attempt, left_ms)| attempt.late || *left_ms >= self.config.min_end_game_ms)
+            .filter(|(attempt, _)| self.may_copy(attempt))
+            .collect();
+        if slow.len() > SHORT_LIST {
+            slow.sort_by(|a, b| b.1.total_cmp(&a.1));
+            slow.truncate(SHORT_LIST);
+        }
+        slow
+    }
+
     /// One copy at a time, within the budget; a late tile may always be copied, and again when its copies are late.
     fn may_copy(&self, attempt: &Attempt) -> bool {
-        let copies = self.attempts.values().filter(|other| other.tile == attempt.tile);
+        let copies = self.tiles[attempt.tile].out.iter().filter_map(|task| self.attempts.get(task));
         let (copies, all_late) =
             copies.fold((0, true), |(copies, all_late), other| (copies + 1, all_late && other.late));
         let budget = self.total_cost * self.config.max_extra_share;

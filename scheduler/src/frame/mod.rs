@@ -199,7 +199,17 @@ impl Frame {
     }
 
     fn held_by(&self, peer: NodeId) -> Vec<TaskId> {
-        self.attempts.iter().filter(|(_, attempt)| attempt.peer == peer).map(|(task, _)| *task).collect()
+        self.peers.get(&peer).map_or_else(Vec::new, |state| state.held.clone())
+    }
+
+    /// Takes a task off all lists.
+    fn take(&mut self, task: TaskId) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&task)?;
+        if let Some(peer) = self.peers.get_mut(&attempt.peer) {
+            peer.held.retain(|held| *held != task);
+        }
+        self.tiles[attempt.tile].out.retain(|out| *out != task);
+        Some(attempt)
     }
 
     // ---- tasks
@@ -259,14 +269,8 @@ impl Frame {
         scheduler: &mut Scheduler,
         out: &mut Outbox,
     ) {
-        let Some(attempt) = self.attempts.remove(&task) else { return };
-        scheduler.observe(&attempt.success(
-            &self.work,
-            self.tiles[attempt.tile].plan.cost,
-            self.now,
-            queue_ms,
-            execution_ms,
-        ));
+        let Some(attempt) = self.take(task) else { return };
+        scheduler.observe(&attempt.success(&self.work, self.now, queue_ms, execution_ms));
         if let Some(peer) = self.peers.get_mut(&attempt.peer) {
             peer.misses = 0;
             peer.busy_ms += execution_ms.max(0.0);
@@ -279,14 +283,8 @@ impl Frame {
         self.tiles_done += 1;
         self.done_cost += tile.plan.cost;
         out.push(Command::Accept { task, tile: attempt.tile });
-        let losers: Vec<TaskId> = self
-            .attempts
-            .iter()
-            .filter(|(_, other)| other.tile == attempt.tile)
-            .map(|(task, _)| *task)
-            .collect();
-        for loser in losers {
-            if let Some(lost) = self.attempts.remove(&loser) {
+        for loser in std::mem::take(&mut tile.out) {
+            if let Some(lost) = self.take(loser) {
                 out.push(Command::Cancel { task: loser, peer: lost.peer });
             }
         }
@@ -328,16 +326,16 @@ impl Frame {
     fn end_attempt(&mut self, task: TaskId, result: OutcomeResult, scheduler: &mut Scheduler) {
         let Some(attempt) = self.attempts.get(&task) else { return };
         let (tile, peer) = (attempt.tile, attempt.peer);
-        scheduler.observe(&attempt.outcome(&self.work, self.tiles[tile].plan.cost, self.now, result));
+        scheduler.observe(&attempt.outcome(&self.work, self.now, result));
         self.tiles[tile].failed_at.insert(peer);
         self.withdraw(task);
     }
 
     /// The attempt is over; its tile waits again unless another copy is out.
     fn withdraw(&mut self, task: TaskId) {
-        let Some(attempt) = self.attempts.remove(&task) else { return };
-        let out_elsewhere = self.attempts.values().any(|other| other.tile == attempt.tile);
-        if !self.tiles[attempt.tile].is_done() && !out_elsewhere {
+        let Some(attempt) = self.take(task) else { return };
+        let tile = &self.tiles[attempt.tile];
+        if !tile.is_done() && tile.out.is_empty() {
             self.orphans.push_front(attempt.tile);
         }
     }

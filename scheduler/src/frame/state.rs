@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use p2c2r_protocol::id::NodeId;
+use p2c2r_protocol::id::{NodeId, TaskId};
 
 use crate::{
     peer::PeerView,
     place::PlannedTile,
-    predict::{Outcome, OutcomeResult},
+    predict::{Outcome, OutcomeResult, TaskFeatures},
     time::TimeMs,
     work::FrameWork,
 };
@@ -23,6 +23,8 @@ pub struct Tile {
     pub attempts: u32,
     /// Peers that failed on it.
     pub failed_at: BTreeSet<NodeId>,
+    /// Its copies that are out, oldest first.
+    pub out: Vec<TaskId>,
 }
 
 /// Where a tile stands.
@@ -42,7 +44,7 @@ pub enum TileState {
 impl Tile {
     /// A tile at its start.
     pub fn new(plan: PlannedTile) -> Self {
-        Self { plan, state: TileState::Open, attempts: 0, failed_at: BTreeSet::new() }
+        Self { plan, state: TileState::Open, attempts: 0, failed_at: BTreeSet::new(), out: Vec::new() }
     }
 
     /// Whether it is in the film.
@@ -58,6 +60,8 @@ pub struct Peer {
     pub view: PeerView,
     /// Tiles planned for it that are not out yet.
     pub planned: VecDeque<usize>,
+    /// Tasks that it holds, oldest first.
+    pub held: Vec<TaskId>,
     /// Gone.
     pub lost: bool,
     /// Not to be used any more in this frame.
@@ -78,6 +82,7 @@ impl Peer {
         Self {
             view,
             planned: VecDeque::new(),
+            held: Vec::new(),
             lost: false,
             excluded: false,
             busy_until: None,
@@ -100,6 +105,10 @@ pub struct Attempt {
     pub tile: usize,
     /// Where.
     pub peer: NodeId,
+    /// The peer as it was seen then.
+    pub view: PeerView,
+    /// What was known of the task then.
+    pub features: TaskFeatures,
     /// Since when.
     pub offered_at: TimeMs,
     /// When its result is expected.
@@ -110,8 +119,6 @@ pub struct Attempt {
     pub give_up_at: Option<TimeMs>,
     /// Expected rendering time, ms.
     pub execution_ms: f64,
-    /// Tasks that the peer held before it.
-    pub in_flight: u32,
     /// Whether the peer has taken it.
     pub accepted: bool,
     /// Share done, as the peer says.
@@ -147,27 +154,18 @@ impl Attempt {
     }
 
     /// What came of it.
-    pub fn outcome(&self, work: &FrameWork, cost: f64, now: TimeMs, result: OutcomeResult) -> Outcome {
+    pub fn outcome(&self, work: &FrameWork, now: TimeMs, result: OutcomeResult) -> Outcome {
         Outcome {
-            peer: self.peer,
+            peer: self.view,
             kind: work.kind,
-            cost,
-            bytes: 0.0,
-            in_flight: self.in_flight,
+            features: self.features,
             total_ms: now - self.offered_at,
             result,
         }
     }
 
     /// It was delivered.
-    pub fn success(
-        &self,
-        work: &FrameWork,
-        cost: f64,
-        now: TimeMs,
-        queue_ms: f64,
-        execution_ms: f64,
-    ) -> Outcome {
-        self.outcome(work, cost, now, OutcomeResult::Success { queue_ms, execution_ms })
+    pub fn success(&self, work: &FrameWork, now: TimeMs, queue_ms: f64, execution_ms: f64) -> Outcome {
+        self.outcome(work, now, OutcomeResult::Success { queue_ms, execution_ms })
     }
 }

@@ -21,13 +21,12 @@ fn id(index: u8) -> NodeId {
 
 fn view(index: u8) -> PeerView {
     PeerView {
-        peer: id(index),
         is_self: index == 0,
         mrays_per_s: 1.0,
         round_trip_ms: 1.0,
         credit: 4,
-        queued: 0,
         ready: true,
+        ..PeerView::unknown(id(index))
     }
 }
 
@@ -52,13 +51,13 @@ impl Stage {
             kind: WorkKind::RayTracing,
             size,
             samples: 1,
-            bytes_per_pixel: 12,
+            bytes_per_pixel: 12.0,
             max_tile_pixels: 1 << 22,
             deadline: None,
         };
         let scheduler = Scheduler::new(Box::new(MemoryStore::default()), SchedulerConfig::default());
         let cost = CostMap::uniform(size, 4.0);
-        let plan = scheduler.plan(&work, peers, &cost, &SpatialSplitter);
+        let plan = scheduler.plan(&work, peers, &cost, &SpatialSplitter, TimeMs(0.0));
         let frame = Frame::new(work, plan, peers, TaskId(1), FrameConfig::default());
         Self {
             frame,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use p2c2r_protocol::id::{NodeId, WorkKind};
 use serde::{Deserialize, Serialize};
 
-use super::{LearnedSpeed, Outcome, OutcomeResult, Prediction, Predictor, TaskFeatures};
+use super::{CancelledFate, LearnedSpeed, Outcome, OutcomeResult, Prediction, Predictor, TaskFeatures};
 use crate::{history::Store, peer::PeerView};
 
 /// Weight of the newest outcome once there are several.
@@ -21,8 +21,6 @@ const DEFAULT_MRAYS_PER_S: f64 = 1.0;
 const PRIOR_SPREAD: f64 = 0.5;
 /// Spread is never believed to be less.
 const MIN_SPREAD: f64 = 0.1;
-/// The 95 % quantile of a normal distribution, in standard deviations.
-const P95_DEVIATIONS: f64 = 1.645;
 /// Failures and successes that a newcomer is taken to have had.
 const PRIOR_FAILURES: f64 = 0.5;
 const PRIOR_SUCCESSES: f64 = 9.5;
@@ -74,11 +72,37 @@ impl EmaPredictor {
 /// An entry that this version wrote; anything else is learned again.
 fn read(key: &[u8], value: &[u8]) -> Option<((NodeId, WorkKind), Record)> {
     let (public_key, kind) = key.strip_prefix(KEY_PREFIX)?.split_first_chunk::<32>()?;
-    let kind = [WorkKind::RayTracing].into_iter().find(|known| known.name().as_bytes() == kind)?;
+    let kind = WorkKind::ALL.into_iter().find(|known| known.name().as_bytes() == kind)?;
     let record: Record = ciborium::from_reader(value).ok()?;
     let sane = [record.log_rate, record.spread, record.overhead_ms, record.failures, record.successes];
     let whole = record.version == RECORD_VERSION && sane.iter().all(|number| number.is_finite());
     whole.then_some(((NodeId::from_public_key(*public_key), kind), record))
+}
+
+/// What the store knows of a (peer, kind) from this model: a prior for another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StoredPrior {
+    /// Mean of ln(execution ms / cost).
+    pub log_rate: f64,
+    /// Outcomes that it is the mean of.
+    pub outcomes: u64,
+    /// Failures, the older ones counting less.
+    pub failures: f64,
+    /// Successes, the older ones counting less.
+    pub successes: f64,
+}
+
+/// All that this model has in a store, in the order of its keys.
+pub fn stored_priors(store: &dyn Store) -> Vec<(NodeId, WorkKind, StoredPrior)> {
+    let stored = store.scan(KEY_PREFIX).unwrap_or_default();
+    let records = stored.iter().filter_map(|(key, value)| read(key, value));
+    records
+        .filter(|(_, record)| record.outcomes > 0)
+        .map(|((peer, kind), record)| {
+            let Record { log_rate, outcomes, failures, successes, .. } = record;
+            (peer, kind, StoredPrior { log_rate, outcomes, failures, successes })
+        })
+        .collect()
 }
 
 fn key(peer: &NodeId, kind: WorkKind) -> Vec<u8> {
@@ -138,45 +162,54 @@ impl Predictor for EmaPredictor {
             .filter(|record| record.outcomes > 0)
             .map_or_else(|| -(mrays_per_s * 1e3).ln(), |record| record.log_rate);
         let spread = known.map_or(PRIOR_SPREAD, |record| record.spread).clamp(MIN_SPREAD, 2.0);
+        let overhead_ms = known.map_or(round_trip_ms, |record| record.overhead_ms.max(round_trip_ms));
+        let wait_ms = if features.backlog_ms.is_finite() { features.backlog_ms.max(0.0) } else { 0.0 };
+        let failure_risk =
+            known.map_or(PRIOR_FAILURES / (PRIOR_FAILURES + PRIOR_SUCCESSES), Record::failure_risk);
         Prediction {
-            execution_ms: cost * log_rate.exp(),
-            overhead_ms: known.map_or(round_trip_ms, |record| record.overhead_ms.max(round_trip_ms)),
-            p95_factor: (P95_DEVIATIONS * spread).exp(),
-            failure_risk: known
-                .map_or(PRIOR_FAILURES / (PRIOR_FAILURES + PRIOR_SUCCESSES), Record::failure_risk),
+            outcomes: known.map_or(0, |record| record.outcomes),
+            ..Prediction::with_spread(cost * log_rate.exp(), overhead_ms, wait_ms, spread, failure_risk)
         }
     }
 
     fn observe(&mut self, outcome: &Outcome) {
-        let entry = (outcome.peer, outcome.kind);
+        let entry = (outcome.peer.peer, outcome.kind);
         if !self.records.contains_key(&entry) && self.records.len() >= MAX_PEERS {
             return;
         }
         let record = self.records.entry(entry).or_insert_with(Record::new);
         match outcome.result {
-            OutcomeResult::Failed => record.count(true),
+            OutcomeResult::Failed | OutcomeResult::Cancelled { fate: CancelledFate::Failed } => {
+                record.count(true);
+            }
+            OutcomeResult::Cancelled { fate: CancelledFate::Finished } => record.count(false),
+            OutcomeResult::Cancelled { fate: CancelledFate::Unfinished } => {}
             OutcomeResult::GivenUp => {
                 record.count(true);
                 let overhead_ms = record.overhead_ms;
-                let slower = (outcome.total_ms / outcome.cost).ln() > record.log_rate;
-                let sane = SANE.contains(&outcome.total_ms) && outcome.cost.is_finite() && outcome.cost > 0.0;
+                let slower = (outcome.total_ms / outcome.features.cost).ln() > record.log_rate;
+                let sane = SANE.contains(&outcome.total_ms)
+                    && outcome.features.cost.is_finite()
+                    && outcome.features.cost > 0.0;
                 if sane && (record.outcomes == 0 || slower) {
-                    record.learn_time(outcome.cost, outcome.total_ms, overhead_ms);
+                    record.learn_time(outcome.features.cost, outcome.total_ms, overhead_ms);
                 }
             }
             OutcomeResult::Success { queue_ms, execution_ms } => {
                 record.count(false);
-                let sane = SANE.contains(&execution_ms) && outcome.cost.is_finite() && outcome.cost > 0.0;
+                let sane = SANE.contains(&execution_ms)
+                    && outcome.features.cost.is_finite()
+                    && outcome.features.cost > 0.0;
                 if sane && outcome.total_ms.is_finite() && queue_ms.is_finite() {
                     let overhead_ms = (outcome.total_ms - queue_ms.max(0.0) - execution_ms).clamp(0.0, 1e6);
-                    record.learn_time(outcome.cost, execution_ms, overhead_ms);
+                    record.learn_time(outcome.features.cost, execution_ms, overhead_ms);
                 }
             }
         }
         let mut value = Vec::with_capacity(160);
         if ciborium::into_writer(record, &mut value).is_ok() {
             // A store that fails costs what was learned since, never a frame; it says so itself.
-            let _ = self.store.put(&key(&outcome.peer, outcome.kind), &value);
+            let _ = self.store.put(&key(&outcome.peer.peer, outcome.kind), &value);
         }
     }
 
@@ -195,33 +228,29 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::history::MemoryStore;
+    use crate::{history::MemoryStore, time::TimeMs};
 
     const KIND: WorkKind = WorkKind::RayTracing;
 
     fn view(index: u8, mrays_per_s: f32) -> PeerView {
         PeerView {
-            peer: NodeId::from_public_key([index; 32]),
-            is_self: false,
             mrays_per_s,
             round_trip_ms: 1.0,
             credit: 8,
-            queued: 0,
             ready: true,
+            ..PeerView::unknown(NodeId::from_public_key([index; 32]))
         }
     }
 
     fn features(cost: f64) -> TaskFeatures {
-        TaskFeatures { cost, bytes: 1000.0, in_flight: 0 }
+        TaskFeatures { cost, pixels: 1000.0, bytes: 1000.0, in_flight: 0, backlog_ms: 0.0, at: TimeMs(0.0) }
     }
 
     fn success(peer: u8, cost: f64, execution_ms: f64) -> Outcome {
         Outcome {
-            peer: view(peer, 0.0).peer,
+            peer: view(peer, 0.0),
             kind: KIND,
-            cost,
-            bytes: 1000.0,
-            in_flight: 1,
+            features: TaskFeatures { in_flight: 1, ..features(cost) },
             total_ms: execution_ms + 5.0,
             result: OutcomeResult::Success { queue_ms: 2.0, execution_ms },
         }

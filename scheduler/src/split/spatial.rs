@@ -207,7 +207,7 @@ mod tests {
             kind: WorkKind::RayTracing,
             size,
             samples: 1,
-            bytes_per_pixel: 12,
+            bytes_per_pixel: 12.0,
             max_tile_pixels: 1 << 22,
             deadline: None,
         }

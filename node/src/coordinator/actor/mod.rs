@@ -7,6 +7,7 @@ mod tiles;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use futures::{
     stream::{BoxStream, SelectAll},
 };
 use p2c2r_protocol::id::{Epoch, NodeId, TaskId};
-use p2c2r_scheduler::{Scheduler, frame::Event};
+use p2c2r_scheduler::{Fitted, Scheduler, frame::Event};
 use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -54,6 +55,8 @@ pub enum Input {
     Closed { peer: NodeId, generation: Generation },
     /// A result was judged.
     Judged { peer: NodeId, task: TaskId, verdict: Result<VerifiedTile, Forgery> },
+    /// Models were fitted anew; nothing when that failed.
+    Fitted(Option<Box<Fitted>>),
     /// End everything.
     Stop { done: oneshot::Sender<()> },
 }
@@ -64,6 +67,8 @@ pub struct Actor {
     epoch: Epoch,
     secret: ProbeSecret,
     scheduler: Scheduler,
+    /// Models are being fitted.
+    fitting: bool,
     contributor: Contributor,
     swarm: Option<SwarmHandle>,
     inputs: mpsc::WeakSender<Input>,
@@ -107,6 +112,7 @@ impl Actor {
             epoch: Epoch(getrandom::u64()?),
             secret: ProbeSecret::new(secret),
             scheduler,
+            fitting: false,
             contributor,
             swarm,
             inputs,
@@ -171,13 +177,34 @@ impl Actor {
                 }
             }
             Input::Judged { peer, task, verdict } => self.judged(peer, task, verdict, now),
+            Input::Fitted(fitted) => {
+                self.fitting = false;
+                if let Some(fitted) = fitted {
+                    self.scheduler.install(*fitted);
+                }
+            }
             Input::Stop { done } => self.stop(done, now),
         }
+    }
+
+    /// Has models that are due fitted anew, one at a time, on a thread where it takes nothing from frames.
+    fn fit(&mut self) {
+        if self.fitting {
+            return;
+        }
+        let (Some(inputs), Some(refit)) = (self.inputs.upgrade(), self.scheduler.take_refit()) else { return };
+        self.fitting = true;
+        tokio::task::spawn_blocking(move || {
+            // The library that fits panics on what it does not like: then the old model stays.
+            let fitted = catch_unwind(AssertUnwindSafe(|| refit.run())).ok().map(Box::new);
+            let _ = inputs.blocking_send(Input::Fitted(fitted));
+        });
     }
 
     fn tick(&mut self, now: Instant) {
         self.drop_abandoned_jobs(now);
         self.close_silent_sessions(now);
+        self.fit();
         if self.jobs.is_empty() {
             if now.saturating_duration_since(self.idle_since) > IDLE_SESSION {
                 self.goodbye();

@@ -1,5 +1,9 @@
 //! Where what was learned is kept.
 
+pub mod record;
+pub mod ring;
+pub mod seal;
+
 use std::{collections::BTreeMap, sync::Mutex};
 
 /// The store failed; what it holds can be learned again.

@@ -1,0 +1,248 @@
+//! The scheduler and the frame machine, driven as the node drives them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use p2c2r_protocol::id::{NodeId, TaskId};
+use p2c2r_scheduler::{
+    FramePlan, PeerView, Scheduler, SchedulerConfig, TaskFeatures,
+    frame::{Command, Event, Frame, FrameConfig, FrameEnd, Outbox},
+    history::MemoryStore,
+    split::spatial::SpatialSplitter,
+    work::FrameWork,
+};
+
+use super::oracle::{OraclePredictor, Truth};
+use crate::{
+    scenario::Start,
+    sim::{
+        Setup,
+        desk::{Coordinator, Desk, Ending, Forecast, News, Order, RunId, index_of},
+    },
+};
+
+/// A frame that is under way.
+struct Running {
+    frame: Frame,
+    work: FrameWork,
+    /// Whether peers that come may join.
+    open: bool,
+}
+
+/// A task that is out.
+#[derive(Debug, Clone, Copy)]
+struct Out {
+    peer: usize,
+    expected_ms: f64,
+}
+
+/// The coordinator of this workspace.
+pub struct Machine {
+    scheduler: Scheduler,
+    /// Makes a scheduler that goes on with what the store remembers.
+    make: Box<dyn Fn() -> Scheduler>,
+    truth: Option<Truth>,
+    running: BTreeMap<RunId, Running>,
+    out: BTreeMap<TaskId, Out>,
+    planning_ms: f64,
+    planned: u64,
+}
+
+impl Machine {
+    /// As the node runs it.
+    pub fn learned(start: Start) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let make = move || Scheduler::new(Box::new(Arc::clone(&store)), config(start));
+        Self::new(Box::new(make), None)
+    }
+
+    /// With predictions that are the truth.
+    pub fn oracle(setup: &Setup<'_>) -> Self {
+        let (truth, start) = (Truth::new(setup), setup.scenario.start);
+        let known = truth.clone();
+        let make =
+            move || Scheduler::with_predictor(Box::new(OraclePredictor::new(known.clone())), config(start));
+        Self::new(Box::new(make), Some(truth))
+    }
+
+    fn new(make: Box<dyn Fn() -> Scheduler>, truth: Option<Truth>) -> Self {
+        Self {
+            scheduler: make(),
+            make,
+            truth,
+            running: BTreeMap::new(),
+            out: BTreeMap::new(),
+            planning_ms: 0.0,
+            planned: 0,
+        }
+    }
+
+    fn event(&mut self, id: RunId, event: Event, desk: &mut Desk<'_>) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let work = running.work;
+        let mut outbox = Outbox::default();
+        running.frame.handle(desk.now, event, &mut self.scheduler, &mut outbox);
+        while let Some(command) = outbox.pop() {
+            self.carry_out(id, &work, command, desk);
+        }
+    }
+
+    fn event_for_all(&mut self, event: Event, desk: &mut Desk<'_>) {
+        let all: Vec<RunId> = self.running.keys().copied().collect();
+        for id in all {
+            self.event(id, event, desk);
+        }
+    }
+
+    fn carry_out(&mut self, id: RunId, work: &FrameWork, command: Command, desk: &mut Desk<'_>) {
+        match command {
+            Command::Offer { task, peer, tile, rect } => {
+                let peer = index_of(peer);
+                let forecast = self.forecast(task, peer, work, rect, desk);
+                desk.order(Order::Offer { task, peer, tile, rect, forecast });
+            }
+            Command::Cancel { task, .. } => {
+                self.out.remove(&task);
+                desk.order(Order::Cancel(task));
+            }
+            Command::Accept { task, .. } => desk.order(Order::Accept(task)),
+            Command::Retract { tile, .. } => desk.order(Order::Retract(id, tile)),
+            Command::Distrust { peer, .. } => desk.order(Order::Distrust(index_of(peer))),
+            Command::WakeAt(at) => desk.order(Order::WakeAt(id, at)),
+            Command::Done(end) => {
+                self.running.remove(&id);
+                let ending = match end {
+                    FrameEnd::Complete => Ending::Complete,
+                    FrameEnd::Partial { .. } => Ending::Partial,
+                    FrameEnd::Aborted => Ending::Aborted,
+                };
+                desk.order(Order::Done(id, ending));
+            }
+        }
+    }
+
+    /// What the models expect of an offer, from what the frame machine knows: as there, a peer is waited for with what it
+    /// holds of the same frame; what it holds of others is for the models to know.
+    fn forecast(
+        &mut self,
+        task: TaskId,
+        peer: usize,
+        work: &FrameWork,
+        rect: p2c2r_protocol::tile::TileRect,
+        desk: &Desk<'_>,
+    ) -> Option<Forecast> {
+        let view = desk.notes.get(peer)?.view;
+        let run = RunId::of(task);
+        let of_run = self.out.range(run.first_task()..RunId(run.0 + 1).first_task());
+        let held = of_run.map(|(_, out)| out).filter(|out| out.peer == peer);
+        let (in_flight, free_ms) =
+            held.fold((0, 0.0_f64), |(count, free_ms), out| (count + 1, free_ms.max(out.expected_ms)));
+        let pixels = rect.pixels() as f64;
+        let features = TaskFeatures {
+            cost: desk.cost.cost(rect),
+            pixels,
+            bytes: pixels * f64::from(work.bytes_per_pixel),
+            in_flight,
+            backlog_ms: (free_ms - desk.now.0).max(0.0),
+            at: desk.now,
+        };
+        let predicted = self.scheduler.predict(&view, work.kind, &features);
+        let total_ms = predicted.total_ms();
+        let expected_ms = free_ms.max(desk.now.0) + predicted.overhead_ms + predicted.execution_ms;
+        self.out.insert(task, Out { peer, expected_ms });
+        Some(Forecast {
+            total_ms,
+            interval_ms: Some((total_ms * predicted.low_factor, total_ms * predicted.high_factor)),
+            failure_risk: predicted.failure_risk,
+        })
+    }
+}
+
+/// Of very many peers only those that the plan names take part in a frame.
+fn crew(plan: &FramePlan, views: Vec<PeerView>) -> Vec<PeerView> {
+    let named: BTreeSet<NodeId> =
+        plan.tiles.iter().flat_map(|tile| tile.primary.iter().chain(&tile.backups)).copied().collect();
+    views.into_iter().filter(|view| view.is_self || named.contains(&view.peer)).collect()
+}
+
+fn config(start: Start) -> SchedulerConfig {
+    SchedulerConfig { unix_ms_at_zero: start.unix_ms, ..SchedulerConfig::default() }
+}
+
+impl Coordinator for Machine {
+    fn start(&mut self, run: RunId, work: &FrameWork, desk: &mut Desk<'_>) {
+        // The node fits trees on another thread; here the time is virtual, and they are ready for the next frame.
+        while let Some(refit) = self.scheduler.take_refit() {
+            self.scheduler.install(refit.run());
+        }
+        let views: Vec<_> = desk.views().copied().collect();
+        let since = Instant::now();
+        let plan = self.scheduler.plan(work, &views, desk.cost, &SpatialSplitter, desk.now);
+        self.planning_ms += since.elapsed().as_secs_f64() * 1e3;
+        self.planned += 1;
+        let whole = views.len() <= SchedulerConfig::default().max_peers;
+        let crew = if whole { views } else { crew(&plan, views) };
+        let frame = Frame::new(*work, plan, &crew, run.first_task(), FrameConfig::default());
+        self.running.insert(run, Running { frame, work: *work, open: whole });
+        self.event(run, Event::Start, desk);
+    }
+
+    fn hear(&mut self, news: News, desk: &mut Desk<'_>) {
+        let (task, event) = match news {
+            News::PeerReady(peer) => {
+                let Some(note) = desk.notes.get(peer) else { return };
+                let open: Vec<RunId> =
+                    self.running.iter().filter(|(_, running)| running.open).map(|(id, _)| *id).collect();
+                for id in open {
+                    self.event(id, Event::PeerReady(note.view), desk);
+                }
+                return;
+            }
+            News::PeerLost(peer) => {
+                self.out.retain(|_, out| out.peer != peer);
+                let Some(note) = desk.notes.get(peer) else { return };
+                return self.event_for_all(Event::PeerLost(note.view.peer), desk);
+            }
+            News::Wake(run) => return self.event(run, Event::Wake, desk),
+            News::Deadline(run) => return self.event(run, Event::Deadline, desk),
+            News::Accepted(task) => (task, Event::Accepted { task }),
+            News::Progress(task, fraction) => (task, Event::Progress { task, fraction }),
+            News::Cancelled(task, finished) => (task, Event::Cancelled { task, finished }),
+            News::Failed(task) => (task, Event::Rejected { task, retry_after_ms: 0, fault: true }),
+            News::Busy(task, retry_after_ms) => {
+                (task, Event::Rejected { task, retry_after_ms, fault: false })
+            }
+            News::Delivered(task, queue_ms, execution_ms) => {
+                (task, Event::Delivered { task, queue_ms, execution_ms })
+            }
+            News::Invalid(task) => (task, Event::Invalid { task }),
+        };
+        if !matches!(news, News::Accepted(_) | News::Progress(..)) {
+            self.out.remove(&task);
+        }
+        self.event(RunId::of(task), event, desk);
+    }
+
+    fn verifies(&self) -> bool {
+        true
+    }
+
+    fn restart(&mut self) {
+        self.scheduler = (self.make)();
+        self.running.clear();
+        self.out.clear();
+    }
+
+    fn truth(&mut self, peer: usize, speed_factor: f64) {
+        if let Some(truth) = &self.truth {
+            truth.set_speed_factor(peer, speed_factor);
+        }
+    }
+
+    fn planning_ms(&self) -> (f64, u64) {
+        (self.planning_ms, self.planned)
+    }
+}
