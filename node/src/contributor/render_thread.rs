@@ -149,8 +149,8 @@ fn render_loop(
     while let Ok(job) = queue.recv() {
         let (session, task) = (job.session, job.task);
         // A panic in a kernel costs its tile, not the node.
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), throttle, key, &job))).unwrap_or_else(|_| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), throttle, key, &job)))
+            .unwrap_or_else(|_| {
                 error!(?task, "the renderer panicked on a tile; please report this");
                 Err(RenderFailure::Failed(RejectReason::Internal))
             });

@@ -16,7 +16,7 @@ use p2c2r_render::{
 use p2c2r_swarm::{ContributorEvent, CoordinatorLink, local_pair};
 
 use super::*;
-use crate::scene_library::Package;
+use crate::{config::Throttle, scene_library::Package};
 
 /// Moments that are asked for.
 const MOMENTS: u64 = 3000;

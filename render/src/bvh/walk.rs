@@ -297,7 +297,7 @@ impl<S: Simd, F: Filter> Walk<'_, S, F> {
         entered &= entered - 1;
         // The smallest first, so that the largest is on top.
         while entered != 0 {
-            let child = (31 - entered.leading_zeros()) as usize % WIDTH;
+            let child = entered.ilog2() as usize % WIDTH;
             self.forest.announce(node.codes[child]);
             self.stack.0[top] = (node.codes[child], near[child]);
             top += 1;

@@ -192,7 +192,9 @@ impl Actor {
         if self.fitting {
             return;
         }
-        let (Some(inputs), Some(refit)) = (self.inputs.upgrade(), self.scheduler.take_refit()) else { return };
+        let (Some(inputs), Some(refit)) = (self.inputs.upgrade(), self.scheduler.take_refit()) else {
+            return;
+        };
         self.fitting = true;
         tokio::task::spawn_blocking(move || {
             // The library that fits panics on what it does not like: then the old model stays.
