@@ -1,7 +1,7 @@
 //! A coordinator among simulated peers: discrete events in virtual time.
 //!
-//! The world's side of a task is in [`peers`], the coordinator's in [`hearing`] and [`orders`], the frames' in
-//! [`frames`], faults in [`trouble`].
+//! The world's side of a task is in `peers`, the coordinator's in `hearing` and `orders`, the frames' in
+//! `frames`, faults in `trouble`.
 
 pub mod desk;
 mod frames;
