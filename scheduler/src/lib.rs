@@ -45,7 +45,7 @@ pub struct SchedulerConfig {
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
-        Self { tiles_per_peer: 3, max_peers: 256, max_tiles: 4096, unix_ms_at_zero: 0.0 }
+        Self { tiles_per_peer: 2, max_peers: 256, max_tiles: 4096, unix_ms_at_zero: 0.0 }
     }
 }
 

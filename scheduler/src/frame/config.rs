@@ -37,8 +37,8 @@ impl Default for FrameConfig {
     fn default() -> Self {
         Self {
             max_in_flight_per_peer: 2,
-            late_factor: 1.5,
-            min_late_ms: 250.0,
+            late_factor: 1.0,
+            min_late_ms: 20.0,
             answer_limit_ms: 3000.0,
             give_up_factor: 4.0,
             min_patience_ms: 20_000.0,
