@@ -100,9 +100,10 @@ fn runners<'a>(
     now: TimeMs,
 ) -> Vec<Runner<'a>> {
     // The cost of a typical tile; the rate does not depend on it in this model, but may in another.
-    let typical = total / peers.len().max(1) as f64;
-    let features =
-        TaskFeatures { cost: typical, pixels: 0.0, bytes: 0.0, in_flight: 0, backlog_ms: 0.0, at: now };
+    let parts = (peers.len().min(config.max_peers).max(1) * config.tiles_per_peer.max(1)) as f64;
+    let (typical, pixels) = (total / parts, work.size.pixels() as f64 / parts);
+    let bytes = pixels * f64::from(work.bytes_per_pixel);
+    let features = TaskFeatures { cost: typical, pixels, bytes, in_flight: 0, backlog_ms: 0.0, at: now };
     let mut runners: Vec<Runner<'a>> = peers
         .iter()
         .map(|view| {
@@ -258,7 +259,7 @@ mod tests {
         let plan = plan_for(&[view(0, 1.0, 0.0), view(1, 2.0, 0.0), view(2, 1.0, 0.0)], 960, 540);
         let total: f64 = plan.tiles.iter().map(|tile| tile.cost).sum();
         assert!((cost_of(&plan, 1) / total - 0.5).abs() < 0.03);
-        assert_eq!(plan.tiles.len(), 9);
+        assert_eq!(plan.tiles.len(), 6);
         for tile in &plan.tiles {
             assert_eq!(tile.backups.len(), 2);
             assert!(!tile.backups.contains(&tile.primary.unwrap()));

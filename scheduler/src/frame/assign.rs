@@ -140,8 +140,7 @@ impl Frame {
         let held_ms = self.held_ms(peer);
         let features = self.features(tile, peer.held.len() as u32, held_ms);
         let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
-        let time_ms = held_ms + predicted.overhead_ms + predicted.execution_ms;
-        time_ms / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
+        predicted.total_ms() / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
     }
 
     /// Offers a tile to a peer.
@@ -150,8 +149,8 @@ impl Frame {
         let before_ms = self.held_ms(state);
         let features = self.features(tile, state.held.len() as u32, before_ms);
         let predicted = scheduler.predict(&state.view, self.work.kind, &features);
-        let expected_ms = before_ms + predicted.overhead_ms + predicted.execution_ms;
-        let p95_ms = before_ms + predicted.overhead_ms + predicted.execution_ms * predicted.p95_factor;
+        let expected_ms = predicted.total_ms();
+        let p95_ms = expected_ms * predicted.p95_total_factor;
         let late_ms = (p95_ms * self.config.late_factor).max(self.config.min_late_ms);
         let task = self.next_task;
         self.next_task.0 += 1;

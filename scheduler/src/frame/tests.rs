@@ -55,7 +55,9 @@ impl Stage {
             max_tile_pixels: 1 << 22,
             deadline: None,
         };
-        let scheduler = Scheduler::new(Box::new(MemoryStore::default()), SchedulerConfig::default());
+        // A third tile of each peer waits.
+        let config = SchedulerConfig { tiles_per_peer: 3, ..SchedulerConfig::default() };
+        let scheduler = Scheduler::new(Box::new(MemoryStore::default()), config);
         let cost = CostMap::uniform(size, 4.0);
         let plan = scheduler.plan(&work, peers, &cost, &SpatialSplitter, TimeMs(0.0));
         let frame = Frame::new(work, plan, peers, TaskId(1), FrameConfig::default());
