@@ -10,6 +10,18 @@ use super::{
 };
 use crate::{Scheduler, predict::TaskFeatures, time::TimeMs};
 
+/// A peer that fails more often than this is taken to fail this often.
+const MAX_RISK: f64 = 0.9;
+
+/// What is expected of a tile at a peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prospect {
+    /// Time from now to the result, ms.
+    pub total_ms: f64,
+    /// Probability that there will be none.
+    pub risk: f64,
+}
+
 impl Frame {
     /// Gives every peer with room its next tile, until no more can be given.
     pub(super) fn assign(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
@@ -137,10 +149,16 @@ impl Frame {
 
     /// Expected time from now to the result, risk included, ms.
     pub(super) fn time_to_finish_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
+        let Prospect { total_ms, risk } = self.prospect(tile, peer, scheduler);
+        total_ms / (1.0 - risk)
+    }
+
+    /// What would come of a tile at a peer.
+    pub(super) fn prospect(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> Prospect {
         let held_ms = self.held_ms(peer);
         let features = self.features(tile, peer.held.len() as u32, held_ms);
         let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
-        predicted.total_ms() / (1.0 - predicted.failure_risk.clamp(0.0, 0.9))
+        Prospect { total_ms: predicted.total_ms(), risk: predicted.failure_risk.clamp(0.0, MAX_RISK) }
     }
 
     /// Offers a tile to a peer.
@@ -168,6 +186,7 @@ impl Frame {
                 late_at: self.now + late_ms,
                 give_up_at,
                 execution_ms: predicted.execution_ms,
+                risk: predicted.failure_risk.clamp(0.0, MAX_RISK),
                 accepted: false,
                 fraction: 0.0,
                 patient_at: 0.0,

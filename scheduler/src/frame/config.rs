@@ -23,10 +23,10 @@ pub struct FrameConfig {
     pub max_misses: u32,
     /// A peer that refused this often because something is wrong there gets nothing more.
     pub max_faults: u32,
-    /// In the end game an idle peer copies a tile only if it expects to be done in this share of the time left.
-    pub end_game_gain: f64,
-    /// And only if that time is at least this, ms.
-    pub min_end_game_ms: f64,
+    /// An idle peer copies a tile only if that is expected to save at least this, ms,
+    pub min_gain_ms: f64,
+    /// and this share of the time that rendering it takes.
+    pub min_gain_share: f64,
     /// Shortest pause for a peer that is busy, ms.
     pub min_backoff_ms: f64,
     /// Longest pause for a peer that is busy, ms.
@@ -45,8 +45,8 @@ impl Default for FrameConfig {
             max_extra_share: 0.3,
             max_misses: 2,
             max_faults: 3,
-            end_game_gain: 0.6,
-            min_end_game_ms: 50.0,
+            min_gain_ms: 5.0,
+            min_gain_share: 0.1,
             min_backoff_ms: 20.0,
             max_backoff_ms: 60_000.0,
         }

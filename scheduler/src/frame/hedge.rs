@@ -4,6 +4,7 @@ use p2c2r_protocol::id::{NodeId, TaskId};
 
 use super::{
     Command, Frame, Outbox,
+    assign::Prospect,
     state::{Attempt, Peer},
 };
 use crate::{Scheduler, predict::OutcomeResult, time::TimeMs};
@@ -82,13 +83,12 @@ impl Frame {
                 if self.tiles[attempt.tile].failed_at.contains(id) || **id == attempt.peer {
                     continue;
                 }
-                let copy_ms = self.time_to_finish_ms(attempt.tile, peer, scheduler);
+                let copy = self.prospect(attempt.tile, peer, scheduler);
+                let gain_ms = gain_ms(left_ms, attempt.risk, copy);
                 let worth_it = attempt.late
-                    || (left_ms >= self.config.min_end_game_ms
-                        && copy_ms <= left_ms * self.config.end_game_gain);
-                let gain = left_ms - copy_ms;
-                if worth_it && best.is_none_or(|(best_gain, _, _)| gain > best_gain) {
-                    best = Some((gain, attempt.tile, **id));
+                    || gain_ms >= self.config.min_gain_ms.max(attempt.execution_ms * self.config.min_gain_share);
+                if worth_it && best.is_none_or(|(best_gain_ms, _, _)| gain_ms > best_gain_ms) {
+                    best = Some((gain_ms, attempt.tile, **id));
                 }
             }
         }
@@ -127,7 +127,6 @@ impl Frame {
                 let late_ms = if attempt.late { attempt.execution_ms } else { 0.0 };
                 (attempt, attempt.left_ms(self.now).max(late_ms))
             })
-            .filter(|(attempt, left_ms)| attempt.late || *left_ms >= self.config.min_end_game_ms)
             .filter(|(attempt, _)| self.may_copy(attempt))
             .collect();
         if slow.len() > SHORT_LIST {
@@ -170,4 +169,14 @@ impl Frame {
         }
         (!self.ended).then(|| if next - self.now < MIN_LOOK_MS { self.now + MIN_LOOK_MS } else { next })
     }
+}
+
+/// Time that a copy is expected to save of a tile that takes so long more and fails with this risk, ms. A failure is
+/// taken to be seen when the result was expected, and the tile to be rendered anew where the copy would be.
+fn gain_ms(left_ms: f64, risk: f64, copy: Prospect) -> f64 {
+    let Prospect { total_ms: copy_ms, risk: copy_risk } = copy;
+    let without = left_ms + risk * copy_ms;
+    let succeeds = copy_risk * left_ms + (1.0 - copy_risk) * left_ms.min(copy_ms);
+    let fails = copy_ms + copy_risk * left_ms.max(copy_ms);
+    without - (1.0 - risk) * succeeds - risk * fails
 }

@@ -119,6 +119,8 @@ pub struct Attempt {
     pub give_up_at: Option<TimeMs>,
     /// Expected rendering time, ms.
     pub execution_ms: f64,
+    /// Probability that it fails, as it was expected.
+    pub risk: f64,
     /// Whether the peer has taken it.
     pub accepted: bool,
     /// Share done, as the peer says.
