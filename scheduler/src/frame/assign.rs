@@ -168,8 +168,9 @@ impl Frame {
         let features = self.features(tile, state.held.len() as u32, before_ms);
         let predicted = scheduler.predict(&state.view, self.work.kind, &features);
         let expected_ms = predicted.total_ms();
-        let p95_ms = expected_ms * predicted.p95_total_factor;
-        let late_ms = (p95_ms * self.config.late_factor).max(self.config.min_late_ms);
+        let late_factor =
+            (predicted.p95_total_factor * self.config.late_factor).min(self.config.max_late_factor);
+        let late_ms = (expected_ms * late_factor).max(self.config.min_late_ms);
         let task = self.next_task;
         self.next_task.0 += 1;
         let give_up_at: Option<TimeMs> =

@@ -8,6 +8,8 @@ pub struct FrameConfig {
     pub max_in_flight_per_peer: u32,
     /// A tile is late when it takes this many times the time that 95 % stay under.
     pub late_factor: f64,
+    /// It is late after so many times its expected time in any case, however uncertain that is.
+    pub max_late_factor: f64,
     /// No tile is late before this, ms: below, a copy costs more than the wait.
     pub min_late_ms: f64,
     /// An offer that is not answered within this is taken for lost, ms. Far above any round trip on earth.
@@ -38,6 +40,7 @@ impl Default for FrameConfig {
         Self {
             max_in_flight_per_peer: 2,
             late_factor: 1.0,
+            max_late_factor: 8.0,
             min_late_ms: 20.0,
             answer_limit_ms: 3000.0,
             give_up_factor: 4.0,

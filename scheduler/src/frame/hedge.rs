@@ -86,7 +86,8 @@ impl Frame {
                 let copy = self.prospect(attempt.tile, peer, scheduler);
                 let gain_ms = gain_ms(left_ms, attempt.risk, copy);
                 let worth_it = attempt.late
-                    || gain_ms >= self.config.min_gain_ms.max(attempt.execution_ms * self.config.min_gain_share);
+                    || gain_ms
+                        >= self.config.min_gain_ms.max(attempt.execution_ms * self.config.min_gain_share);
                 if worth_it && best.is_none_or(|(best_gain_ms, _, _)| gain_ms > best_gain_ms) {
                     best = Some((gain_ms, attempt.tile, **id));
                 }

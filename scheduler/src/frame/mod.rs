@@ -225,7 +225,7 @@ impl Frame {
     fn progressed(&mut self, task: TaskId, fraction: f32) {
         if let Some(attempt) = self.attempts.get_mut(&task) {
             attempt.accepted = true;
-            attempt.fraction = f64::from(fraction).clamp(attempt.fraction, 1.0);
+            attempt.progress(self.now, f64::from(fraction));
             // Patience is bought with progress, a step at a time: a peer that only says so runs out of it.
             let step = if attempt.patient_at > 0.0 { PATIENCE_STEP } else { f64::MIN_POSITIVE };
             if attempt.fraction >= attempt.patient_at + step {

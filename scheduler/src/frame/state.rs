@@ -12,6 +12,9 @@ use crate::{
     work::FrameWork,
 };
 
+/// Less progress than this says nothing about the time that is left.
+const MIN_FRACTION: f64 = 0.05;
+
 /// A tile.
 #[derive(Debug)]
 pub struct Tile {
@@ -132,20 +135,20 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Expected time to its result, ms. A peer that tells of progress is believed.
+    /// Expected time to its result, ms. What is overdue is expected to stay so for as long again.
     pub fn left_ms(&self, now: TimeMs) -> f64 {
-        let planned = (self.expected_at - now).max(0.0);
-        let elapsed = now - self.offered_at;
-        if self.fraction > 0.05 {
-            elapsed * (1.0 - self.fraction) / self.fraction
-        } else {
-            planned.max(self.overdue_ms(now))
-        }
+        (self.expected_at - now).abs()
     }
 
-    /// What is overdue is expected to stay so for as long again.
-    fn overdue_ms(&self, now: TimeMs) -> f64 {
-        (now - self.expected_at).max(0.0)
+    /// The peer tells how much of it is done: it is expected to go on like this. A peer that falls silent then is overdue
+    /// like any other.
+    pub fn progress(&mut self, now: TimeMs, fraction: f64) {
+        if fraction.is_finite() {
+            self.fraction = fraction.clamp(self.fraction, 1.0);
+        }
+        if self.fraction > MIN_FRACTION {
+            self.expected_at = now + (now - self.offered_at) * (1.0 - self.fraction) / self.fraction;
+        }
     }
 
     /// Is not given up before that.

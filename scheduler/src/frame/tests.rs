@@ -159,8 +159,8 @@ fn everything_goes_well() {
     assert_eq!(stage.out.len(), 6, "two tiles at each of three peers");
     stage.finish();
     stage.assert_complete();
-    assert_eq!(stage.frame.summary().tiles.iter().map(|tile| tile.attempts).sum::<u32>(), 9);
-    assert_eq!(stage.frame.next_task(), TaskId(10));
+    assert_eq!(stage.frame.summary().tiles.iter().map(|tile| tile.attempts).sum::<u32>(), 11);
+    assert_eq!(stage.frame.next_task(), TaskId(12));
 }
 
 #[test]
@@ -216,6 +216,27 @@ fn f2_a_late_tile_gets_one_copy_and_its_late_result_changes_nothing() {
     let accepted = stage.accepted.len();
     stage.event(Event::Delivered { task: stuck[0], queue_ms: 0.0, execution_ms: 1.0 });
     assert_eq!(stage.accepted.len(), accepted);
+}
+
+/// Fault seed 15 of seed-five: what a peer said last must not be believed for ever.
+#[test]
+fn f2_a_peer_that_told_of_progress_and_falls_silent_is_late_like_any_other() {
+    for fraction in [0.5, 0.96, 1.0, f32::NAN, f32::INFINITY] {
+        let mut stage = Stage::started(&[view(0), view(1)]);
+        for task in stage.held_by(1) {
+            stage.event(Event::Accepted { task });
+            stage.wait(5.0);
+            stage.event(Event::Progress { task, fraction });
+            stage.event(Event::Progress { task, fraction: 0.97 });
+        }
+        for _ in 0..100 {
+            while let Some(task) = stage.held_by(0).first().copied() {
+                stage.deliver(task);
+            }
+            stage.wait(20.0);
+        }
+        stage.assert_complete();
+    }
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl LearnedPredictor {
     /// Whether a peer's trees should be fitted now.
     fn fit_is_due(model: &PeerModel) -> bool {
         let (since, total) = (model.since_fit, model.state.sequence);
-        let first = FIRST_FITS.iter().any(|at| total >= *at && total - since < *at);
+        let first = FIRST_FITS.iter().any(|at| total >= *at && total.saturating_sub(since) < *at);
         first || since >= FIT_EVERY || (model.drifted && since >= FIT_AFTER_DRIFT && total > FIRST_FITS[0])
     }
 

@@ -67,9 +67,8 @@ pub fn load(store: &dyn Store, most_peers: usize) -> Loaded {
         unlearned.extend(newer.map(|record| (peer, *record)));
         model.rings.insert(kind, ring);
     }
-    unlearned.sort_by(|(_, a), (_, b)| {
-        a.sample.at_unix_ms.total_cmp(&b.sample.at_unix_ms).then(a.sequence.cmp(&b.sequence))
-    });
+    // In the order in which they ended, as when they were new; not in the order in which their tasks began.
+    unlearned.sort_by(|(a_peer, a), (b_peer, b)| a.sequence.cmp(&b.sequence).then(a_peer.cmp(b_peer)));
     for (peer, kind, prior) in ema::stored_priors(store) {
         let model = peers.entry(peer).or_insert_with(|| PeerModel::new(everybody.newcomer()));
         take_prior(&mut model.state, kind, &prior);

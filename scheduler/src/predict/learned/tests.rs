@@ -387,6 +387,20 @@ fn what_was_learned_survives_a_kill_and_damage_costs_only_its_record() {
     }
 }
 
+/// Outcomes are told in the order in which tasks end, which is not that in which they began.
+#[test]
+fn outcomes_that_no_state_knew_of_are_learned_in_the_order_in_which_they_were_told() {
+    let store = Arc::new(MemoryStore::default());
+    let (mut model, mut noise) = (LearnedPredictor::new(Box::new(Arc::clone(&store)), 0.0), Noise::new(18));
+    for step in 0..8 {
+        // The last of the eight began first.
+        model.observe(&ordinary(&mut noise, view(1), KIND, 1e6 - f64::from(step) * 500.0, 50.0));
+    }
+    let mut again = LearnedPredictor::new(Box::new(store), 0.0);
+    assert_eq!(again.report(&view(1).peer).unwrap().outcomes, 8);
+    assert!(again.take_refit().is_none());
+}
+
 #[test]
 fn means_of_the_first_version_are_a_prior() {
     let store = Arc::new(MemoryStore::default());
