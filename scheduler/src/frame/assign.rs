@@ -18,6 +18,8 @@ const MAX_RISK: f64 = 0.9;
 pub(super) struct Prospect {
     /// Time from now to the result, ms.
     pub total_ms: f64,
+    /// The same once the peer is done with what it holds, ms.
+    pub alone_ms: f64,
     /// Probability that there will be none.
     pub risk: f64,
 }
@@ -81,7 +83,11 @@ impl Frame {
     }
 
     pub(super) fn has_room(&self, peer: &Peer) -> bool {
-        let limit = self.config.max_in_flight_per_peer.min(peer.view.credit) as usize;
+        self.has_room_for(peer, self.config.max_in_flight_per_peer)
+    }
+
+    pub(super) fn has_room_for(&self, peer: &Peer, in_flight: u32) -> bool {
+        let limit = in_flight.min(peer.view.credit) as usize;
         peer.held.len() < limit && peer.is_usable(self.now)
     }
 
@@ -149,7 +155,7 @@ impl Frame {
 
     /// Expected time from now to the result, risk included, ms.
     pub(super) fn time_to_finish_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
-        let Prospect { total_ms, risk } = self.prospect(tile, peer, scheduler);
+        let Prospect { total_ms, risk, .. } = self.prospect(tile, peer, scheduler);
         total_ms / (1.0 - risk)
     }
 
@@ -158,7 +164,11 @@ impl Frame {
         let held_ms = self.held_ms(peer);
         let features = self.features(tile, peer.held.len() as u32, held_ms);
         let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
-        Prospect { total_ms: predicted.total_ms(), risk: predicted.failure_risk.clamp(0.0, MAX_RISK) }
+        Prospect {
+            total_ms: predicted.total_ms(),
+            alone_ms: predicted.overhead_ms + predicted.execution_ms,
+            risk: predicted.failure_risk.clamp(0.0, MAX_RISK),
+        }
     }
 
     /// Offers a tile to a peer.
@@ -188,6 +198,7 @@ impl Frame {
                 give_up_at,
                 execution_ms: predicted.execution_ms,
                 risk: predicted.failure_risk.clamp(0.0, MAX_RISK),
+                spread: predicted.spread,
                 accepted: false,
                 fraction: 0.0,
                 patient_at: 0.0,

@@ -14,6 +14,10 @@ pub struct FrameConfig {
     pub min_late_ms: f64,
     /// An offer that is not answered within this is taken for lost, ms. Far above any round trip on earth.
     pub answer_limit_ms: f64,
+    /// Copies of others' tiles that may wait at a peer beyond that.
+    pub max_waiting_copies: u32,
+    /// Share of failures that nobody tells of.
+    pub silent_share: f64,
     /// A late tile is given up, and its peer's failure, after this many times the time that makes it late.
     pub give_up_factor: f64,
     /// A peer that has taken a tile and is there is not given up before this, ms: it may be busy with others' tiles,
@@ -39,6 +43,8 @@ impl Default for FrameConfig {
     fn default() -> Self {
         Self {
             max_in_flight_per_peer: 2,
+            max_waiting_copies: 1,
+            silent_share: 0.3,
             late_factor: 1.0,
             max_late_factor: 8.0,
             min_late_ms: 20.0,

@@ -73,19 +73,20 @@ impl Frame {
 
     /// The copy with the largest gain, if any is worth its while.
     fn best_copy(&self, scheduler: &Scheduler) -> Option<(usize, NodeId)> {
-        let idle = self.idle_peers(scheduler);
-        if idle.is_empty() {
+        let spare = self.spare_peers(scheduler);
+        if spare.is_empty() {
             return None;
         }
         let mut best: Option<(f64, usize, NodeId)> = None;
         for (attempt, left_ms) in self.slow_attempts() {
-            for (id, peer) in &idle {
+            let risk = attempt.risk_now(self.now, self.config.silent_share);
+            for (id, peer) in &spare {
                 if self.tiles[attempt.tile].failed_at.contains(id) || **id == attempt.peer {
                     continue;
                 }
                 let copy = self.prospect(attempt.tile, peer, scheduler);
-                let gain_ms = gain_ms(left_ms, attempt.risk, copy);
-                let worth_it = attempt.late
+                let gain_ms = gain_ms(left_ms, risk, copy);
+                let worth_it = (attempt.late && peer.held.is_empty())
                     || gain_ms
                         >= self.config.min_gain_ms.max(attempt.execution_ms * self.config.min_gain_share);
                 if worth_it && best.is_none_or(|(best_gain_ms, _, _)| gain_ms > best_gain_ms) {
@@ -98,9 +99,10 @@ impl Frame {
 
     /// Peers that have nothing else to do and keep their times; of very many, those that are soonest done with the tile
     /// that takes longest.
-    fn idle_peers(&self, scheduler: &Scheduler) -> Vec<(&NodeId, &Peer)> {
+    fn spare_peers(&self, scheduler: &Scheduler) -> Vec<(&NodeId, &Peer)> {
+        let in_flight = self.config.max_in_flight_per_peer + self.config.max_waiting_copies;
         let idle = |(_, peer): &(&NodeId, &Peer)| {
-            peer.held.is_empty() && peer.misses < self.config.max_misses && self.has_room(peer)
+            peer.misses < self.config.max_misses && self.has_room_for(peer, in_flight)
         };
         let mut peers: Vec<(&NodeId, &Peer)> = self.peers.iter().filter(idle).collect();
         if peers.len() > SHORT_LIST {
@@ -175,9 +177,9 @@ impl Frame {
 /// Time that a copy is expected to save of a tile that takes so long more and fails with this risk, ms. A failure is
 /// taken to be seen when the result was expected, and the tile to be rendered anew where the copy would be.
 fn gain_ms(left_ms: f64, risk: f64, copy: Prospect) -> f64 {
-    let Prospect { total_ms: copy_ms, risk: copy_risk } = copy;
-    let without = left_ms + risk * copy_ms;
+    let Prospect { total_ms: copy_ms, alone_ms: anew_ms, risk: copy_risk } = copy;
+    let without = left_ms + risk * anew_ms;
     let succeeds = copy_risk * left_ms + (1.0 - copy_risk) * left_ms.min(copy_ms);
-    let fails = copy_ms + copy_risk * left_ms.max(copy_ms);
+    let fails = (1.0 - copy_risk) * copy_ms + copy_risk * (left_ms.max(copy_ms) + anew_ms);
     without - (1.0 - risk) * succeeds - risk * fails
 }

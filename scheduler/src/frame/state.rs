@@ -12,6 +12,8 @@ use crate::{
     work::FrameWork,
 };
 
+/// Times spread at least so much around what is expected, as logs.
+const MIN_SPREAD: f64 = 0.05;
 /// Less progress than this says nothing about the time that is left.
 const MIN_FRACTION: f64 = 0.05;
 
@@ -124,6 +126,8 @@ pub struct Attempt {
     pub execution_ms: f64,
     /// Probability that it fails, as it was expected.
     pub risk: f64,
+    /// Standard deviation of the log of its time, as it was expected.
+    pub spread: f64,
     /// Whether the peer has taken it.
     pub accepted: bool,
     /// Share done, as the peer says.
@@ -138,6 +142,19 @@ impl Attempt {
     /// Expected time to its result, ms. What is overdue is expected to stay so for as long again.
     pub fn left_ms(&self, now: TimeMs) -> f64 {
         (self.expected_at - now).abs()
+    }
+
+    /// Probability that it fails or has failed already, now that nothing has come of it yet: failures that are told of
+    /// would have been, by and by; those that are not look like a result that is late.
+    pub fn risk_now(&self, now: TimeMs, silent_share: f64) -> f64 {
+        let expected_ms = (self.expected_at - self.offered_at).max(1e-3);
+        let elapsed = ((now - self.offered_at) / expected_ms).max(0.0);
+        let told = self.risk * (1.0 - silent_share) * (1.0 - elapsed.min(1.0));
+        let silent = self.risk * silent_share;
+        // The logistic curve that is closest to the normal distribution.
+        let deviations = elapsed.max(1e-9).ln() / self.spread.max(MIN_SPREAD);
+        let under_way = (1.0 - self.risk) / (1.0 + (1.702 * deviations).exp());
+        ((told + silent) / (told + silent + under_way).max(1e-12)).clamp(0.0, 1.0)
     }
 
     /// The peer tells how much of it is done: it is expected to go on like this. A peer that falls silent then is overdue
