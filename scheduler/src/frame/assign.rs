@@ -20,6 +20,8 @@ pub(super) struct Prospect {
     pub total_ms: f64,
     /// The same once the peer is done with what it holds, ms.
     pub alone_ms: f64,
+    /// Of it, rendering, ms.
+    pub execution_ms: f64,
     /// Probability that there will be none.
     pub risk: f64,
 }
@@ -56,9 +58,11 @@ impl Frame {
         }
         for _ in 0..self.orphans.len() {
             let Some(tile) = self.orphans.pop_front() else { return };
-            match self.best_peer(tile, scheduler) {
-                Some(peer) => self.offer(tile, peer, scheduler, out),
-                None => self.orphans.push_back(tile),
+            for (tile, peer) in self.shared_out(tile, scheduler) {
+                match peer {
+                    Some(peer) => self.offer(tile, peer, scheduler, out),
+                    None => self.orphans.push_back(tile),
+                }
             }
         }
     }
@@ -167,6 +171,7 @@ impl Frame {
         Prospect {
             total_ms: predicted.total_ms(),
             alone_ms: predicted.overhead_ms + predicted.execution_ms,
+            execution_ms: predicted.execution_ms,
             risk: predicted.failure_risk.clamp(0.0, MAX_RISK),
         }
     }
@@ -210,6 +215,6 @@ impl Frame {
         }
         self.tiles[tile].out.push(task);
         self.tiles[tile].attempts += 1;
-        out.push(Command::Offer { task, peer, tile, rect: self.tiles[tile].plan.rect });
+        out.push(Command::Offer { task, peer, tile, rect: self.tiles[tile].plan.rect, predicted });
     }
 }

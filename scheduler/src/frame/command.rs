@@ -7,7 +7,7 @@ use p2c2r_protocol::{
     tile::TileRect,
 };
 
-use crate::time::TimeMs;
+use crate::{predict::Prediction, time::TimeMs};
 
 /// A command.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Command {
         tile: usize,
         /// Its pixels.
         rect: TileRect,
+        /// What is expected of it.
+        predicted: Prediction,
     },
     /// Withdraw a task; its late result is of no interest.
     Cancel {

@@ -18,6 +18,16 @@ const MIN_LOOK_MS: f64 = 5.0;
 /// Of more idle peers, or slow tiles, than this only the most promising are looked at.
 const SHORT_LIST: usize = 32;
 
+/// A copy that may be made.
+#[derive(Debug)]
+struct Copy {
+    tile: usize,
+    peer: NodeId,
+    gain_ms: f64,
+    /// Cost that is expected to be rendered for nothing.
+    extra_cost: f64,
+}
+
 impl Frame {
     /// Offers that were never answered and tiles that are hopelessly late are their peers' failures.
     pub(super) fn expire(&mut self, scheduler: &mut Scheduler, out: &mut Outbox) {
@@ -50,9 +60,9 @@ impl Frame {
         {
             return;
         }
-        while let Some((tile, peer)) = self.best_copy(scheduler) {
+        while let Some(Copy { tile, peer, extra_cost, .. }) = self.best_copy(scheduler) {
             self.hedges += 1;
-            self.extra_cost += self.tiles[tile].plan.cost;
+            self.extra_cost += extra_cost;
             self.offer(tile, peer, scheduler, out);
         }
     }
@@ -72,29 +82,36 @@ impl Frame {
     }
 
     /// The copy with the largest gain, if any is worth its while.
-    fn best_copy(&self, scheduler: &Scheduler) -> Option<(usize, NodeId)> {
+    fn best_copy(&self, scheduler: &Scheduler) -> Option<Copy> {
         let spare = self.spare_peers(scheduler);
         if spare.is_empty() {
             return None;
         }
-        let mut best: Option<(f64, usize, NodeId)> = None;
+        let mut best: Option<Copy> = None;
         for (attempt, left_ms) in self.slow_attempts() {
             let risk = attempt.risk_now(self.now, self.config.silent_share);
             for (id, peer) in &spare {
                 if self.tiles[attempt.tile].failed_at.contains(id) || **id == attempt.peer {
                     continue;
                 }
-                let copy = self.prospect(attempt.tile, peer, scheduler);
-                let gain_ms = gain_ms(left_ms, risk, copy);
+                let prospect = self.prospect(attempt.tile, peer, scheduler);
+                let gain_ms = gain_ms(left_ms, risk, prospect);
                 let worth_it = (attempt.late && peer.held.is_empty())
                     || gain_ms
                         >= self.config.min_gain_ms.max(attempt.execution_ms * self.config.min_gain_share);
-                if worth_it && best.is_none_or(|(best_gain_ms, _, _)| gain_ms > best_gain_ms) {
-                    best = Some((gain_ms, attempt.tile, **id));
+                if !worth_it || best.as_ref().is_some_and(|best| gain_ms <= best.gain_ms) {
+                    continue;
+                }
+                let cost = self.tiles[attempt.tile].plan.cost;
+                let extra_cost = cost * (1.0 - risk) * share_in_vain(left_ms, prospect);
+                // A peer that hangs must not hold up the frame, however small the budget.
+                let budget = self.total_cost * self.config.max_extra_share;
+                if attempt.late || self.extra_cost + extra_cost <= budget {
+                    best = Some(Copy { tile: attempt.tile, peer: **id, gain_ms, extra_cost });
                 }
             }
         }
-        best.map(|(_, tile, peer)| (tile, peer))
+        best
     }
 
     /// Peers that have nothing else to do and keep their times; of very many, those that are soonest done with the tile
@@ -139,15 +156,12 @@ impl Frame {
         slow
     }
 
-    /// One copy at a time, within the budget; a late tile may always be copied, and again when its copies are late.
+    /// One copy at a time; and again when all are late.
     fn may_copy(&self, attempt: &Attempt) -> bool {
         let copies = self.tiles[attempt.tile].out.iter().filter_map(|task| self.attempts.get(task));
         let (copies, all_late) =
             copies.fold((0, true), |(copies, all_late), other| (copies + 1, all_late && other.late));
-        let budget = self.total_cost * self.config.max_extra_share;
-        let affordable = self.extra_cost + self.tiles[attempt.tile].plan.cost <= budget;
-        // A peer that hangs must not hold up the frame, however small the budget.
-        (copies == 1 && (affordable || attempt.late)) || (all_late && copies < MAX_COPIES)
+        copies == 1 || (all_late && copies < MAX_COPIES)
     }
 
     /// When something may become due.
@@ -177,9 +191,16 @@ impl Frame {
 /// Time that a copy is expected to save of a tile that takes so long more and fails with this risk, ms. A failure is
 /// taken to be seen when the result was expected, and the tile to be rendered anew where the copy would be.
 fn gain_ms(left_ms: f64, risk: f64, copy: Prospect) -> f64 {
-    let Prospect { total_ms: copy_ms, alone_ms: anew_ms, risk: copy_risk } = copy;
+    let Prospect { total_ms: copy_ms, alone_ms: anew_ms, risk: copy_risk, .. } = copy;
     let without = left_ms + risk * anew_ms;
     let succeeds = copy_risk * left_ms + (1.0 - copy_risk) * left_ms.min(copy_ms);
     let fails = (1.0 - copy_risk) * copy_ms + copy_risk * (left_ms.max(copy_ms) + anew_ms);
     without - (1.0 - risk) * succeeds - risk * fails
+}
+
+/// Share of a copy that is rendered by the time at which it is withdrawn because the original is there. While it waits
+/// for its turn it costs nothing.
+fn share_in_vain(left_ms: f64, copy: Prospect) -> f64 {
+    let wait_ms = copy.total_ms - copy.alone_ms;
+    ((left_ms - wait_ms) / copy.execution_ms.max(1e-9)).clamp(0.0, 1.0)
 }

@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod event;
 mod hedge;
+mod retry;
 mod state;
 mod summary;
 

@@ -83,6 +83,8 @@ pub struct Recorder {
     pub copies: u64,
     /// Time that slots worked in the measured time, ms.
     pub busy_ms: f64,
+    /// Of it, on what failed or was lost, ms.
+    pub failed_ms: f64,
     /// Of it, on results that got into a film.
     pub useful_ms: f64,
     /// Time that slots were there in the measured time, ms.
@@ -137,9 +139,13 @@ impl Recorder {
     }
 
     /// An execution is over, however it ended.
-    pub(crate) fn worked(&mut self, task: &Task, now_ms: f64) {
+    pub(crate) fn worked(&mut self, task: &Task, now_ms: f64, failed: bool) {
         if let Some(from_ms) = self.from_ms {
-            self.busy_ms += (now_ms - task.started_ms.max(from_ms)).max(0.0);
+            let worked_ms = (now_ms - task.started_ms.max(from_ms)).max(0.0);
+            self.busy_ms += worked_ms;
+            if failed {
+                self.failed_ms += worked_ms;
+            }
         }
     }
 

@@ -48,7 +48,7 @@ pub struct Summary {
     pub frames_partial: usize,
     /// Frames that were not complete at their deadline.
     pub deadline_misses: usize,
-    /// Cost of copies of tiles that were out already, as a share of the tiles'.
+    /// Time worked on copies that were not needed, as a share of the time worked on what was used.
     pub extra_share: f64,
     /// Copies of tiles that were out already.
     pub copies: u64,
@@ -142,7 +142,11 @@ impl Summary {
             frames_failed: count(Ending::Aborted) + dropped,
             frames_partial: count(Ending::Partial),
             deadline_misses: measured.iter().filter(|frame| frame.missed).count() + dropped,
-            extra_share: share(recorder.extra_cost, recorder.tile_cost),
+            extra_share: share(
+                recorder.busy_ms - recorder.useful_ms - recorder.failed_ms,
+                recorder.useful_ms,
+            )
+            .max(0.0),
             copies: recorder.copies,
             late_results: recorder.late_results,
             forgeries_caught: recorder.forgeries_caught,

@@ -6,9 +6,9 @@ use std::{
     time::Instant,
 };
 
-use p2c2r_protocol::id::{NodeId, TaskId};
+use p2c2r_protocol::id::NodeId;
 use p2c2r_scheduler::{
-    FramePlan, PeerView, Scheduler, SchedulerConfig, TaskFeatures,
+    FramePlan, PeerView, Scheduler, SchedulerConfig,
     frame::{Command, Event, Frame, FrameConfig, FrameEnd, Outbox},
     history::MemoryStore,
     split::spatial::SpatialSplitter,
@@ -27,16 +27,8 @@ use crate::{
 /// A frame that is under way.
 struct Running {
     frame: Frame,
-    work: FrameWork,
     /// Whether peers that come may join.
     open: bool,
-}
-
-/// A task that is out.
-#[derive(Debug, Clone, Copy)]
-struct Out {
-    peer: usize,
-    expected_ms: f64,
 }
 
 /// The coordinator of this workspace.
@@ -46,7 +38,6 @@ pub struct Machine {
     make: Box<dyn Fn() -> Scheduler>,
     truth: Option<Truth>,
     running: BTreeMap<RunId, Running>,
-    out: BTreeMap<TaskId, Out>,
     planning_ms: f64,
     planned: u64,
 }
@@ -69,24 +60,15 @@ impl Machine {
     }
 
     fn new(make: Box<dyn Fn() -> Scheduler>, truth: Option<Truth>) -> Self {
-        Self {
-            scheduler: make(),
-            make,
-            truth,
-            running: BTreeMap::new(),
-            out: BTreeMap::new(),
-            planning_ms: 0.0,
-            planned: 0,
-        }
+        Self { scheduler: make(), make, truth, running: BTreeMap::new(), planning_ms: 0.0, planned: 0 }
     }
 
     fn event(&mut self, id: RunId, event: Event, desk: &mut Desk<'_>) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        let work = running.work;
         let mut outbox = Outbox::default();
         running.frame.handle(desk.now, event, &mut self.scheduler, &mut outbox);
         while let Some(command) = outbox.pop() {
-            self.carry_out(id, &work, command, desk);
+            self.carry_out(id, command, desk);
         }
     }
 
@@ -97,15 +79,19 @@ impl Machine {
         }
     }
 
-    fn carry_out(&mut self, id: RunId, work: &FrameWork, command: Command, desk: &mut Desk<'_>) {
+    fn carry_out(&mut self, id: RunId, command: Command, desk: &mut Desk<'_>) {
         match command {
-            Command::Offer { task, peer, tile, rect } => {
+            Command::Offer { task, peer, tile, rect, predicted } => {
                 let peer = index_of(peer);
-                let forecast = self.forecast(task, peer, work, rect, desk);
+                let total_ms = predicted.total_ms();
+                let forecast = Some(Forecast {
+                    total_ms,
+                    interval_ms: Some((total_ms * predicted.low_factor, total_ms * predicted.high_factor)),
+                    failure_risk: predicted.failure_risk,
+                });
                 desk.order(Order::Offer { task, peer, tile, rect, forecast });
             }
             Command::Cancel { task, .. } => {
-                self.out.remove(&task);
                 desk.order(Order::Cancel(task));
             }
             Command::Accept { task, .. } => desk.order(Order::Accept(task)),
@@ -122,42 +108,6 @@ impl Machine {
                 desk.order(Order::Done(id, ending));
             }
         }
-    }
-
-    /// What the models expect of an offer, from what the frame machine knows: as there, a peer is waited for with what it
-    /// holds of the same frame; what it holds of others is for the models to know.
-    fn forecast(
-        &mut self,
-        task: TaskId,
-        peer: usize,
-        work: &FrameWork,
-        rect: p2c2r_protocol::tile::TileRect,
-        desk: &Desk<'_>,
-    ) -> Option<Forecast> {
-        let view = desk.notes.get(peer)?.view;
-        let run = RunId::of(task);
-        let of_run = self.out.range(run.first_task()..RunId(run.0 + 1).first_task());
-        let held = of_run.map(|(_, out)| out).filter(|out| out.peer == peer);
-        let (in_flight, free_ms) =
-            held.fold((0, 0.0_f64), |(count, free_ms), out| (count + 1, free_ms.max(out.expected_ms)));
-        let pixels = rect.pixels() as f64;
-        let features = TaskFeatures {
-            cost: desk.cost.cost(rect),
-            pixels,
-            bytes: pixels * f64::from(work.bytes_per_pixel),
-            in_flight,
-            backlog_ms: (free_ms - desk.now.0).max(0.0),
-            at: desk.now,
-        };
-        let predicted = self.scheduler.predict(&view, work.kind, &features);
-        let total_ms = predicted.total_ms();
-        let expected_ms = free_ms.max(desk.now.0) + predicted.overhead_ms + predicted.execution_ms;
-        self.out.insert(task, Out { peer, expected_ms });
-        Some(Forecast {
-            total_ms,
-            interval_ms: Some((total_ms * predicted.low_factor, total_ms * predicted.high_factor)),
-            failure_risk: predicted.failure_risk,
-        })
     }
 }
 
@@ -186,7 +136,7 @@ impl Coordinator for Machine {
         let whole = views.len() <= SchedulerConfig::default().max_peers;
         let crew = if whole { views } else { crew(&plan, views) };
         let frame = Frame::new(*work, plan, &crew, run.first_task(), FrameConfig::default());
-        self.running.insert(run, Running { frame, work: *work, open: whole });
+        self.running.insert(run, Running { frame, open: whole });
         self.event(run, Event::Start, desk);
     }
 
@@ -202,7 +152,6 @@ impl Coordinator for Machine {
                 return;
             }
             News::PeerLost(peer) => {
-                self.out.retain(|_, out| out.peer != peer);
                 let Some(note) = desk.notes.get(peer) else { return };
                 return self.event_for_all(Event::PeerLost(note.view.peer), desk);
             }
@@ -220,9 +169,6 @@ impl Coordinator for Machine {
             }
             News::Invalid(task) => (task, Event::Invalid { task }),
         };
-        if !matches!(news, News::Accepted(_) | News::Progress(..)) {
-            self.out.remove(&task);
-        }
         self.event(RunId::of(task), event, desk);
     }
 
@@ -233,7 +179,6 @@ impl Coordinator for Machine {
     fn restart(&mut self) {
         self.scheduler = (self.make)();
         self.running.clear();
-        self.out.clear();
     }
 
     fn truth(&mut self, peer: usize, speed_factor: f64) {

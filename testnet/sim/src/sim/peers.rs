@@ -148,8 +148,8 @@ impl Simulation<'_> {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.phase == Phase::Running) else { return };
         let index = task.peer;
         task.execution_ms = now_ms - task.started_ms;
-        self.recorder.worked(task, now_ms);
         let fate = task.fate.filter(|fate| fate.fails);
+        self.recorder.worked(task, now_ms, fate.is_some());
         if let Some(fate) = fate {
             task.phase = Phase::Gone;
             let measured = task.measured;
@@ -233,7 +233,7 @@ impl Simulation<'_> {
                     Phase::Queued => peer.queue.retain(|queued| *queued != id),
                     Phase::Running => {
                         peer.running.retain(|running| *running != id);
-                        self.recorder.worked(task, now_ms);
+                        self.recorder.worked(task, now_ms, false);
                     }
                     Phase::Sending => {
                         if let Some(line) = self.links.get_mut(peer.link) {
@@ -289,7 +289,7 @@ impl Simulation<'_> {
         for id in held {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             if task.phase == Phase::Running {
-                self.recorder.worked(task, now_ms);
+                self.recorder.worked(task, now_ms, true);
             }
             if task.phase == Phase::Sending
                 && let Some(line) = self.links.get_mut(link)
