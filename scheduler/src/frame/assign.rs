@@ -53,7 +53,7 @@ impl Frame {
 
     /// Tiles that failed, or were nobody's, go where they are expected to be done first.
     fn place_orphans(&mut self, scheduler: &Scheduler, out: &mut Outbox) {
-        if self.orphans.is_empty() || !self.peers.values().any(|peer| self.has_room(peer)) {
+        if self.orphans.is_empty() || !self.peers.values().any(|peer| self.has_room_for_more(peer)) {
             return;
         }
         for _ in 0..self.orphans.len() {
@@ -71,7 +71,7 @@ impl Frame {
     pub(super) fn best_peer(&self, tile: usize, scheduler: &Scheduler) -> Option<NodeId> {
         let mut best: Option<(bool, f64, NodeId)> = None;
         for (id, peer) in &self.peers {
-            if !self.has_room(peer) {
+            if !self.has_room_for_more(peer) {
                 continue;
             }
             let failed = self.tiles[tile].failed_at.contains(id);
@@ -90,7 +90,12 @@ impl Frame {
         self.has_room_for(peer, self.config.max_in_flight_per_peer)
     }
 
-    pub(super) fn has_room_for(&self, peer: &Peer, in_flight: u32) -> bool {
+    /// Whether it may be given what others failed on, or a copy: that may wait behind its own tiles.
+    pub(super) fn has_room_for_more(&self, peer: &Peer) -> bool {
+        self.has_room_for(peer, self.config.max_in_flight_per_peer + self.config.max_waiting_copies)
+    }
+
+    fn has_room_for(&self, peer: &Peer, in_flight: u32) -> bool {
         let limit = in_flight.min(peer.view.credit) as usize;
         peer.held.len() < limit && peer.is_usable(self.now)
     }

@@ -117,9 +117,8 @@ impl Frame {
     /// Peers that have nothing else to do and keep their times; of very many, those that are soonest done with the tile
     /// that takes longest.
     fn spare_peers(&self, scheduler: &Scheduler) -> Vec<(&NodeId, &Peer)> {
-        let in_flight = self.config.max_in_flight_per_peer + self.config.max_waiting_copies;
         let idle = |(_, peer): &(&NodeId, &Peer)| {
-            peer.misses < self.config.max_misses && self.has_room_for(peer, in_flight)
+            peer.misses < self.config.max_misses && self.has_room_for_more(peer)
         };
         let mut peers: Vec<(&NodeId, &Peer)> = self.peers.iter().filter(idle).collect();
         if peers.len() > SHORT_LIST {

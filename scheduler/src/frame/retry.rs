@@ -54,7 +54,7 @@ impl Frame {
     /// Those with room that would finish the tile first, and that did not fail on it.
     fn promising(&self, tile: usize, scheduler: &Scheduler) -> Vec<(NodeId, Prospect)> {
         let usable = |(id, peer): &(&NodeId, &Peer)| {
-            self.has_room(peer)
+            self.has_room_for_more(peer)
                 && peer.misses < self.config.max_misses
                 && !self.tiles[tile].failed_at.contains(id)
         };
