@@ -33,6 +33,10 @@ pub struct FrameConfig {
     pub min_gain_ms: f64,
     /// and this share of the time that rendering it takes.
     pub min_gain_share: f64,
+    /// Worth of the time that copies work for nothing, as a share of the frame's.
+    pub extra_price: f64,
+    /// Tiles that are done before this share of the frame's expected rest are early enough.
+    pub end_share: f64,
     /// Shortest pause for a peer that is busy, ms.
     pub min_backoff_ms: f64,
     /// Longest pause for a peer that is busy, ms.
@@ -56,6 +60,8 @@ impl Default for FrameConfig {
             max_faults: 3,
             min_gain_ms: 5.0,
             min_gain_share: 0.1,
+            extra_price: 0.3,
+            end_share: 1.0,
             min_backoff_ms: 20.0,
             max_backoff_ms: 60_000.0,
         }

@@ -28,6 +28,67 @@ struct Copy {
     extra_cost: f64,
 }
 
+/// A copy that is out.
+#[derive(Debug, Clone, Copy)]
+struct Chance {
+    /// Expected time to its result, ms.
+    left_ms: f64,
+    /// Probability that there will be none.
+    risk: f64,
+}
+
+/// A tile that is out, with its copies, the one first that is expected first.
+#[derive(Debug)]
+struct SlowTile {
+    tile: usize,
+    chances: Vec<Chance>,
+    peers: Vec<NodeId>,
+    all_late: bool,
+}
+
+impl SlowTile {
+    fn new<'a>(
+        tile: usize,
+        attempts: impl Iterator<Item = &'a Attempt>,
+        now: TimeMs,
+        silent_share: f64,
+    ) -> Self {
+        let mut slow = Self { tile, chances: Vec::new(), peers: Vec::new(), all_late: true };
+        for attempt in attempts {
+            let left_ms = attempt.left_ms(now).max(if attempt.late { attempt.execution_ms } else { 0.0 });
+            slow.chances.push(Chance { left_ms, risk: attempt.risk_now(now, silent_share) });
+            slow.peers.push(attempt.peer);
+            slow.all_late &= attempt.late;
+        }
+        slow.chances.sort_by(|a, b| a.left_ms.total_cmp(&b.left_ms));
+        slow
+    }
+
+    fn first_ms(&self) -> f64 {
+        self.chances.first().map_or(0.0, |chance| chance.left_ms)
+    }
+
+    /// Time that a copy is expected to save, ms; what is there before `end_ms` is early enough.
+    fn gain_ms(&self, copy: Prospect, end_ms: f64) -> f64 {
+        let place = self.chances.partition_point(|chance| chance.left_ms <= copy.total_ms);
+        let (before, after) = self.chances.split_at(place);
+        let copy_chance = Chance { left_ms: copy.total_ms, risk: copy.risk };
+        let with = before.iter().chain([&copy_chance]).chain(after);
+        expected_ms(self.chances.iter(), copy.alone_ms, end_ms) - expected_ms(with, copy.alone_ms, end_ms)
+    }
+}
+
+/// Expected time to the first result, ms. If none comes, the tile is rendered anew after the last was expected.
+fn expected_ms<'a>(chances: impl Iterator<Item = &'a Chance>, anew_ms: f64, end_ms: f64) -> f64 {
+    let (mut sum, mut none_so_far, mut last_ms) = (0.0, 1.0, 0.0);
+    for chance in chances {
+        sum += none_so_far * (1.0 - chance.risk) * chance.left_ms.max(end_ms);
+        none_so_far *= chance.risk;
+        last_ms = chance.left_ms;
+    }
+    sum + none_so_far * (last_ms + anew_ms).max(end_ms)
+}
+
 impl Frame {
     /// Offers that were never answered and tiles that are hopelessly late are their peers' failures.
     pub(super) fn expire(&mut self, scheduler: &mut Scheduler, out: &mut Outbox) {
@@ -87,27 +148,30 @@ impl Frame {
         if spare.is_empty() {
             return None;
         }
+        let slow = self.slow_tiles();
+        let end_ms = slow.iter().map(|slow| slow.first_ms()).fold(0.0, f64::max) * self.config.end_share;
         let mut best: Option<Copy> = None;
-        for (attempt, left_ms) in self.slow_attempts() {
-            let risk = attempt.risk_now(self.now, self.config.silent_share);
+        for slow in &slow {
+            let tile = &self.tiles[slow.tile];
             for (id, peer) in &spare {
-                if self.tiles[attempt.tile].failed_at.contains(id) || **id == attempt.peer {
+                if tile.failed_at.contains(id) || slow.peers.contains(id) {
                     continue;
                 }
-                let prospect = self.prospect(attempt.tile, peer, scheduler);
-                let gain_ms = gain_ms(left_ms, risk, prospect);
-                let worth_it = (attempt.late && peer.held.is_empty())
-                    || gain_ms
-                        >= self.config.min_gain_ms.max(attempt.execution_ms * self.config.min_gain_share);
-                if !worth_it || best.as_ref().is_some_and(|best| gain_ms <= best.gain_ms) {
-                    continue;
-                }
-                let cost = self.tiles[attempt.tile].plan.cost;
-                let extra_cost = cost * (1.0 - risk) * share_in_vain(left_ms, prospect);
+                let prospect = self.prospect(slow.tile, peer, scheduler);
+                let risk = slow.chances.iter().map(|chance| chance.risk).product::<f64>();
+                let in_vain = (1.0 - risk) * share_in_vain(slow.first_ms(), prospect);
+                let gain_ms = slow.gain_ms(prospect, end_ms)
+                    - self.config.extra_price * in_vain * prospect.execution_ms;
+                let least_ms =
+                    self.config.min_gain_ms.max(prospect.execution_ms * self.config.min_gain_share);
+                let worth_it = (slow.all_late && peer.held.is_empty()) || gain_ms >= least_ms;
                 // A peer that hangs must not hold up the frame, however small the budget.
-                let budget = self.total_cost * self.config.max_extra_share;
-                if attempt.late || self.extra_cost + extra_cost <= budget {
-                    best = Some(Copy { tile: attempt.tile, peer: **id, gain_ms, extra_cost });
+                let affordable = slow.all_late
+                    || self.extra_cost + in_vain * tile.plan.cost
+                        <= self.total_cost * self.config.max_extra_share;
+                if worth_it && affordable && best.as_ref().is_none_or(|best| gain_ms > best.gain_ms) {
+                    let extra_cost = in_vain * tile.plan.cost;
+                    best = Some(Copy { tile: slow.tile, peer: **id, gain_ms, extra_cost });
                 }
             }
         }
@@ -136,31 +200,23 @@ impl Frame {
         peers
     }
 
-    /// Attempts that may be copied and are not as good as done, with the time that they still take, ms; of very many,
-    /// those that take longest.
-    fn slow_attempts(&self) -> Vec<(&Attempt, f64)> {
-        let mut slow: Vec<(&Attempt, f64)> = self
-            .attempts
-            .values()
-            .map(|attempt| {
-                let late_ms = if attempt.late { attempt.execution_ms } else { 0.0 };
-                (attempt, attempt.left_ms(self.now).max(late_ms))
+    /// Tiles that may be copied; of very many, those that take longest.
+    fn slow_tiles(&self) -> Vec<SlowTile> {
+        let mut slow: Vec<SlowTile> = self
+            .tiles
+            .iter()
+            .enumerate()
+            .filter(|(_, tile)| (1..MAX_COPIES).contains(&tile.out.len()))
+            .map(|(index, tile)| {
+                let attempts = || tile.out.iter().filter_map(|task| self.attempts.get(task));
+                SlowTile::new(index, attempts(), self.now, self.config.silent_share)
             })
-            .filter(|(attempt, _)| self.may_copy(attempt))
             .collect();
         if slow.len() > SHORT_LIST {
-            slow.sort_by(|a, b| b.1.total_cmp(&a.1));
+            slow.sort_by(|a, b| b.first_ms().total_cmp(&a.first_ms()));
             slow.truncate(SHORT_LIST);
         }
         slow
-    }
-
-    /// One copy at a time; and again when all are late.
-    fn may_copy(&self, attempt: &Attempt) -> bool {
-        let copies = self.tiles[attempt.tile].out.iter().filter_map(|task| self.attempts.get(task));
-        let (copies, all_late) =
-            copies.fold((0, true), |(copies, all_late), other| (copies + 1, all_late && other.late));
-        copies == 1 || (all_late && copies < MAX_COPIES)
     }
 
     /// When something may become due.
@@ -185,16 +241,6 @@ impl Frame {
         }
         (!self.ended).then(|| if next - self.now < MIN_LOOK_MS { self.now + MIN_LOOK_MS } else { next })
     }
-}
-
-/// Time that a copy is expected to save of a tile that takes so long more and fails with this risk, ms. A failure is
-/// taken to be seen when the result was expected, and the tile to be rendered anew where the copy would be.
-fn gain_ms(left_ms: f64, risk: f64, copy: Prospect) -> f64 {
-    let Prospect { total_ms: copy_ms, alone_ms: anew_ms, risk: copy_risk, .. } = copy;
-    let without = left_ms + risk * anew_ms;
-    let succeeds = copy_risk * left_ms + (1.0 - copy_risk) * left_ms.min(copy_ms);
-    let fails = (1.0 - copy_risk) * copy_ms + copy_risk * (left_ms.max(copy_ms) + anew_ms);
-    without - (1.0 - risk) * succeeds - risk * fails
 }
 
 /// Share of a copy that is rendered by the time at which it is withdrawn because the original is there. While it waits
