@@ -21,8 +21,6 @@ const BACKUPS: usize = 2;
 const MAX_SPARES: usize = 32;
 /// Smallest tile worth a message, pixels.
 const MIN_TILE_PIXELS: u64 = 16 * 16;
-/// A tile that fails makes a frame take so much longer, as a share of its time.
-const RETRY_SHARE: f64 = 1.0;
 /// A peer that fails more often than this is planned as if it failed this often, so that it still gets work.
 const MAX_RISK: f64 = 0.9;
 
@@ -56,8 +54,6 @@ struct Runner<'a> {
     /// Rays per ms, risk of failure included.
     speed: f64,
     overhead_ms: f64,
-    /// Probability that a tile fails.
-    risk: f64,
 }
 
 /// Plans a frame.
@@ -73,10 +69,12 @@ pub fn plan(
     let samples = f64::from(work.samples.max(1));
     let total = (cost.total() * samples).max(1.0);
     let runners = runners(predictor, config, work, peers, total, now);
-    let bound_ms = smallest_time_ms(&capacities_of(&runners), total).unwrap_or(0.0);
-    let chosen = chosen(config, &runners, total);
-    let time_ms = smallest_time_ms(&capacities_of(chosen.iter().map(|index| &runners[*index])), total);
-    let (shares, owners) = shares(config, work, &runners, &chosen, time_ms.unwrap_or(bound_ms));
+    let capacities: Vec<Capacity> = runners
+        .iter()
+        .map(|runner| Capacity { speed: runner.speed, overhead_ms: runner.overhead_ms })
+        .collect();
+    let bound_ms = smallest_time_ms(&capacities, total).unwrap_or(0.0);
+    let (shares, owners) = shares(config, work, &runners, bound_ms);
     let spares = spares(&runners, total / shares.len().max(1) as f64);
     let tiles = splitter
         .split(work, &shares, cost)
@@ -113,7 +111,7 @@ fn runners<'a>(
                 predictor.predict(view, work.kind, &features);
             let risk = failure_risk.clamp(0.0, MAX_RISK);
             let speed = typical / execution_ms.max(1e-9) * (1.0 - risk);
-            Runner { view, speed, overhead_ms, risk }
+            Runner { view, speed, overhead_ms }
         })
         .collect();
     // Of very many, those that would be soonest done with an equal share.
@@ -132,52 +130,17 @@ fn runners<'a>(
     runners
 }
 
-fn capacities_of<'a, 'b: 'a>(runners: impl IntoIterator<Item = &'a Runner<'b>>) -> Vec<Capacity> {
-    let capacity = |runner: &Runner<'_>| Capacity { speed: runner.speed, overhead_ms: runner.overhead_ms };
-    runners.into_iter().map(capacity).collect()
-}
-
-/// Those that get tiles, as indices: the riskiest are left out while the frame is expected to be done sooner without
-/// them, failures included. They may still be given copies.
-fn chosen(config: &SchedulerConfig, runners: &[Runner<'_>], total: f64) -> Vec<usize> {
-    let mut by_risk: Vec<usize> = (0..runners.len()).collect();
-    by_risk.sort_by(|a, b| runners[*a].risk.total_cmp(&runners[*b].risk).then(a.cmp(b)));
-    let expected_ms = |chosen: &[usize]| {
-        let chosen = chosen.iter().map(|index| &runners[*index]);
-        let time_ms = smallest_time_ms(&capacities_of(chosen.clone()), total).unwrap_or(f64::INFINITY);
-        let parts = config.tiles_per_peer.max(1) as i32;
-        let all_well: f64 = chosen
-            .filter(|runner| runner.overhead_ms < time_ms)
-            .map(|runner| (1.0 - runner.risk).powi(parts))
-            .product();
-        time_ms * (1.0 + RETRY_SHARE * (1.0 - all_well))
-    };
-    let mut best_ms = expected_ms(&by_risk);
-    while by_risk.len() > 1 && by_risk.len() <= MAX_SPARES {
-        let less_ms = expected_ms(&by_risk[..by_risk.len() - 1]);
-        if less_ms >= best_ms {
-            break;
-        }
-        best_ms = less_ms;
-        by_risk.pop();
-    }
-    by_risk.sort_unstable();
-    by_risk
-}
-
-/// Each chosen peer's share in equal parts, and whose part each is.
+/// Each peer's share in equal parts, and whose part each is.
 fn shares(
     config: &SchedulerConfig,
     work: &FrameWork,
     runners: &[Runner<'_>],
-    chosen: &[usize],
     bound_ms: f64,
 ) -> (Vec<Share>, Vec<usize>) {
     let room = (work.size.pixels() / MIN_TILE_PIXELS).clamp(1, config.max_tiles as u64) as usize;
     let (mut shares, mut owners) = (Vec::new(), Vec::new());
     for part in 0..config.tiles_per_peer.max(1) {
-        for index in chosen {
-            let (index, runner) = (*index, &runners[*index]);
+        for (index, runner) in runners.iter().enumerate() {
             let weight = runner.speed * (bound_ms - runner.overhead_ms).max(0.0);
             if weight > 0.0 && (shares.len() < room || part == 0) {
                 shares.push(Share { weight });

@@ -23,20 +23,18 @@ pub struct FrameConfig {
     /// A peer that has taken a tile and is there is not given up before this, ms: it may be busy with others' tiles,
     /// and a copy elsewhere keeps the frame going meanwhile.
     pub min_patience_ms: f64,
-    /// Cost of all copies together, as a share of the frame's.
+    /// Cost that copies are expected to render for nothing, as a share of the frame's, at most.
     pub max_extra_share: f64,
     /// A peer that was late this often in a row gets no copies of others' tiles.
     pub max_misses: u32,
     /// A peer that refused this often because something is wrong there gets nothing more.
     pub max_faults: u32,
-    /// An idle peer copies a tile only if that is expected to save at least this, ms,
+    /// A tile is copied only if that is expected to save at least this, ms,
     pub min_gain_ms: f64,
     /// and this share of the time that rendering it takes.
     pub min_gain_share: f64,
-    /// Worth of the time that copies work for nothing, as a share of the frame's.
+    /// What a millisecond that a copy is expected to work for nothing is worth, in milliseconds of waiting.
     pub extra_price: f64,
-    /// Tiles that are done before this share of the frame's expected rest are early enough.
-    pub end_share: f64,
     /// Shortest pause for a peer that is busy, ms.
     pub min_backoff_ms: f64,
     /// Longest pause for a peer that is busy, ms.
@@ -55,13 +53,12 @@ impl Default for FrameConfig {
             answer_limit_ms: 3000.0,
             give_up_factor: 4.0,
             min_patience_ms: 20_000.0,
-            max_extra_share: 0.3,
+            max_extra_share: 1.0,
             max_misses: 2,
             max_faults: 3,
-            min_gain_ms: 5.0,
-            min_gain_share: 0.1,
-            extra_price: 0.3,
-            end_share: 1.0,
+            min_gain_ms: 0.5,
+            min_gain_share: 0.02,
+            extra_price: 0.1,
             min_backoff_ms: 20.0,
             max_backoff_ms: 60_000.0,
         }

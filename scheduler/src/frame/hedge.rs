@@ -68,25 +68,25 @@ impl SlowTile {
         self.chances.first().map_or(0.0, |chance| chance.left_ms)
     }
 
-    /// Time that a copy is expected to save, ms; what is there before `end_ms` is early enough.
-    fn gain_ms(&self, copy: Prospect, end_ms: f64) -> f64 {
+    /// Time that a copy is expected to save, ms.
+    fn gain_ms(&self, copy: Prospect) -> f64 {
         let place = self.chances.partition_point(|chance| chance.left_ms <= copy.total_ms);
         let (before, after) = self.chances.split_at(place);
         let copy_chance = Chance { left_ms: copy.total_ms, risk: copy.risk };
         let with = before.iter().chain([&copy_chance]).chain(after);
-        expected_ms(self.chances.iter(), copy.alone_ms, end_ms) - expected_ms(with, copy.alone_ms, end_ms)
+        expected_ms(self.chances.iter(), copy.alone_ms) - expected_ms(with, copy.alone_ms)
     }
 }
 
 /// Expected time to the first result, ms. If none comes, the tile is rendered anew after the last was expected.
-fn expected_ms<'a>(chances: impl Iterator<Item = &'a Chance>, anew_ms: f64, end_ms: f64) -> f64 {
+fn expected_ms<'a>(chances: impl Iterator<Item = &'a Chance>, anew_ms: f64) -> f64 {
     let (mut sum, mut none_so_far, mut last_ms) = (0.0, 1.0, 0.0);
     for chance in chances {
-        sum += none_so_far * (1.0 - chance.risk) * chance.left_ms.max(end_ms);
+        sum += none_so_far * (1.0 - chance.risk) * chance.left_ms;
         none_so_far *= chance.risk;
         last_ms = chance.left_ms;
     }
-    sum + none_so_far * (last_ms + anew_ms).max(end_ms)
+    sum + none_so_far * (last_ms + anew_ms)
 }
 
 impl Frame {
@@ -149,7 +149,6 @@ impl Frame {
             return None;
         }
         let slow = self.slow_tiles();
-        let end_ms = slow.iter().map(|slow| slow.first_ms()).fold(0.0, f64::max) * self.config.end_share;
         let mut best: Option<Copy> = None;
         for slow in &slow {
             let tile = &self.tiles[slow.tile];
@@ -160,8 +159,8 @@ impl Frame {
                 let prospect = self.prospect(slow.tile, peer, scheduler);
                 let risk = slow.chances.iter().map(|chance| chance.risk).product::<f64>();
                 let in_vain = (1.0 - risk) * share_in_vain(slow.first_ms(), prospect);
-                let gain_ms = slow.gain_ms(prospect, end_ms)
-                    - self.config.extra_price * in_vain * prospect.execution_ms;
+                let gain_ms =
+                    slow.gain_ms(prospect) - self.config.extra_price * in_vain * prospect.execution_ms;
                 let least_ms =
                     self.config.min_gain_ms.max(prospect.execution_ms * self.config.min_gain_share);
                 let worth_it = (slow.all_late && peer.held.is_empty()) || gain_ms >= least_ms;
