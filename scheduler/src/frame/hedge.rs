@@ -248,3 +248,41 @@ fn share_in_vain(left_ms: f64, copy: Prospect) -> f64 {
     let wait_ms = copy.total_ms - copy.alone_ms;
     ((left_ms - wait_ms) / copy.execution_ms.max(1e-9)).clamp(0.0, 1.0)
 }
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these numbers are exact")]
+mod tests {
+    use super::*;
+
+    fn copy(total_ms: f64, alone_ms: f64, execution_ms: f64, risk: f64) -> Prospect {
+        Prospect { total_ms, alone_ms, execution_ms, risk }
+    }
+
+    fn tile(chances: &[(f64, f64)]) -> SlowTile {
+        let chances = chances.iter().map(|(left_ms, risk)| Chance { left_ms: *left_ms, risk: *risk });
+        SlowTile { tile: 0, chances: chances.collect(), peers: Vec::new(), all_late: false }
+    }
+
+    #[test]
+    fn a_copy_of_what_is_sure_to_be_there_first_saves_nothing() {
+        assert_eq!(tile(&[(50.0, 0.0)]).gain_ms(copy(60.0, 40.0, 20.0, 0.0)), 0.0);
+        assert_eq!(tile(&[(50.0, 0.5), (55.0, 0.0)]).gain_ms(copy(60.0, 40.0, 20.0, 0.0)), 0.0);
+    }
+
+    #[test]
+    fn a_copy_of_what_fails_half_the_time_saves_half_of_the_second_attempt() {
+        // Without: 50, or 50 + 40 after a failure. With: 50, or 60.
+        assert_eq!(tile(&[(50.0, 0.5)]).gain_ms(copy(60.0, 40.0, 20.0, 0.0)), 15.0);
+        // A copy that always fails is no help.
+        assert!(tile(&[(50.0, 0.5)]).gain_ms(copy(60.0, 40.0, 20.0, 1.0)) <= 0.0);
+        // What a faster peer saves of a sure but slow tile.
+        assert_eq!(tile(&[(100.0, 0.0)]).gain_ms(copy(60.0, 40.0, 20.0, 0.0)), 40.0);
+    }
+
+    #[test]
+    fn a_copy_that_waits_for_its_turn_costs_nothing_meanwhile() {
+        assert_eq!(share_in_vain(50.0, copy(100.0, 40.0, 20.0, 0.0)), 0.0);
+        assert_eq!(share_in_vain(50.0, copy(80.0, 40.0, 20.0, 0.0)), 0.5);
+        assert_eq!(share_in_vain(50.0, copy(40.0, 40.0, 20.0, 0.0)), 1.0);
+    }
+}

@@ -123,3 +123,50 @@ fn cut(rect: TileRect, shares: &[f64]) -> Vec<TileRect> {
     }
     rects
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn peer(index: u8, start_ms: f64, execution_ms: f64, risk: f64) -> (NodeId, Prospect) {
+        let total_ms = start_ms + execution_ms;
+        let id = NodeId::from_public_key([index; 32]);
+        (id, Prospect { total_ms, alone_ms: total_ms, execution_ms, risk })
+    }
+
+    #[test]
+    fn a_long_tile_is_shared_by_speed() {
+        let shares = best_shares(&[peer(0, 10.0, 100.0, 0.0), peer(1, 10.0, 200.0, 0.0)]).unwrap();
+        assert!((shares[0] / shares[1] - 2.0).abs() < 1e-9, "{shares:?}");
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_short_tile_or_one_with_risky_helpers_stays_whole() {
+        assert_eq!(best_shares(&[peer(0, 50.0, 5.0, 0.0), peer(1, 50.0, 5.0, 0.0)]), None);
+        assert_eq!(best_shares(&[peer(0, 10.0, 100.0, 0.0), peer(1, 10.0, 100.0, 0.9)]), None);
+        assert_eq!(best_shares(&[peer(0, 10.0, 100.0, 0.0)]), None);
+        assert_eq!(best_shares(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn i1_parts_cover_their_tile(
+            width in 1_u32..500,
+            height in 1_u32..500,
+            shares in prop::collection::vec(0.001_f64..1.0, 1..4),
+        ) {
+            let rect = TileRect { x: 7, y: 9, width, height };
+            let parts = cut(rect, &shares);
+            prop_assert_eq!(parts.len(), shares.len());
+            prop_assert_eq!(parts.iter().map(|part| part.pixels()).sum::<u64>(), rect.pixels());
+            for (index, a) in parts.iter().enumerate() {
+                prop_assert!(a.x >= rect.x && a.x + a.width <= rect.x + rect.width);
+                prop_assert!(a.y >= rect.y && a.y + a.height <= rect.y + rect.height);
+                prop_assert!(parts[index + 1..].iter().all(|b| !a.overlaps(*b)));
+            }
+        }
+    }
+}
