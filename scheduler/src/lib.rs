@@ -39,13 +39,22 @@ pub struct SchedulerConfig {
     pub max_peers: usize,
     /// Most tiles of a planned frame.
     pub max_tiles: usize,
+    /// Frames in flight at most: more only queue up at the peers, and all of them are late. One alone is soonest done;
+    /// a second and a third keep the peers busy across their round trips.
+    pub max_frames_in_flight: usize,
     /// The wall clock at [`TimeMs`] 0, ms since 1970: models know hours of the day by it.
     pub unix_ms_at_zero: f64,
 }
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
-        Self { tiles_per_peer: 2, max_peers: 256, max_tiles: 4096, unix_ms_at_zero: 0.0 }
+        Self {
+            tiles_per_peer: 2,
+            max_peers: 256,
+            max_tiles: 4096,
+            max_frames_in_flight: 3,
+            unix_ms_at_zero: 0.0,
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::{
 const BACKUPS: usize = 2;
 /// Backups are chosen from so many peers at most.
 const MAX_SPARES: usize = 32;
+/// A frame that needs so many times what is expected of it must still be in time, or it is better not begun.
+const IN_TIME_FACTOR: f64 = 2.0;
 /// Smallest tile worth a message, pixels.
 const MIN_TILE_PIXELS: u64 = 16 * 16;
 /// A peer that fails more often than this is planned as if it failed this often, so that it still gets work.
@@ -46,6 +48,16 @@ pub struct FramePlan {
     pub tiles: Vec<PlannedTile>,
     /// The bound that the peers' learned speeds set, ms.
     pub bound_ms: f64,
+    /// Expected time from now to the last result, ms: what the peers have to do for others first included.
+    pub expected_ms: f64,
+}
+
+impl FramePlan {
+    /// Whether the frame is expected to be there by its deadline, if it has one. Of one that will not, nobody has
+    /// anything, and the next one is later for it.
+    pub fn is_in_time(&self, work: &FrameWork, now: TimeMs) -> bool {
+        work.deadline.is_none_or(|deadline| now + self.expected_ms * IN_TIME_FACTOR <= deadline)
+    }
 }
 
 /// A peer with its predicted speed.
@@ -54,6 +66,8 @@ struct Runner<'a> {
     /// Rays per ms, risk of failure included.
     speed: f64,
     overhead_ms: f64,
+    /// Until its turn comes, ms.
+    wait_ms: f64,
 }
 
 /// Plans a frame.
@@ -75,6 +89,7 @@ pub fn plan(
         .collect();
     let bound_ms = smallest_time_ms(&capacities, total).unwrap_or(0.0);
     let (shares, owners) = shares(config, work, &runners, bound_ms);
+    let expected_ms = expected_ms(&runners, &shares, &owners, total);
     let spares = spares(&runners, total / shares.len().max(1) as f64);
     let tiles = splitter
         .split(work, &shares, cost)
@@ -88,7 +103,7 @@ pub fn plan(
             planned(&spares, owner, rect, cost.cost(rect) * samples)
         })
         .collect();
-    FramePlan { tiles, bound_ms }
+    FramePlan { tiles, bound_ms, expected_ms }
 }
 
 fn runners<'a>(
@@ -107,11 +122,11 @@ fn runners<'a>(
     let mut runners: Vec<Runner<'a>> = peers
         .iter()
         .map(|view| {
-            let Prediction { execution_ms, overhead_ms, failure_risk, .. } =
+            let Prediction { execution_ms, overhead_ms, wait_ms, failure_risk, .. } =
                 predictor.predict(view, work.kind, &features);
             let risk = failure_risk.clamp(0.0, MAX_RISK);
             let speed = typical / execution_ms.max(1e-9) * (1.0 - risk);
-            Runner { view, speed, overhead_ms }
+            Runner { view, speed, overhead_ms, wait_ms }
         })
         .collect();
     // Of very many, those that would be soonest done with an equal share.
@@ -157,6 +172,17 @@ fn shares(
         share.weight /= f64::from(parts[*owner]);
     }
     (shares, owners)
+}
+
+/// When the last of the peers is expected to be done with its share, ms.
+fn expected_ms(runners: &[Runner<'_>], shares: &[Share], owners: &[usize], total: f64) -> f64 {
+    let weights: f64 = shares.iter().map(|share| share.weight).sum();
+    let mut costs = vec![0.0; runners.len()];
+    for (share, owner) in shares.iter().zip(owners) {
+        costs[*owner] += share.weight / weights.max(1e-12) * total;
+    }
+    let busy = runners.iter().zip(costs).filter(|(_, cost)| *cost > 0.0);
+    busy.map(|(runner, cost)| runner.wait_ms + runner.overhead_ms + cost / runner.speed).fold(0.0, f64::max)
 }
 
 /// A rectangle in halves of halves, until none has more pixels than allowed.
@@ -272,6 +298,30 @@ mod tests {
         let plan = plan_for(&[view(0, 100.0, 0.0), view(1, 100.0, 60_000.0)], 320, 180);
         assert!(cost_of(&plan, 1) < 1e-9);
         assert!(cost_of(&plan, 0) > 0.0);
+    }
+
+    #[test]
+    fn a_frame_is_in_time_if_even_twice_its_time_is_left() {
+        let plan = plan_for(&[view(0, 1.0, 0.0), view(1, 1.0, 0.0)], 960, 540);
+        assert!(
+            (0.9..1.5).contains(&(plan.expected_ms / plan.bound_ms)),
+            "{} {}",
+            plan.expected_ms,
+            plan.bound_ms
+        );
+        let size = FrameSize::new(960, 540).unwrap();
+        let by = |deadline| FrameWork {
+            kind: WorkKind::RayTracing,
+            size,
+            samples: 16,
+            bytes_per_pixel: 12.0,
+            max_tile_pixels: MAX_TILE_PIXELS,
+            deadline,
+        };
+        let now = TimeMs(1000.0);
+        assert!(plan.is_in_time(&by(None), now));
+        assert!(plan.is_in_time(&by(Some(now + plan.expected_ms * 2.1)), now));
+        assert!(!plan.is_in_time(&by(Some(now + plan.expected_ms * 1.9)), now));
     }
 
     #[test]

@@ -41,6 +41,14 @@ pub struct FrameConfig {
     pub max_backoff_ms: f64,
 }
 
+impl FrameConfig {
+    /// For a frame beside others that are in flight already: what copies do for nothing is time that the others wait.
+    pub fn beside(others: usize) -> Self {
+        let alone = Self::default();
+        if others == 0 { alone } else { Self { extra_price: 1.0, max_extra_share: 0.1, ..alone } }
+    }
+}
+
 impl Default for FrameConfig {
     fn default() -> Self {
         Self {

@@ -73,12 +73,6 @@ pub struct Recorder {
     pub attempts: u64,
     /// Of these, those that truly failed at their peer or were lost with it.
     pub failed: u64,
-    /// Estimated cost of measured attempts, rays.
-    pub offered_cost: f64,
-    /// Of these, of copies of tiles that were out already.
-    pub extra_cost: f64,
-    /// Of each tile once.
-    pub tile_cost: f64,
     /// Copies of tiles that were out already.
     pub copies: u64,
     /// Time that slots worked in the measured time, ms.
@@ -109,19 +103,12 @@ impl Recorder {
         self.from_ms.get_or_insert(now_ms);
     }
 
-    pub(crate) fn offered(&mut self, task: &Task, first: bool, extra: bool) {
+    pub(crate) fn offered(&mut self, task: &Task, extra: bool) {
         if !task.measured {
             return;
         }
         self.attempts += 1;
-        self.offered_cost += task.cost;
-        if first {
-            self.tile_cost += task.cost;
-        }
-        if extra {
-            self.copies += 1;
-            self.extra_cost += task.cost;
-        }
+        self.copies += u64::from(extra);
     }
 
     pub(crate) fn fate(&mut self, task: &Task, fate: &TaskFate) {

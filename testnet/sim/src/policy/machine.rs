@@ -1,7 +1,7 @@
 //! The scheduler and the frame machine, driven as the node drives them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -38,6 +38,8 @@ pub struct Machine {
     make: Box<dyn Fn() -> Scheduler>,
     truth: Option<Truth>,
     running: BTreeMap<RunId, Running>,
+    /// Frames that begin when others have ended.
+    waiting: VecDeque<(RunId, FrameWork)>,
     planning_ms: f64,
     planned: u64,
 }
@@ -60,7 +62,15 @@ impl Machine {
     }
 
     fn new(make: Box<dyn Fn() -> Scheduler>, truth: Option<Truth>) -> Self {
-        Self { scheduler: make(), make, truth, running: BTreeMap::new(), planning_ms: 0.0, planned: 0 }
+        Self {
+            scheduler: make(),
+            make,
+            truth,
+            running: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            planning_ms: 0.0,
+            planned: 0,
+        }
     }
 
     fn event(&mut self, id: RunId, event: Event, desk: &mut Desk<'_>) {
@@ -76,6 +86,76 @@ impl Machine {
         let all: Vec<RunId> = self.running.keys().copied().collect();
         for id in all {
             self.event(id, event, desk);
+        }
+    }
+
+    fn begin(&mut self, run: RunId, work: FrameWork, desk: &mut Desk<'_>) {
+        // The node fits trees on another thread; here the time is virtual, and they are ready for the next frame.
+        while let Some(refit) = self.scheduler.take_refit() {
+            self.scheduler.install(refit.run());
+        }
+        let views: Vec<_> = desk.views().copied().collect();
+        let since = Instant::now();
+        let plan = self.scheduler.plan(&work, &views, desk.cost, &SpatialSplitter, desk.now);
+        self.planning_ms += since.elapsed().as_secs_f64() * 1e3;
+        self.planned += 1;
+        if !plan.is_in_time(&work, desk.now) {
+            return desk.order(Order::Done(run, Ending::Aborted));
+        }
+        let whole = views.len() <= SchedulerConfig::default().max_peers;
+        let crew = if whole { views } else { crew(&plan, views) };
+        let frame = Frame::new(work, plan, &crew, run.first_task(), FrameConfig::beside(self.running.len()));
+        self.running.insert(run, Running { frame, open: whole });
+        self.event(run, Event::Start, desk);
+    }
+
+    fn tell_frames(&mut self, news: News, desk: &mut Desk<'_>) {
+        let (task, event) = match news {
+            News::PeerReady(peer) => {
+                let Some(note) = desk.notes.get(peer) else { return };
+                let open: Vec<RunId> =
+                    self.running.iter().filter(|(_, running)| running.open).map(|(id, _)| *id).collect();
+                for id in open {
+                    self.event(id, Event::PeerReady(note.view), desk);
+                }
+                return;
+            }
+            News::PeerLost(peer) => {
+                let Some(note) = desk.notes.get(peer) else { return };
+                return self.event_for_all(Event::PeerLost(note.view.peer), desk);
+            }
+            News::Wake(run) => return self.event(run, Event::Wake, desk),
+            News::Deadline(run) => {
+                self.event(run, Event::Deadline, desk);
+                return self.give_up_waiting(run, desk);
+            }
+            News::Accepted(task) => (task, Event::Accepted { task }),
+            News::Progress(task, fraction) => (task, Event::Progress { task, fraction }),
+            News::Cancelled(task, finished) => (task, Event::Cancelled { task, finished }),
+            News::Failed(task) => (task, Event::Rejected { task, retry_after_ms: 0, fault: true }),
+            News::Busy(task, retry_after_ms) => {
+                (task, Event::Rejected { task, retry_after_ms, fault: false })
+            }
+            News::Delivered(task, queue_ms, execution_ms) => {
+                (task, Event::Delivered { task, queue_ms, execution_ms })
+            }
+            News::Invalid(task) => (task, Event::Invalid { task }),
+        };
+        self.event(RunId::of(task), event, desk);
+    }
+
+    /// Begins frames that wait, as many as may be in flight.
+    fn begin_waiting(&mut self, desk: &mut Desk<'_>) {
+        while self.running.len() < SchedulerConfig::default().max_frames_in_flight {
+            let Some((run, work)) = self.waiting.pop_front() else { return };
+            self.begin(run, work, desk);
+        }
+    }
+
+    fn give_up_waiting(&mut self, run: RunId, desk: &mut Desk<'_>) {
+        if let Some(index) = self.waiting.iter().position(|(waiting, _)| *waiting == run) {
+            self.waiting.remove(index);
+            desk.order(Order::Done(run, Ending::Aborted));
         }
     }
 
@@ -124,52 +204,13 @@ fn config(start: Start) -> SchedulerConfig {
 
 impl Coordinator for Machine {
     fn start(&mut self, run: RunId, work: &FrameWork, desk: &mut Desk<'_>) {
-        // The node fits trees on another thread; here the time is virtual, and they are ready for the next frame.
-        while let Some(refit) = self.scheduler.take_refit() {
-            self.scheduler.install(refit.run());
-        }
-        let views: Vec<_> = desk.views().copied().collect();
-        let since = Instant::now();
-        let plan = self.scheduler.plan(work, &views, desk.cost, &SpatialSplitter, desk.now);
-        self.planning_ms += since.elapsed().as_secs_f64() * 1e3;
-        self.planned += 1;
-        let whole = views.len() <= SchedulerConfig::default().max_peers;
-        let crew = if whole { views } else { crew(&plan, views) };
-        let frame = Frame::new(*work, plan, &crew, run.first_task(), FrameConfig::default());
-        self.running.insert(run, Running { frame, open: whole });
-        self.event(run, Event::Start, desk);
+        self.waiting.push_back((run, *work));
+        self.begin_waiting(desk);
     }
 
     fn hear(&mut self, news: News, desk: &mut Desk<'_>) {
-        let (task, event) = match news {
-            News::PeerReady(peer) => {
-                let Some(note) = desk.notes.get(peer) else { return };
-                let open: Vec<RunId> =
-                    self.running.iter().filter(|(_, running)| running.open).map(|(id, _)| *id).collect();
-                for id in open {
-                    self.event(id, Event::PeerReady(note.view), desk);
-                }
-                return;
-            }
-            News::PeerLost(peer) => {
-                let Some(note) = desk.notes.get(peer) else { return };
-                return self.event_for_all(Event::PeerLost(note.view.peer), desk);
-            }
-            News::Wake(run) => return self.event(run, Event::Wake, desk),
-            News::Deadline(run) => return self.event(run, Event::Deadline, desk),
-            News::Accepted(task) => (task, Event::Accepted { task }),
-            News::Progress(task, fraction) => (task, Event::Progress { task, fraction }),
-            News::Cancelled(task, finished) => (task, Event::Cancelled { task, finished }),
-            News::Failed(task) => (task, Event::Rejected { task, retry_after_ms: 0, fault: true }),
-            News::Busy(task, retry_after_ms) => {
-                (task, Event::Rejected { task, retry_after_ms, fault: false })
-            }
-            News::Delivered(task, queue_ms, execution_ms) => {
-                (task, Event::Delivered { task, queue_ms, execution_ms })
-            }
-            News::Invalid(task) => (task, Event::Invalid { task }),
-        };
-        self.event(RunId::of(task), event, desk);
+        self.tell_frames(news, desk);
+        self.begin_waiting(desk);
     }
 
     fn verifies(&self) -> bool {
@@ -179,6 +220,7 @@ impl Coordinator for Machine {
     fn restart(&mut self) {
         self.scheduler = (self.make)();
         self.running.clear();
+        self.waiting.clear();
     }
 
     fn truth(&mut self, peer: usize, speed_factor: f64) {

@@ -79,7 +79,6 @@ impl Simulation<'_> {
             tile: offer.tile,
             rect: offer.rect,
             kind: run.kind,
-            cost,
             work_ms: cost / RAYS_PER_MS * run.cost_factor * error,
             bytes: self.setup.scenario.work.frame_bytes as f64 * offer.rect.pixels() as f64 / pixels,
             forecast: offer.forecast,
@@ -95,10 +94,10 @@ impl Simulation<'_> {
             forged: false,
             delivered: false,
         };
-        let first = run.tiles.insert(offer.tile);
+        run.tiles.insert(offer.tile);
         let copies = self.tasks.range(id.first_task()..RunId(id.0 + 1).first_task());
         let extra = copies.filter(|(_, other)| other.tile == offer.tile && other.wanted).count() > 0;
-        self.recorder.offered(&task, first, extra);
+        self.recorder.offered(&task, extra);
         if self.tasks.insert(offer.task, task).is_some() {
             self.watch.broken(Invariant::I8, format!("{:?} was named twice", offer.task));
         }

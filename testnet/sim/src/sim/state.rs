@@ -167,8 +167,6 @@ pub struct Task {
     pub rect: TileRect,
     /// Kind of work.
     pub kind: WorkKind,
-    /// Estimated cost, rays.
-    pub cost: f64,
     /// Time that a peer of speed 1 truly needs, ms.
     pub work_ms: f64,
     /// Bytes of its result.
