@@ -6,7 +6,7 @@ use p2c2r_protocol::id::NodeId;
 
 use super::{
     Command, Frame, Outbox,
-    state::{Attempt, Peer},
+    state::{Attempt, Pace, Peer},
 };
 use crate::{Scheduler, predict::TaskFeatures, time::TimeMs};
 
@@ -150,8 +150,7 @@ impl Frame {
     }
 
     fn execution_ms(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> f64 {
-        let features = self.features(tile, 0, 0.0);
-        scheduler.predict(&peer.view, self.work.kind, &features).execution_ms
+        self.tiles[tile].plan.cost * self.pace(peer, scheduler).ms_per_cost
     }
 
     /// What is known of a tile, offered now to a peer that holds so many and will be done with them then.
@@ -168,17 +167,36 @@ impl Frame {
         total_ms / (1.0 - risk)
     }
 
-    /// What would come of a tile at a peer.
+    /// What would come of a tile at a peer, by its pace in this frame: exact predictions are for what is offered, these
+    /// are for choosing among very many.
     pub(super) fn prospect(&self, tile: usize, peer: &Peer, scheduler: &Scheduler) -> Prospect {
-        let held_ms = self.held_ms(peer);
-        let features = self.features(tile, peer.held.len() as u32, held_ms);
-        let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
-        Prospect {
-            total_ms: predicted.total_ms(),
-            alone_ms: predicted.overhead_ms + predicted.execution_ms,
-            execution_ms: predicted.execution_ms,
-            risk: predicted.failure_risk.clamp(0.0, MAX_RISK),
-        }
+        let pace = self.pace(peer, scheduler);
+        let execution_ms = self.tiles[tile].plan.cost * pace.ms_per_cost;
+        let alone_ms = pace.overhead_ms + execution_ms;
+        let wait_ms = pace.wait_ms.max(self.held_ms(peer) - pace.overhead_ms);
+        Prospect { total_ms: wait_ms + alone_ms, alone_ms, execution_ms, risk: pace.risk }
+    }
+
+    fn pace(&self, peer: &Peer, scheduler: &Scheduler) -> Pace {
+        *peer.pace.get_or_init(|| {
+            let tiles = self.tiles.len().max(1) as f64;
+            let pixels = self.work.size.pixels() as f64 / tiles;
+            let features = TaskFeatures {
+                cost: (self.total_cost / tiles).max(1.0),
+                pixels,
+                bytes: pixels * f64::from(self.work.bytes_per_pixel),
+                in_flight: 0,
+                backlog_ms: 0.0,
+                at: self.now,
+            };
+            let predicted = scheduler.predict(&peer.view, self.work.kind, &features);
+            Pace {
+                ms_per_cost: predicted.execution_ms / features.cost,
+                overhead_ms: predicted.overhead_ms,
+                wait_ms: predicted.wait_ms,
+                risk: predicted.failure_risk.clamp(0.0, MAX_RISK),
+            }
+        })
     }
 
     /// Offers a tile to a peer.

@@ -172,6 +172,7 @@ impl Frame {
             Some(peer) if peer.excluded => {}
             Some(peer) => {
                 peer.view = PeerView { ready: true, ..view };
+                peer.pace.take();
                 peer.lost = false;
             }
             None => {

@@ -1,6 +1,9 @@
 //! What a frame knows of its tiles, peers and attempts.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeSet, VecDeque},
+};
 
 use p2c2r_protocol::id::{NodeId, TaskId};
 
@@ -79,6 +82,21 @@ pub struct Peer {
     pub faults: u32,
     /// Time that it rendered accepted and losing tiles, ms.
     pub busy_ms: f64,
+    /// How fast it is with this frame's tiles, once that was asked for.
+    pub pace: OnceCell<Pace>,
+}
+
+/// What is expected of a peer in a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Rendering time by estimated cost, ms per ray.
+    pub ms_per_cost: f64,
+    /// For everything else, ms.
+    pub overhead_ms: f64,
+    /// Until it is done with others' tiles, ms.
+    pub wait_ms: f64,
+    /// Probability that a tile fails.
+    pub risk: f64,
 }
 
 impl Peer {
@@ -94,6 +112,7 @@ impl Peer {
             misses: 0,
             faults: 0,
             busy_ms: 0.0,
+            pace: OnceCell::new(),
         }
     }
 
