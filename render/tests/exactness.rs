@@ -138,7 +138,7 @@ fn suite() -> Vec<(String, Arc<PreparedScene>, TileJob)> {
         job.view.sampling.seed = seed;
         suite.push((format!("known, seed {seed}"), known_scene(), job));
     }
-    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
+    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City, SceneKind::Knot] {
         let scene = generated(kind);
         let view = view(&scene, 64, 40, 5);
         suite.push((
@@ -156,6 +156,13 @@ fn suite() -> Vec<(String, Arc<PreparedScene>, TileJob)> {
     parallel.view.camera.parallel = true;
     suite.push(("a map and a lens".into(), Arc::clone(&scene), lens));
     suite.push(("parallel rays".into(), scene, parallel));
+    let scene = matte_beside_everything_else();
+    let mixed = view(&scene, 48, 32, 11);
+    suite.push((
+        "matte beside everything else".into(),
+        scene,
+        TileJob { view: mixed, rect: mixed.size.full() },
+    ));
     for (name, package) in corpus::corpus() {
         let moment = SceneTime::from_us(400_000).unwrap();
         let loaded = parse_package_at(&package, &SceneLimits::default(), moment).unwrap();
@@ -164,6 +171,45 @@ fn suite() -> Vec<(String, Arc<PreparedScene>, TileJob)> {
         suite.push((format!("corpus: {name}"), scene, TileJob { view, rect: view.size.full() }));
     }
     suite
+}
+
+/// Neighbouring pixels see surfaces of all kinds: purely diffuse ones, for which shading is shorter when all lanes have
+/// one, beside those that shine, are coated, let light through, or scatter nothing.
+fn matte_beside_everything_else() -> Arc<PreparedScene> {
+    let package = generate(SceneKind::Spheres, 3, Some(3000));
+    let mut scene = parse_package(&package, &SceneLimits::default()).unwrap().scene;
+    let kinds = [
+        Material { metallic: 0.0, dielectric_f0: 0.0, ..Material::default() },
+        Material { metallic: 0.0, roughness: 0.3, ..Material::default() },
+        Material {
+            metallic: 0.0,
+            dielectric_f0: 0.0,
+            clearcoat: 0.8,
+            clearcoat_roughness: 0.1,
+            ..Material::default()
+        },
+        Material { metallic: 0.0, transmission: 0.7, roughness: 0.2, ..Material::default() },
+        Material { metallic: 0.9, roughness: 0.25, ..Material::default() },
+        Material { unlit: true, ..Material::default() },
+    ];
+    let first = scene.materials.len() as u32;
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let shade = 0.4 + 0.1 * index as f32;
+        scene.materials.push(Material {
+            base_color: [shade, 0.9 - shade, 0.5, 1.0],
+            double_sided: true,
+            ..kind
+        });
+    }
+    for mesh in &mut scene.meshes {
+        for (index, triangle) in mesh.triangles.iter_mut().enumerate() {
+            let glows = scene.materials[triangle.material as usize].emission != [0.0; 3];
+            if !glows && index % 7 != 6 {
+                triangle.material = first + (index % 7) as u32;
+            }
+        }
+    }
+    Arc::new(PreparedScene::build(scene))
 }
 
 /// Nothing but a map gives light.
@@ -208,27 +254,34 @@ fn every_set_of_instructions_gives_the_same_bits() {
     }
 }
 
+/// Whichever pixels are shaded together, and alone.
 #[test]
 fn i1_tiles_threads_and_single_pixels_give_the_same_bits_as_the_whole() {
-    let scene = generated(SceneKind::Spheres);
-    let view = view(&scene, 90, 50, 7);
     let mut one = open(BackendChoice::Cpu, Some(1)).unwrap();
     let mut three = open(BackendChoice::Cpu, Some(3)).unwrap();
-    let whole = render(one.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance();
-    assert_eq!(
-        differing(
-            &whole,
-            &render(three.as_mut(), &scene, &TileJob { view, rect: view.size.full() }).radiance()
-        ),
-        0
-    );
-    let (left, top) = (13, 9);
-    let rect = TileRect { x: left, y: top, width: 41, height: 23 };
-    let tile = render(three.as_mut(), &scene, &TileJob { view, rect }).radiance();
-    let pixels: Vec<(u32, u32)> = (0..23).flat_map(|y| (0..41).map(move |x| (left + x, top + y))).collect();
-    let cut: Vec<[f32; 3]> = pixels.iter().map(|(x, y)| whole[(y * 90 + x) as usize]).collect();
-    assert_eq!(differing(&tile, &cut), 0);
-    assert_eq!(differing(&tile, &render_pixels(&scene, &view, &pixels)), 0);
+    for (name, scene, TileJob { view, .. }) in suite() {
+        let (width, height) = (view.size.width_px(), view.size.height_px());
+        let full = TileJob { view, rect: view.size.full() };
+        let whole = render(one.as_mut(), &scene, &full).radiance();
+        assert_eq!(differing(&whole, &render(three.as_mut(), &scene, &full).radiance()), 0, "{name}");
+        let (left, top) = (width / 7, height / 5);
+        let rect = TileRect { x: left, y: top, width: width * 3 / 5, height: height * 3 / 5 };
+        let tile = render(three.as_mut(), &scene, &TileJob { view, rect }).radiance();
+        let pixels: Vec<(u32, u32)> =
+            (0..rect.height).flat_map(|y| (0..rect.width).map(move |x| (left + x, top + y))).collect();
+        let cut: Vec<[f32; 3]> = pixels.iter().map(|(x, y)| whole[(y * width + x) as usize]).collect();
+        assert_eq!(differing(&tile, &cut), 0, "{name}");
+        assert_eq!(differing(&tile, &render_pixels(&scene, &view, &pixels)), 0, "{name}");
+        // Without neighbours, and with others than in the picture.
+        for (index, pixel) in pixels.iter().enumerate().step_by(17) {
+            let alone = render_pixels(&scene, &view, &[*pixel]);
+            assert_eq!(differing(&cut[index..=index], &alone), 0, "{name}, {pixel:?} alone");
+        }
+        let spread: Vec<usize> = (0..pixels.len()).step_by(5).collect();
+        let mixed: Vec<(u32, u32)> = spread.iter().map(|index| pixels[*index]).collect();
+        let expected: Vec<[f32; 3]> = spread.iter().map(|index| cut[*index]).collect();
+        assert_eq!(differing(&expected, &render_pixels(&scene, &view, &mixed)), 0, "{name}, mixed");
+    }
 }
 
 /// The samples of a tile in ranges, taken in any order by either kernel, add up to the sums of the whole.
@@ -267,7 +320,7 @@ fn i1_ranges_of_samples_merge_to_the_same_bits_as_the_whole() {
 
 #[test]
 fn seeds_differ_and_pictures_are_finite_and_lit() {
-    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City] {
+    for kind in [SceneKind::Cornell, SceneKind::Spheres, SceneKind::City, SceneKind::Knot] {
         let scene = generated(kind);
         let mut cpu = open(BackendChoice::Cpu, Some(2)).unwrap();
         let mut picture = |seed| {

@@ -39,7 +39,9 @@ impl PathTracer<'_> {
         );
         let radiance = scattering.value * first * second;
         let zero = inverse.same(0.0);
-        let black = radiance.x.le(zero) & radiance.y.le(zero) & radiance.z.le(zero);
+        // Exactly nothing: rounding can make a light's share a little less than that, and then it counts, as on the GPU.
+        let nothing = |channel: R| channel.le(zero) & zero.le(channel);
+        let black = nothing(radiance.x) & nothing(radiance.y) & nothing(radiance.z);
         let seen = seen & !black;
         R::any(seen).then(|| Candidates {
             seen,
