@@ -37,7 +37,7 @@ use crate::{
 
 /// The arithmetic.
 const MATH: &str = include_str!("gpu/math.wgsl");
-/// The kernel's source, piece by piece: the twins of the Rust files of the same names.
+/// The kernel's source, piece by piece: each file says which Rust files it is the twin of.
 const SOURCES: [&str; 13] = [
     include_str!("gpu/scene.wgsl"),
     MATH,

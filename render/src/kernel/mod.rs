@@ -1,4 +1,5 @@
-//! The path tracer, twice: as a Rust kernel and as a compute kernel in WGSL, function by function under the same names.
+//! The path tracer, twice: as a Rust kernel for several paths at once and as a compute kernel in WGSL for one. Each WGSL
+//! file says whose twin it is; functions that are twins bear the same names.
 
 pub mod cpu;
 mod direct;

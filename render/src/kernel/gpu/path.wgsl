@@ -1,4 +1,4 @@
-// The twin of kernel/path.rs.
+// The twin of kernel/path.rs and kernel/direct.rs.
 
 const ROULETTE_FROM = 3u;
 const MIN_SURVIVAL = 0.05;
@@ -56,7 +56,7 @@ fn same_side(point: SurfacePoint, direction: vec3<f32>) -> bool {
     return dot3(point.geometric, direction) * dot3(point.normal, direction) > 0.0;
 }
 
-fn hit_weight(ray: Ray, t: f32, point: SurfacePoint, density: f32) -> f32 {
+fn emission_weight(ray: Ray, t: f32, point: SurfacePoint, density: f32) -> f32 {
     let cosine = -dot3(point.geometric, ray.direction);
     return mis_weight(density, solid_angle_density(lights[point.light].density, t * t, cosine));
 }
@@ -77,7 +77,7 @@ fn no_candidate() -> Candidate {
     return Candidate(Ray(nothing, nothing), -1.0, nothing, 0.0, false);
 }
 
-fn from_triangle(vertex: Vertex, light: u32) -> Candidate {
+fn at_triangle(vertex: Vertex, light: u32) -> Candidate {
     let r0 = random(vertex.key, vertex.first + LIGHT_POINT);
     let r1 = random(vertex.key, vertex.first + LIGHT_POINT + 1u);
     let at = triangle_point(r0, r1);
@@ -102,13 +102,13 @@ fn from_triangle(vertex: Vertex, light: u32) -> Candidate {
     return Candidate(Ray(origin, direction), distance, emission, density, true);
 }
 
-fn from_punctual(vertex: Vertex, light: u32) -> Candidate {
+fn at_punctual_light(vertex: Vertex, light: u32) -> Candidate {
     let seen = arrival(light, vertex.point.position);
     let ray = Ray(lifted(vertex.point, seen.direction), seen.direction);
     return Candidate(ray, seen.distance, seen.irradiance, lights[light].density, false);
 }
 
-fn from_environment(vertex: Vertex) -> Candidate {
+fn at_environment(vertex: Vertex) -> Candidate {
     let r0 = random(vertex.key, vertex.first + LIGHT_POINT);
     let r1 = random(vertex.key, vertex.first + LIGHT_POINT + 1u);
     let r2 = random(vertex.key, vertex.first + TEXEL_POINT);
@@ -122,16 +122,16 @@ fn from_environment(vertex: Vertex) -> Candidate {
 fn candidate_at(vertex: Vertex) -> Candidate {
     let choice = random(vertex.key, vertex.first + LIGHT_CHOICE);
     if (HAS_ENVIRONMENT && choice < params.environment_share) {
-        return from_environment(vertex);
+        return at_environment(vertex);
     }
     if (params.light_count == 0u) {
         return no_candidate();
     }
     let light = choose_light((choice - params.environment_share) * params.stretch);
     if (HAS_PUNCTUAL && lights[light].kind != TRIANGLE) {
-        return from_punctual(vertex, light);
+        return at_punctual_light(vertex, light);
     }
-    return from_triangle(vertex, light);
+    return at_triangle(vertex, light);
 }
 
 // What comes of a light if nothing is in the way.
@@ -195,7 +195,7 @@ fn path_radiance(x: u32, y: u32, sample_index: u32) -> vec3<f32> {
         if (point.light != NO_LIGHT || point.unlit) {
             var weight = 1.0;
             if (bounce > 0u && point.light != NO_LIGHT) {
-                weight = hit_weight(ray, hit.t, point, density);
+                weight = emission_weight(ray, hit.t, point, density);
             }
             radiance = radiance + tamed(throughput * point.emission * weight, bounce);
         }

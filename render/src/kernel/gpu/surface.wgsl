@@ -1,4 +1,4 @@
-// The twin of kernel/surface.rs.
+// The twin of kernel/surface.rs and of the files in kernel/surface/.
 
 const MIN_COSINE = 1e-3;
 const OFFSET_SHARE = 2e-6;
