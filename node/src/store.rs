@@ -17,6 +17,10 @@ use tracing::warn;
 const CHECKSUM_BYTES: usize = 4;
 /// Most memory that sled may use to cache pages.
 const CACHE_BYTES: u64 = 16 << 20;
+/// The log grows by so much at a time; sled keeps about ten of these whatever is in them.
+const SEGMENT_BYTES: usize = 64 << 10;
+/// What stores had before: sled opens a store only with the size that it was made with.
+const FIRST_SEGMENT_BYTES: usize = 512 << 10;
 
 /// Why there is no store, not even a fresh one.
 #[derive(Debug, thiserror::Error)]
@@ -49,17 +53,20 @@ pub struct SledStore {
 impl SledStore {
     /// Opens the store, moving a damaged one aside first.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = match open_guarded(path) {
-            Ok(database) => database,
-            Err(reason) => {
-                let aside = move_aside(path)?;
-                warn!(
-                    store = %path.display(), moved_to = %aside.display(), %reason,
-                    "the store did not open and was moved aside; learning starts afresh"
-                );
-                open_guarded(path).map_err(|source| OpenError::Fresh { path: path.to_owned(), source })?
-            }
-        };
+        let opened = open_guarded(path, SEGMENT_BYTES);
+        let database =
+            match opened.or_else(|reason| open_guarded(path, FIRST_SEGMENT_BYTES).map_err(|_| reason)) {
+                Ok(database) => database,
+                Err(reason) => {
+                    let aside = move_aside(path)?;
+                    warn!(
+                        store = %path.display(), moved_to = %aside.display(), %reason,
+                        "the store did not open and was moved aside; learning starts afresh"
+                    );
+                    open_guarded(path, SEGMENT_BYTES)
+                        .map_err(|source| OpenError::Fresh { path: path.to_owned(), source })?
+                }
+            };
         Ok(Self { database })
     }
 
@@ -72,8 +79,12 @@ impl SledStore {
 }
 
 /// Opens sled; a panic on a damaged file (sled asserts on some) counts as an error.
-fn open_guarded(path: &Path) -> Result<sled::Db, sled::Error> {
-    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace);
+fn open_guarded(path: &Path, segment_bytes: usize) -> Result<sled::Db, sled::Error> {
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        .segment_size(segment_bytes)
+        .mode(sled::Mode::LowSpace);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
@@ -154,6 +165,18 @@ mod tests {
         let store = SledStore::open(&path).unwrap();
         assert_eq!(store.get(b"peer/a").unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(store.scan(b"peer/").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn stores_with_the_segments_of_before_are_opened_and_keep_what_they_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let before = SledStore { database: open_guarded(&path, FIRST_SEGMENT_BYTES).unwrap() };
+        before.put(b"key", b"value").unwrap();
+        before.close();
+        drop(before);
+        let now = SledStore::open(&path).unwrap();
+        assert_eq!(now.get(b"key").unwrap().as_deref(), Some(b"value".as_slice()));
     }
 
     #[test]
