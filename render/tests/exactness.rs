@@ -203,7 +203,8 @@ fn matte_beside_everything_else() -> Arc<PreparedScene> {
     }
     for mesh in &mut scene.meshes {
         for (index, triangle) in mesh.triangles.iter_mut().enumerate() {
-            let glows = scene.materials[triangle.material as usize].emission != [0.0; 3];
+            let glows =
+                scene.materials[triangle.material as usize].emission.iter().any(|channel| *channel > 0.0);
             if !glows && index % 7 != 6 {
                 triangle.material = first + (index % 7) as u32;
             }
