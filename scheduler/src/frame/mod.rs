@@ -25,7 +25,12 @@ pub use self::{
     summary::{FrameProgress, FrameSummary, PeerSummary, TileSummary},
 };
 use crate::{
-    Scheduler, peer::PeerView, place::FramePlan, predict::OutcomeResult, time::TimeMs, work::FrameWork,
+    Scheduler,
+    peer::PeerView,
+    place::FramePlan,
+    predict::{CancelledFate, OutcomeResult},
+    time::TimeMs,
+    work::FrameWork,
 };
 
 /// A peer that is slow is waited for while its tile gets on by this share.
@@ -287,6 +292,11 @@ impl Frame {
         out.push(Command::Accept { task, tile: attempt.tile });
         for loser in std::mem::take(&mut tile.out) {
             if let Some(lost) = self.take(loser) {
+                if self.now > lost.expected_at {
+                    // It takes longer still: a peer whose tiles others always finish first is learned from, too.
+                    let unfinished = OutcomeResult::Cancelled { fate: CancelledFate::Unfinished };
+                    scheduler.observe(&lost.outcome(&self.work, self.now, unfinished));
+                }
                 out.push(Command::Cancel { task: loser, peer: lost.peer });
             }
         }

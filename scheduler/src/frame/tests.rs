@@ -263,6 +263,32 @@ fn f2_a_peer_that_told_of_progress_and_falls_silent_is_late_like_any_other() {
     }
 }
 
+/// It announces more than it is: others finish its tiles first every time, and no result of its own says so.
+#[test]
+fn b14_a_peer_whose_tiles_others_always_finish_first_is_found_out() {
+    let mut stage = Stage::started(&[view(0), view(1)]);
+    let features = crate::TaskFeatures {
+        cost: 1e4,
+        pixels: 1e4,
+        bytes: 1e5,
+        in_flight: 0,
+        backlog_ms: 0.0,
+        at: TimeMs(0.0),
+    };
+    let expected_ms =
+        |stage: &Stage| stage.scheduler.predict(&view(1), WorkKind::RayTracing, &features).execution_ms;
+    let before_ms = expected_ms(&stage);
+    for task in stage.held_by(1) {
+        stage.event(Event::Accepted { task });
+    }
+    stage.wait(600.0);
+    while let Some(task) = stage.held_by(0).first().copied() {
+        stage.deliver(task);
+    }
+    stage.assert_complete();
+    assert!(expected_ms(&stage) > before_ms * 1.2, "{} {before_ms}", expected_ms(&stage));
+}
+
 #[test]
 fn b11_a_peer_that_delivers_rubbish_gets_nothing_more() {
     let mut stage = Stage::started(&[view(0), view(1), view(2)]);
