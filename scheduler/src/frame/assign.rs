@@ -92,7 +92,9 @@ impl Frame {
 
     /// Whether it may be given what others failed on, or a copy: that may wait behind its own tiles.
     pub(super) fn has_room_for_more(&self, peer: &Peer) -> bool {
-        self.has_room_for(peer, self.config.max_in_flight_per_peer + self.config.max_waiting_copies)
+        // Nothing extra for one that failed already.
+        let copies = if peer.faults == 0 { self.config.max_waiting_copies } else { 0 };
+        self.has_room_for(peer, self.config.max_in_flight_per_peer + copies)
     }
 
     fn has_room_for(&self, peer: &Peer, in_flight: u32) -> bool {
