@@ -345,22 +345,50 @@ mod tests {
         }
     }
 
+    const A: [f32; 8] = [0.3, -7.25, 1e-20, 5.0, 3.0, -0.0, 0.0, 2.5];
+    const B: [f32; 8] = [9.0, 2.0, 3.0, 5.0, 1e-9, 0.0, -0.0, 4.0];
+
+    /// Everything that a lane can do, as bits.
+    fn all<R: Real>(a: R, b: R) -> ([R; 10], [u32; 6]) {
+        let chosen = R::select(a.lt(b), a, b);
+        let other = R::select(b.le(a), a.complement(), b);
+        let (less, equal) = (a.lt(b), a.le(b) & b.le(a));
+        let masks = [less, equal, less | equal, !less & equal, !equal, a.above(1.0)].map(R::bits);
+        let reals =
+            [a + b, a - b, a * b, a.inverse(), b.root(), a.floor(), a.larger(b), a.smaller(b), chosen, other];
+        (reals, masks)
+    }
+
+    fn compare(from: usize, lanes: usize, reals: &[[f32; 8]; 10], masks: [u32; 6], level: Level) {
+        for lane in 0..lanes {
+            let (single, bits) = all(A[from + lane], B[from + lane]);
+            assert_eq!(
+                reals.map(|real| real[lane].to_bits()),
+                single.map(f32::to_bits),
+                "{level:?}, lane {lane} of {lanes} from {from}"
+            );
+            assert_eq!(masks.map(|mask| mask >> lane & 1), bits.map(|bit| bit & 1), "{level:?}, lane {lane}");
+        }
+    }
+
     #[test]
     fn lanes_compute_what_single_numbers_do() {
-        fn all<R: Real>(a: R, b: R) -> [R; 9] {
-            let chosen = R::select(a.lt(b), a, b);
-            let other = R::select(b.le(a), a.complement(), b);
-            [a + b, a - b, a * b, a.inverse(), b.root(), a.floor(), a.larger(b), chosen, other]
-        }
-        let (a, b) =
-            ([0.3, -7.25, 1e-20, 5.0, 3.0, -0.0, 1e9, 2.5], [9.0, 2.0, 3.0, 5.0, 1e-9, 1.0, 0.7, 4.0]);
-        let lanes: [[f32; 8]; 9] = with_level!(Level::new(), simd => {
-            let of = |values: [f32; 8]| f32x8::from_lanes(simd, |lane| values[lane]);
-            all(of(a), of(b)).map(|real| std::array::from_fn(|lane| real.lane(lane)))
-        });
-        for lane in 0..8 {
-            let single = all(a[lane], b[lane]).map(f32::to_bits);
-            assert_eq!(lanes.map(|real| real[lane].to_bits()), single, "lane {lane}");
+        for level in crate::simd::levels() {
+            let (reals, masks) = with_level!(level, simd => {
+                let of = |values: [f32; 8]| f32x8::from_lanes(simd, |lane| values[lane]);
+                let (reals, masks) = all(of(A), of(B));
+                (reals.map(|real| std::array::from_fn(|lane| real.lane(lane))), masks)
+            });
+            compare(0, 8, &reals, masks, level);
+            for from in [0, 4] {
+                let (reals, masks) = with_level!(level, simd => {
+                    let of = |values: [f32; 8]| f32x4::from_lanes(simd, |lane| values[from + lane]);
+                    let (reals, masks) = all(of(A), of(B));
+                    let padded = |real: f32x4<_>| std::array::from_fn(|lane| if lane < 4 { real.lane(lane) } else { 0.0 });
+                    (reals.map(padded), masks)
+                });
+                compare(from, 4, &reals, masks, level);
+            }
         }
     }
 }
