@@ -21,12 +21,12 @@ use tracing::debug;
 pub use self::device::GpuOptions;
 use self::{
     arithmetic::Arithmetic,
-    device::{Gpu, KernelSource, Layout},
+    device::{Film, Gpu, KernelSource, Layout},
     features::Features,
     parts::Parts,
     slices::{RunSize, Slices, WORKGROUP_PX},
     timer::Timer,
-    upload::{FILM, Params, ResidentScene, film_bytes, params},
+    upload::{FILM, PIXEL_BYTES, Params, ResidentScene, film_bytes, params},
 };
 use crate::{
     backend::{Backend, BackendInfo, BackendKind, RenderControl, RenderError, TileJob, TilePixels},
@@ -65,8 +65,7 @@ pub struct GpuBackend {
     kernels: HashMap<(Features, Parts), Arc<Kernel>>,
     /// The one used last stands last.
     scenes: Vec<ResidentScene>,
-    /// Kept from tile to tile, with its size in bytes.
-    film: Option<(wgpu::Buffer, u64)>,
+    film: Option<Film>,
     run_size: RunSize,
 }
 
@@ -121,18 +120,6 @@ impl GpuBackend {
         let kernel = Arc::new(Kernel { pipeline, layout });
         self.kernels.insert(key, Arc::clone(&kernel));
         Ok(kernel)
-    }
-
-    /// A buffer for a tile's sums.
-    fn film(&mut self, bytes: u64) -> Result<wgpu::Buffer, RenderError> {
-        match &self.film {
-            Some((film, size)) if *size >= bytes => Ok(film.clone()),
-            _ => {
-                let film = self.gpu.film(bytes)?;
-                self.film = Some((film.clone(), bytes));
-                Ok(film)
-            }
-        }
     }
 
     /// Runs the kernel over all slices of a tile. Some may still be on the device at the end.
@@ -210,27 +197,34 @@ impl Backend for GpuBackend {
         job.check()?;
         let kernel = self.kernel(scene)?;
         let bytes = film_bytes(job.rect);
-        let film = self.film(bytes)?;
+        let film = match self.film.clone().filter(|film| film.bytes >= bytes) {
+            Some(large_enough) => large_enough,
+            None => self.film.insert(self.gpu.film(bytes)?).clone(),
+        };
         let params_buffer = self.gpu.params(size_of::<Params>() as u64)?;
-        let buffers = resident(&mut self.scenes, &self.gpu, scene)?.buffers(&params_buffer, &film);
+        let buffers = resident(&mut self.scenes, &self.gpu, scene)?.buffers(&params_buffer, &film.written);
         let bindings = kernel.layout.bind(&self.gpu, &buffers);
         let timer = self.gpu.timer();
         let running = (&kernel.pipeline, &bindings);
         self.run_all(running, &params_buffer, params(scene, job), timer.as_ref(), control)?;
-        let (words, device_ms) = self.gpu.read(&film, bytes, timer.as_ref())?;
-        Ok(TilePixels { device_ms, ..pixels(&words, job.view.sampling.samples) })
+        let samples = job.view.sampling.samples;
+        let (pixels, device_ms) =
+            self.gpu.read(&film, bytes, timer.as_ref(), |words| pixels(words, samples))?;
+        Ok(TilePixels { device_ms, ..pixels })
     }
 }
 
-/// What the kernel's `main` leaves for each pixel: three sums, each as (low, high), then the rays.
-fn pixels(words: &[[u32; 4]], samples_per_pixel: u32) -> TilePixels {
+/// What the kernel's `main` leaves for each pixel: three sums, then the rays, each in two words, the low one first.
+fn pixels(film: &[u8], samples_per_pixel: u32) -> TilePixels {
     let wide = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
-    let (mut sums, mut rays) = (Vec::with_capacity(words.len() / 2), 0);
-    for [[red, red_high, green, green_high], [blue, blue_high, traced, _]] in words.as_chunks::<2>().0 {
-        sums.push(RadianceSum([wide(*red, *red_high), wide(*green, *green_high), wide(*blue, *blue_high)]));
-        rays += u64::from(*traced);
-    }
-    TilePixels { sums, samples_per_pixel, rays, device_ms: None }
+    let (pixels, mut rays) = (film.as_chunks::<PIXEL_BYTES>().0, 0);
+    let sum = |pixel: &[u8; PIXEL_BYTES]| {
+        let words: [u32; 8] = bytemuck::pod_read_unaligned(pixel);
+        let [red, red_high, green, green_high, blue, blue_high, traced, _] = words;
+        rays += u64::from(traced);
+        RadianceSum([wide(red, red_high), wide(green, green_high), wide(blue, blue_high)])
+    };
+    TilePixels { sums: pixels.iter().map(sum).collect(), samples_per_pixel, rays, device_ms: None }
 }
 
 #[cfg(test)]

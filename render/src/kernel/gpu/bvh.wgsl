@@ -23,12 +23,10 @@ struct Hit {
 }
 
 // What waits to be visited, one entry for each level of a tree: first of the tree above the instances, from
-// MESH_STACK on of a mesh's. No larger than it must be: software devices keep it in slow memory.
-struct Stack {
-    code: array<u32, STACK_ENTRIES>,
-    near: array<f32, STACK_ENTRIES>,
-}
-
+// MESH_STACK on of a mesh's. No larger than it must be: software devices keep it in slow memory. Not a variable of the
+// function that uses it: such a one would be set to zero for every ray.
+var<private> stack_code: array<u32, STACK_ENTRIES>;
+var<private> stack_near: array<f32, STACK_ENTRIES>;
 var<private> best: Hit;
 
 fn intersect(corners: Corners, ray: Ray, double_sided: bool) -> Barycentric {
@@ -40,11 +38,19 @@ fn intersect(corners: Corners, ray: Ray, double_sided: bool) -> Barycentric {
     if (max(determinant, turned) < TINY) {
         return Barycentric(-1.0, 0.0, 0.0);
     }
-    let inverse = reciprocal(determinant);
     let s = ray.origin - corners.corner;
-    let u = dot3(s, p) * inverse;
+    let u_scaled = dot3(s, p);
     let q = cross3(s, edge1);
-    let v = dot3(ray.direction, q) * inverse;
+    let v_scaled = dot3(ray.direction, q);
+    // Most triangles are missed by far more than rounding could make good: no need to divide, exactly, to see that.
+    let size = abs(determinant);
+    let side = select(1.0, -1.0, determinant < 0.0);
+    if (min(u_scaled * side, v_scaled * side) < -1e-6 * size || (u_scaled + v_scaled) * side > 1.0001 * size) {
+        return Barycentric(-1.0, 0.0, 0.0);
+    }
+    let inverse = reciprocal(determinant);
+    let u = u_scaled * inverse;
+    let v = v_scaled * inverse;
     let t = dot3(edge2, q) * inverse;
     if (u >= 0.0 && v >= 0.0 && u + v <= 1.0 && t > 0.0) {
         return Barycentric(t, u, v);
@@ -102,79 +108,74 @@ fn leaf(code: u32, ray: Ray, inverse: vec3<f32>, negative: vec3<bool>, instance:
     return found;
 }
 
-// Looks for a hit in a mesh; true if there was one and any is enough.
-fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u32, stack: ptr<function, Stack>) -> bool {
+// Takes the next of what waits above the bottom off the stack, unless the hit found so far is nearer; NONE if no more does.
+fn next_waiting(top: ptr<function, u32>) -> u32 {
+    while (*top > MESH_STACK) {
+        *top = *top - 1u;
+        if (stack_near[*top] <= best.t * FAR_FACTOR) {
+            return stack_code[*top];
+        }
+    }
+    return NONE;
+}
+
+// Looks for a hit in a mesh; true if there was one and any is enough. First down to a leaf, then its triangles: so the
+// threads that a GPU runs in step do the same more often.
+fn trace_mesh(ray: Ray, instance: u32, instance_near: f32, any_hit: bool, key: u32) -> bool {
     let inverse = safe_reciprocal3(ray.direction);
     let negative = ray.direction < vec3<f32>(0.0);
     var top = MESH_STACK;
     var code = meshes[instances[instance].mesh].root;
-    var near = 0.0;
     loop {
-        if ((code & LEAF) != 0u) {
-            if (leaf(code, ray, inverse, negative, instance, instance_near, key) && any_hit) {
-                return true;
-            }
-        } else {
+        // NONE looks like a leaf.
+        while ((code & LEAF) == 0u) {
             let node = node_at(code);
             let d0 = box_distance(node.low0, node.high0, ray.origin, inverse, negative, best.t);
             let d1 = box_distance(node.low1, node.high1, ray.origin, inverse, negative, best.t);
-            if (d0 >= 0.0 && d1 >= 0.0) {
-                let swap = d1 < d0;
-                (*stack).code[top] = select(node.code1, node.code0, swap);
-                (*stack).near[top] = max(d0, d1);
+            let swap = d1 < d0;
+            if (min(d0, d1) >= 0.0) {
+                stack_code[top] = select(node.code1, node.code0, swap);
+                stack_near[top] = max(d0, d1);
                 top = top + 1u;
                 code = select(node.code0, node.code1, swap);
-                near = min(d0, d1);
-                continue;
-            }
-            if (d0 >= 0.0) {
-                code = node.code0;
-                near = d0;
-                continue;
-            }
-            if (d1 >= 0.0) {
-                code = node.code1;
-                near = d1;
-                continue;
+            } else if (max(d0, d1) >= 0.0) {
+                code = select(node.code1, node.code0, swap);
+            } else {
+                code = next_waiting(&top);
             }
         }
-        loop {
-            if (top == MESH_STACK) {
-                return false;
-            }
-            top = top - 1u;
-            code = (*stack).code[top];
-            near = (*stack).near[top];
-            if (near <= best.t * FAR_FACTOR) {
-                break;
-            }
+        if (code == NONE) {
+            return false;
         }
+        if (leaf(code, ray, inverse, negative, instance, instance_near, key) && any_hit) {
+            return true;
+        }
+        code = next_waiting(&top);
     }
     return false;
 }
 
 fn trace(ray: Ray, t_max: f32, any_hit: bool, key: u32) -> Hit {
     best = Hit(t_max, 0u, NONE);
-    var stack: Stack;
     if (!HAS_INSTANCES) {
-        trace_mesh(ray, 0u, 0.0, any_hit, key, &stack);
+        trace_mesh(ray, 0u, 0.0, any_hit, key);
         return best;
     }
     let inverse = safe_reciprocal3(ray.direction);
     let negative = ray.direction < vec3<f32>(0.0);
     var top = 1u;
-    stack.code[0] = 0u;
-    stack.near[0] = 0.0;
+    stack_code[0] = 0u;
+    stack_near[0] = 0.0;
     while (top > 0u) {
         top = top - 1u;
-        let code = stack.code[top];
-        let near = stack.near[top];
+        let code = stack_code[top];
+        let near = stack_near[top];
         if (near > best.t * FAR_FACTOR) {
             continue;
         }
         if ((code & LEAF) != 0u) {
             let instance = code & 0x7fffffffu;
-            if (trace_mesh(inward(instance, ray), instance, near, any_hit, key, &stack)) {
+            if (trace_mesh(inward(instance, ray), instance, near, any_hit, key)) {
                 return best;
             }
             continue;
@@ -186,13 +187,13 @@ fn trace(ray: Ray, t_max: f32, any_hit: bool, key: u32) -> Hit {
         let far_code = select(node.code1, node.code0, nearer_first);
         let near_code = select(node.code0, node.code1, nearer_first);
         if (max(d0, d1) >= 0.0) {
-            stack.code[top] = far_code;
-            stack.near[top] = max(d0, d1);
+            stack_code[top] = far_code;
+            stack_near[top] = max(d0, d1);
             top = top + 1u;
         }
         if (min(d0, d1) >= 0.0) {
-            stack.code[top] = near_code;
-            stack.near[top] = min(d0, d1);
+            stack_code[top] = near_code;
+            stack_near[top] = min(d0, d1);
             top = top + 1u;
         }
     }

@@ -10,8 +10,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bytemuck::AnyBitPattern;
-
 use super::{cache::StoredPipelines, timer::Timer};
 use crate::{backend::RenderError, kernel::spirv};
 
@@ -175,9 +173,11 @@ impl Gpu {
         self.buffer(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST)
     }
 
-    /// A buffer that a kernel writes.
-    pub fn film(&self, bytes: u64) -> Result<wgpu::Buffer, RenderError> {
-        self.buffer(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC)
+    /// A buffer that a kernel writes, with the one that it is read back through.
+    pub fn film(&self, bytes: u64) -> Result<Film, RenderError> {
+        let written = self.buffer(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC)?;
+        let readable = self.buffer(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
+        Ok(Film { written, readable, bytes })
     }
 
     /// Storage buffers at these bindings, one of which is written.
@@ -284,30 +284,41 @@ impl Gpu {
         self.check()
     }
 
-    /// Copies so many bytes back once everything that was submitted is done; with the timer's sum, ms.
-    pub fn read<T: AnyBitPattern>(
+    /// What became of so many bytes once everything that was submitted is done; with the timer's sum, ms.
+    pub fn read<T>(
         &self,
-        from: &wgpu::Buffer,
+        film: &Film,
         bytes: u64,
         timer: Option<&Timer>,
-    ) -> Result<(Vec<T>, Option<f32>), RenderError> {
-        let back = self.buffer(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
+        understand: impl FnOnce(&[u8]) -> T,
+    ) -> Result<(T, Option<f32>), RenderError> {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(from, 0, &back, 0, bytes);
+        encoder.copy_buffer_to_buffer(&film.written, 0, &film.readable, 0, bytes);
         if let Some(timer) = timer {
             timer.resolve(&mut encoder);
         }
         self.queue.submit([encoder.finish()]);
-        let outcomes: Vec<_> = std::iter::once(&back).chain(timer.map(Timer::notes)).map(map).collect();
+        let outcomes: Vec<_> =
+            std::iter::once(&film.readable).chain(timer.map(Timer::notes)).map(map).collect();
         self.wait(None)?;
         for outcome in outcomes {
             let outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
             outcome.ok_or_else(|| failed("a buffer was not read back"))?.map_err(failed)?;
         }
-        let range = back.slice(0..bytes).get_mapped_range().map_err(failed)?;
-        let values = range.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect();
-        Ok((values, timer.and_then(Timer::device_ms)))
+        let understood = understand(&film.readable.slice(0..bytes).get_mapped_range().map_err(failed)?);
+        film.readable.unmap();
+        Ok((understood, timer.and_then(Timer::device_ms)))
     }
+}
+
+/// What a kernel writes. Kept from tile to tile: both buffers cost more to make than a small tile to render.
+#[derive(Clone)]
+pub struct Film {
+    /// On the device.
+    pub written: wgpu::Buffer,
+    readable: wgpu::Buffer,
+    /// How much it holds.
+    pub bytes: u64,
 }
 
 /// What became of the wish to read a buffer, once it is fulfilled.

@@ -446,9 +446,12 @@ fn words(scene: &PreparedScene) -> Vec<u32> {
     linear.chain(albedos).chain(texels).chain(environment.iter().copied()).collect()
 }
 
-/// Bytes of a tile's sums and rays.
+/// Bytes of a pixel's sums and rays.
+pub const PIXEL_BYTES: usize = 32;
+
+/// Bytes of a tile's.
 pub fn film_bytes(rect: TileRect) -> u64 {
-    rect.pixels() * 32
+    rect.pixels() * PIXEL_BYTES as u64
 }
 
 /// A whole tile as one dispatch.
