@@ -40,6 +40,29 @@ pub const QUEUE_AHEAD: usize = 1;
 /// How long a throttled device sleeps before it looks whether its tile was cancelled.
 const LINGER_STEP: Duration = Duration::from_millis(5);
 
+/// How far a task is.
+#[derive(Debug)]
+pub struct TaskProgress {
+    /// Thousandths of its rendering; a throttled device goes on counting while it lingers.
+    pub done: AtomicU32,
+    /// What is counted up to.
+    pub end: AtomicU32,
+}
+
+impl Default for TaskProgress {
+    fn default() -> Self {
+        Self { done: AtomicU32::new(0), end: AtomicU32::new(1000) }
+    }
+}
+
+impl TaskProgress {
+    /// The share done, in thousandths.
+    pub fn share(&self) -> u32 {
+        let (done, end) = (self.done.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
+        (u64::from(done) * 1000 / u64::from(end.max(1))).min(1000) as u32
+    }
+}
+
 /// A tile to render.
 pub struct RenderJob {
     /// Whose it is.
@@ -55,7 +78,7 @@ pub struct RenderJob {
     /// Set to stop it.
     pub cancelled: Arc<AtomicBool>,
     /// Done share in thousandths.
-    pub progress: Arc<AtomicU32>,
+    pub progress: Arc<TaskProgress>,
 }
 
 /// A finished tile, ready to send.
@@ -169,7 +192,8 @@ fn finish(
     let started = Instant::now();
     let request = &job.request;
     let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
-    let control = RenderControl { cancelled: &job.cancelled, progress: &job.progress };
+    job.progress.end.store((1000.0 * throttle.factor) as u32, Ordering::Relaxed);
+    let control = RenderControl { cancelled: &job.cancelled, progress: &job.progress.done };
     let tile = backend
         .load(&job.scene)
         .and_then(|()| backend.render(&job.scene, &TileJob { view, rect: request.rect }, &control))
@@ -180,7 +204,7 @@ fn finish(
                 RenderFailure::Failed(RejectReason::Internal)
             }
         })?;
-    linger(throttle, started, &job.cancelled)?;
+    linger(throttle, started, job)?;
     let counters = TaskCounters {
         queue_ms: (started - job.accepted_at).as_secs_f32() * 1e3,
         execution_ms: started.elapsed().as_secs_f32() * 1e3,
@@ -194,19 +218,22 @@ fn finish(
 }
 
 /// A throttled device is not done before its factor times the time that it took.
-fn linger(throttle: Throttle, started: Instant, cancelled: &AtomicBool) -> Result<(), RenderFailure> {
+fn linger(throttle: Throttle, started: Instant, job: &RenderJob) -> Result<(), RenderFailure> {
     if throttle.factor <= 1.0 {
         return Ok(());
     }
-    let until = started + started.elapsed().mul_f32(throttle.factor);
+    let rendering = started.elapsed();
+    let until = started + rendering.mul_f32(throttle.factor);
     loop {
-        if cancelled.load(Ordering::Relaxed) {
+        if job.cancelled.load(Ordering::Relaxed) {
             return Err(RenderFailure::Cancelled);
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(());
         }
+        let done = started.elapsed().as_secs_f32() / rendering.as_secs_f32().max(1e-6) * 1000.0;
+        job.progress.done.fetch_max(done as u32, Ordering::Relaxed);
         thread::sleep(left.min(LINGER_STEP));
     }
 }
@@ -222,4 +249,21 @@ fn seal(
     let statement = to_canonical(&ResultStatement { request: request.hash()?, root, counters })?;
     let signature = key.sign(Domain::Result, &statement);
     Ok(RenderedTile { signature: signature.0.to_vec(), statement, payload: payload.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttled_device_has_not_done_a_task_when_it_is_rendered() {
+        let progress = TaskProgress::default();
+        progress.done.store(700, Ordering::Relaxed);
+        assert_eq!(progress.share(), 700);
+        progress.end.store(4000, Ordering::Relaxed);
+        progress.done.store(1000, Ordering::Relaxed);
+        assert_eq!(progress.share(), 250);
+        progress.done.store(5000, Ordering::Relaxed);
+        assert_eq!(progress.share(), 1000);
+    }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
@@ -18,6 +18,8 @@ use p2c2r_render::prepared::PreparedScene;
 use p2c2r_swarm::ContributorEvent;
 use tokio::{sync::mpsc, task::AbortHandle};
 
+use super::render_thread::TaskProgress;
+
 /// Scenes that one session may hold ready, and may have tiles of; an older one is let go. Moments count each: a frame
 /// and the next one.
 const MAX_SESSION_SCENES: usize = 2;
@@ -26,8 +28,8 @@ const MAX_SESSION_SCENES: usize = 2;
 pub struct Task {
     /// Set to stop it.
     pub cancelled: Arc<AtomicBool>,
-    /// Done share in thousandths.
-    pub progress: Arc<AtomicU32>,
+    /// How far it is.
+    pub progress: Arc<TaskProgress>,
     /// The share that was last told.
     told_progress: u32,
     /// Whether it left the queue for the render thread.
@@ -110,7 +112,7 @@ impl Session {
     pub fn tell_progress(&mut self) {
         let mut news = Vec::new();
         for (task, entry) in &mut self.tasks {
-            let done = entry.progress.load(Ordering::Relaxed).min(1000);
+            let done = entry.progress.share();
             if entry.running && done > entry.told_progress {
                 entry.told_progress = done;
                 news.push(ContributorMessage::Progress { task: *task, fraction: done as f32 / 1000.0 });

@@ -223,6 +223,7 @@ impl Frame {
                 view: state.view,
                 features,
                 offered_at: self.now,
+                due_at: self.now + expected_ms,
                 expected_at: self.now + expected_ms,
                 late_at: self.now + late_ms,
                 give_up_at,

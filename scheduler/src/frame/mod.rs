@@ -292,7 +292,7 @@ impl Frame {
         out.push(Command::Accept { task, tile: attempt.tile });
         for loser in std::mem::take(&mut tile.out) {
             if let Some(lost) = self.take(loser) {
-                if self.now > lost.expected_at {
+                if lost.is_slow(self.now) {
                     // It takes longer still: a peer whose tiles others always finish first is learned from, too.
                     let unfinished = OutcomeResult::Cancelled { fate: CancelledFate::Unfinished };
                     scheduler.observe(&lost.outcome(&self.work, self.now, unfinished));

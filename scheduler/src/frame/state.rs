@@ -135,7 +135,9 @@ pub struct Attempt {
     pub features: TaskFeatures,
     /// Since when.
     pub offered_at: TimeMs,
-    /// When its result is expected.
+    /// When its result was expected.
+    pub due_at: TimeMs,
+    /// When it is expected now.
     pub expected_at: TimeMs,
     /// From when on it is late.
     pub late_at: TimeMs,
@@ -187,6 +189,12 @@ impl Attempt {
         }
     }
 
+    /// Whether its time says how fast the peer is although others were faster: it takes longer than it should and is known
+    /// to be at work, or it is late. (What has only fallen silent may have been lost.)
+    pub fn is_slow(&self, now: TimeMs) -> bool {
+        now > self.late_at || (now > self.due_at && self.fraction > MIN_FRACTION)
+    }
+
     /// Is not given up before that.
     pub fn wait_until(&mut self, until: TimeMs) {
         if let Some(at) = self.give_up_at.as_mut().filter(|at| **at < until) {
@@ -208,5 +216,47 @@ impl Attempt {
     /// It was delivered.
     pub fn success(&self, work: &FrameWork, now: TimeMs, queue_ms: f64, execution_ms: f64) -> Outcome {
         self.outcome(work, now, OutcomeResult::Success { queue_ms, execution_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2c2r_protocol::id::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn f2_what_is_only_silent_a_little_longer_than_expected_does_not_count_as_slow() {
+        let features = TaskFeatures {
+            cost: 1e4,
+            pixels: 1e4,
+            bytes: 1e5,
+            in_flight: 0,
+            backlog_ms: 0.0,
+            at: TimeMs(0.0),
+        };
+        let mut attempt = Attempt {
+            tile: 0,
+            peer: NodeId::from_public_key([1; 32]),
+            view: PeerView::unknown(NodeId::from_public_key([1; 32])),
+            features,
+            offered_at: TimeMs(0.0),
+            due_at: TimeMs(100.0),
+            expected_at: TimeMs(100.0),
+            late_at: TimeMs(300.0),
+            give_up_at: None,
+            execution_ms: 100.0,
+            risk: 0.0,
+            spread: 0.1,
+            accepted: true,
+            fraction: 0.0,
+            patient_at: 0.0,
+            late: false,
+        };
+        assert!(!attempt.is_slow(TimeMs(200.0)), "it may have been lost without a word");
+        assert!(attempt.is_slow(TimeMs(301.0)));
+        attempt.progress(TimeMs(200.0), 0.4);
+        assert!(attempt.is_slow(TimeMs(201.0)), "it is at work, and should have been done");
+        assert!((attempt.left_ms(TimeMs(200.0)) - 300.0).abs() < 1e-6);
     }
 }
