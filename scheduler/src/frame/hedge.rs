@@ -13,6 +13,10 @@ use crate::{Scheduler, predict::OutcomeResult, time::TimeMs};
 const IDLE_LOOK_MS: f64 = 500.0;
 /// Copies of one tile that are out at once, at most.
 const MAX_COPIES: usize = 4;
+/// A tile may be copied to a peer that failed on it unless it was offered so often already.
+const MAX_SECOND_CHANCES: u32 = 12;
+/// Such a copy fails at least with this probability.
+const SECOND_CHANCE_RISK: f64 = 0.5;
 /// No two looks are closer together than this, ms.
 const MIN_LOOK_MS: f64 = 5.0;
 /// Of more idle peers, or slow tiles, than this only the most promising are looked at.
@@ -153,10 +157,14 @@ impl Frame {
         for slow in &slow {
             let tile = &self.tiles[slow.tile];
             for (id, peer) in &spare {
-                if tile.failed_at.contains(id) || slow.peers.contains(id) {
+                let failed_there = tile.failed_at.contains(id);
+                if slow.peers.contains(id) || (failed_there && tile.attempts >= MAX_SECOND_CHANCES) {
                     continue;
                 }
-                let prospect = self.prospect(slow.tile, peer, scheduler);
+                let mut prospect = self.prospect(slow.tile, peer, scheduler);
+                if failed_there {
+                    prospect.risk = prospect.risk.max(SECOND_CHANCE_RISK);
+                }
                 let risk = slow.chances.iter().map(|chance| chance.risk).product::<f64>();
                 let in_vain = (1.0 - risk) * share_in_vain(slow.first_ms(), prospect);
                 let gain_ms =

@@ -189,10 +189,15 @@ impl Attempt {
         }
     }
 
+    /// Whether the peer has told of progress.
+    fn is_at_work(&self) -> bool {
+        self.fraction > MIN_FRACTION
+    }
+
     /// Whether its time says how fast the peer is although others were faster: it takes longer than it should and is known
     /// to be at work, or it is late. (What has only fallen silent may have been lost.)
     pub fn is_slow(&self, now: TimeMs) -> bool {
-        now > self.late_at || (now > self.due_at && self.fraction > MIN_FRACTION)
+        now > self.late_at || (now > self.due_at && self.is_at_work())
     }
 
     /// Is not given up before that.
@@ -202,13 +207,14 @@ impl Attempt {
         }
     }
 
-    /// What came of it.
+    /// What came of it. A tile that was given up without a sign of life was lost, and says nothing of the peer's speed.
     pub fn outcome(&self, work: &FrameWork, now: TimeMs, result: OutcomeResult) -> Outcome {
+        let lost = result == OutcomeResult::GivenUp && !self.is_at_work();
         Outcome {
             peer: self.view,
             kind: work.kind,
             features: self.features,
-            total_ms: now - self.offered_at,
+            total_ms: if lost { 0.0 } else { now - self.offered_at },
             result,
         }
     }
