@@ -7,9 +7,9 @@ use std::{
 
 use plotters::{
     backend::{BitMapBackend, DrawingBackend, SVGBackend},
-    chart::{ChartBuilder, LabelAreaPosition, SeriesLabelPosition},
+    chart::{ChartBuilder, LabelAreaPosition},
     drawing::{DrawingArea, IntoDrawingArea},
-    element::PathElement,
+    element::{PathElement, Text},
     series::LineSeries,
     style::{Color, FontStyle, RGBColor, WHITE, register_font},
 };
@@ -18,6 +18,9 @@ use crate::{experiment::PolicyResult, metrics::stats::quantiles};
 
 /// Size of the picture, px.
 const SIZE_PX: (u32, u32) = (960, 540);
+/// Width of the names at the side, and from one to the next, px.
+const NAMES_PX: u32 = 140;
+const LINE_PX: i32 = 20;
 /// Frames over which a curve is averaged, and points of a curve at most.
 const WINDOW: usize = 25;
 const MAX_POINTS: usize = 400;
@@ -157,12 +160,12 @@ fn draw<B: DrawingBackend>(
     let high_ms = (high * 1.1).max(1.0);
     let frames = curves.iter().map(|curve| curve.values.len()).max().unwrap_or(0).max(2);
     area.fill(&WHITE).map_err(failed)?;
-    let mut chart = ChartBuilder::on(area)
+    let (plot, names) = area.split_horizontally(SIZE_PX.0 - NAMES_PX);
+    let mut chart = ChartBuilder::on(&plot)
         .caption(format!("{scenario}: frame time, mean of {WINDOW} frames"), (FONT, 18))
         .margin(12)
         .set_label_area_size(LabelAreaPosition::Left, 60)
         .set_label_area_size(LabelAreaPosition::Bottom, 44)
-        .set_label_area_size(LabelAreaPosition::Right, 8)
         .build_cartesian_2d(0..frames - 1, 0.0..high_ms)
         .map_err(failed)?;
     chart
@@ -182,20 +185,23 @@ fn draw<B: DrawingBackend>(
                 points.map(|(frame, value)| (frame, value.min(high_ms))),
                 colour.stroke_width(2),
             ))
-            .map_err(failed)?
-            .label(&curve.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
-    }
-    if !curves.is_empty() {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.8))
-            .label_font((FONT, 14))
-            .draw()
             .map_err(failed)?;
     }
+    name(&names, curves)?;
     area.present().map_err(failed)
+}
+
+/// The curves' names, beside them: wherever they stood among them they would hide some.
+fn name<B: DrawingBackend>(
+    area: &DrawingArea<B, plotters::coord::Shift>,
+    curves: &[Curve],
+) -> Result<(), PlotError> {
+    for (curve, y) in curves.iter().zip((4 * LINE_PX..).step_by(LINE_PX as usize)) {
+        let stroke = curve.colour.stroke_width(3);
+        area.draw(&PathElement::new([(0, y), (18, y)], stroke)).map_err(failed)?;
+        area.draw(&Text::new(curve.name.as_str(), (26, y - 5), (FONT, 14))).map_err(failed)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
