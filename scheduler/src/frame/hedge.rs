@@ -5,7 +5,7 @@ use p2c2r_protocol::id::{NodeId, TaskId};
 use super::{
     Command, Frame, Outbox,
     assign::Prospect,
-    state::{Attempt, Peer},
+    state::{Attempt, Peer, Tile},
 };
 use crate::{Scheduler, predict::OutcomeResult, time::TimeMs};
 
@@ -59,8 +59,8 @@ impl SlowTile {
     ) -> Self {
         let mut slow = Self { tile, chances: Vec::new(), peers: Vec::new(), all_late: true };
         for attempt in attempts {
-            let left_ms = attempt.left_ms(now).max(if attempt.late { attempt.execution_ms } else { 0.0 });
-            slow.chances.push(Chance { left_ms, risk: attempt.risk_now(now, silent_share) });
+            slow.chances
+                .push(Chance { left_ms: left_ms(attempt, now), risk: attempt.risk_now(now, silent_share) });
             slow.peers.push(attempt.peer);
             slow.all_late &= attempt.late;
         }
@@ -80,6 +80,11 @@ impl SlowTile {
         let with = before.iter().chain([&copy_chance]).chain(after);
         expected_ms(self.chances.iter(), copy.alone_ms) - expected_ms(with, copy.alone_ms)
     }
+}
+
+/// Expected time to an attempt's result, ms; of a late one, at least that of rendering it.
+fn left_ms(attempt: &Attempt, now: TimeMs) -> f64 {
+    attempt.left_ms(now).max(if attempt.late { attempt.execution_ms } else { 0.0 })
 }
 
 /// Expected time to the first result, ms. If none comes, the tile is rendered anew after the last was expected.
@@ -199,31 +204,33 @@ impl Frame {
                 return Vec::new();
             };
             let time_ms = |peer: &Peer| self.time_to_finish_ms(longest.tile, peer, scheduler);
-            let mut timed: Vec<(f64, (&NodeId, &Peer))> =
-                peers.into_iter().map(|(id, peer)| (time_ms(peer), (id, peer))).collect();
-            timed.sort_by(|a, b| a.0.total_cmp(&b.0));
-            peers = timed.into_iter().take(SHORT_LIST).map(|(_, entry)| entry).collect();
+            let timed = peers.into_iter().map(|(id, peer)| (time_ms(peer), id)).collect();
+            peers = least(timed).into_iter().filter_map(|id| self.peers.get_key_value(id)).collect();
         }
         peers
     }
 
     /// Tiles that may be copied; of very many, those that take longest.
     fn slow_tiles(&self) -> Vec<SlowTile> {
-        let mut slow: Vec<SlowTile> = self
-            .tiles
-            .iter()
-            .enumerate()
+        let first_ms = |tile: &Tile| {
+            let left_ms = self.attempts_at(tile).map(|attempt| left_ms(attempt, self.now));
+            left_ms.min_by(f64::total_cmp).unwrap_or(0.0)
+        };
+        let copied = self.tiles.iter().enumerate();
+        let timed = copied
             .filter(|(_, tile)| (1..MAX_COPIES).contains(&tile.out.len()))
-            .map(|(index, tile)| {
-                let attempts = || tile.out.iter().filter_map(|task| self.attempts.get(task));
-                SlowTile::new(index, attempts(), self.now, self.config.silent_share)
-            })
+            .map(|(index, tile)| (-first_ms(tile), index))
             .collect();
-        if slow.len() > SHORT_LIST {
-            slow.sort_by(|a, b| b.first_ms().total_cmp(&a.first_ms()));
-            slow.truncate(SHORT_LIST);
-        }
-        slow
+        let slow = least(timed).into_iter();
+        slow.filter_map(|index| {
+            let attempts = self.attempts_at(self.tiles.get(index)?);
+            Some(SlowTile::new(index, attempts, self.now, self.config.silent_share))
+        })
+        .collect()
+    }
+
+    fn attempts_at<'a>(&'a self, tile: &'a Tile) -> impl Iterator<Item = &'a Attempt> {
+        tile.out.iter().filter_map(|task| self.attempts.get(task))
     }
 
     /// When something may become due.
@@ -248,6 +255,17 @@ impl Frame {
         }
         (!self.ended).then(|| if next - self.now < MIN_LOOK_MS { self.now + MIN_LOOK_MS } else { next })
     }
+}
+
+/// Those of a short list that have the least numbers, in order.
+fn least<T: Ord>(mut numbered: Vec<(f64, T)>) -> Vec<T> {
+    let order = |a: &(f64, T), b: &(f64, T)| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1));
+    if numbered.len() > SHORT_LIST {
+        numbered.select_nth_unstable_by(SHORT_LIST, order);
+        numbered.truncate(SHORT_LIST);
+    }
+    numbered.sort_unstable_by(order);
+    numbered.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// Share of a copy that is rendered by the time at which it is withdrawn because the original is there. While it waits

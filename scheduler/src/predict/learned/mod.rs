@@ -48,6 +48,8 @@ const FIT_AFTER_DRIFT: u32 = 50;
 /// The same for the models over all peers.
 const EVERYBODY_FIRST_FIT: u64 = 120;
 const EVERYBODY_FIT_EVERY: u64 = 500;
+/// Later once for each such share of the outcomes so far: in a large swarm 500 of them pass within a frame.
+const EVERYBODY_FIT_SHARE: u64 = 50;
 /// Below so many outcomes a peer's time is predicted by the trees over all peers.
 const OWN_TREES_FROM: u32 = 60;
 /// A peer's state is written after so many outcomes.
@@ -346,7 +348,10 @@ impl Predictor for LearnedPredictor {
 
     fn take_refit(&mut self) -> Option<Refit> {
         let first = self.everybody.trees.is_none() && self.failure_trees.is_none();
-        let due = if first { EVERYBODY_FIRST_FIT } else { EVERYBODY_FIT_EVERY };
+        let due = match first {
+            true => EVERYBODY_FIRST_FIT,
+            false => EVERYBODY_FIT_EVERY.max(self.everybody.outcomes / EVERYBODY_FIT_SHARE),
+        };
         if self.everybody_since_fit >= due {
             self.everybody_since_fit = 0;
             self.everybody.fits += 1;
