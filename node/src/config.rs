@@ -105,6 +105,8 @@ pub struct NodeConfig {
     pub scene_cache_bytes: u64,
     /// Largest scene accepted from others, bytes.
     pub max_scene_bytes: u64,
+    /// Where decisions are written down.
+    pub decision_log: Option<PathBuf>,
 }
 
 /// What renders on this machine.
@@ -158,6 +160,7 @@ impl NodeConfig {
             device,
             scene_cache_bytes: 0,
             max_scene_bytes: DEFAULT_MAX_SCENE_MIB << 20,
+            decision_log: None,
         }
     }
 
@@ -226,6 +229,7 @@ impl NodeConfig {
                 .unwrap_or(DEFAULT_SCENE_CACHE_MIB)
                 .saturating_mul(1 << 20),
             max_scene_bytes: file.max_scene_mib.unwrap_or(DEFAULT_MAX_SCENE_MIB).saturating_mul(1 << 20),
+            decision_log: network.decision_log.clone(),
         })
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     config::{DeviceConfig, NodeConfig},
     contributor::{Contributor, ContributorConfig, Device},
     control::RenderRequest,
-    coordinator::{Canvas, Coordinator, Cut, JobSpec},
+    coordinator::{Canvas, Coordinator, Cut, Decisions, JobSpec},
     data_dir::DataDir,
     develop::Negative,
     heartbeat::{HeartbeatSource, beat},
@@ -142,7 +142,12 @@ impl Node {
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64() * 1e3);
         let scheduler =
             Scheduler::new(learned, SchedulerConfig { unix_ms_at_zero: unix_ms, ..Default::default() });
-        let coordinator = Coordinator::start(key.node_id(), scheduler, contributor.clone(), swarm.clone())
+        let decisions = match &config.decision_log {
+            Some(path) => Decisions::logged(scheduler, path)
+                .with_context(|| format!("decisions cannot be written to {}", path.display()))?,
+            None => Decisions::unlogged(scheduler),
+        };
+        let coordinator = Coordinator::start(key.node_id(), decisions, contributor.clone(), swarm.clone())
             .context("the system gives no random numbers")?;
         Ok(Self {
             id: key.node_id(),

@@ -5,6 +5,7 @@
 //! simulator can carry out the very same in virtual time.
 
 pub mod bound;
+pub mod decision;
 pub mod frame;
 pub mod history;
 pub mod peer;
@@ -15,8 +16,10 @@ pub mod time;
 pub mod work;
 
 use p2c2r_protocol::id::{NodeId, WorkKind};
+use serde::{Deserialize, Serialize};
 
 use self::{
+    decision::said::{Overheard, Said},
     history::Store,
     predict::{Predictor, learned::LearnedPredictor},
     split::{Splitter, cost_map::CostMap},
@@ -30,7 +33,7 @@ pub use self::{
 };
 
 /// How the scheduler plans.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerConfig {
     /// Tiles per peer that a frame is split into. Two or more keep the device busy while a result travels; more mean
     /// more attempts that can fail.
@@ -74,6 +77,17 @@ impl Scheduler {
     /// A scheduler that decides by another model: the simulator has one that knows the truth.
     pub fn with_predictor(predictor: Box<dyn Predictor>, config: SchedulerConfig) -> Self {
         Self { predictor, config }
+    }
+
+    /// From now on what the models say can be taken, for a log of the decisions.
+    pub fn overhear(self) -> (Self, Said) {
+        let (overheard, said) = Overheard::new(self.predictor);
+        (Self { predictor: Box::new(overheard), config: self.config }, said)
+    }
+
+    /// How it plans.
+    pub fn config(&self) -> &SchedulerConfig {
+        &self.config
     }
 
     /// Splits a frame into tiles and gives each a peer and backups.

@@ -1,9 +1,10 @@
 //! A peer as the coordinator sees it now.
 
 use p2c2r_protocol::id::NodeId;
+use serde::{Deserialize, Serialize};
 
 /// What a peer last said of its state. Hints for the models; nothing is decided by them alone.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Telemetry {
     /// Share of its device that is busy, with whatever, 0 to 1.
     pub utilisation: f32,
@@ -20,7 +21,7 @@ pub struct Telemetry {
 }
 
 /// A peer that may be given work.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PeerView {
     /// Who.
     pub peer: NodeId,

@@ -4,6 +4,7 @@
 //! frame into tiles of these shares; every tile gets two backups, those that would finish it earliest.
 
 use p2c2r_protocol::{id::NodeId, tile::TileRect};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     SchedulerConfig,
@@ -27,7 +28,7 @@ const MIN_TILE_PIXELS: u64 = 16 * 16;
 const MAX_RISK: f64 = 0.9;
 
 /// A tile and who is to render it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedTile {
     /// Which pixels.
     pub rect: TileRect,
@@ -42,7 +43,7 @@ pub struct PlannedTile {
 }
 
 /// A frame, cut and dealt out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FramePlan {
     /// The tiles; they cover the frame exactly.
     pub tiles: Vec<PlannedTile>,

@@ -1,11 +1,12 @@
 //! What there is to do.
 
 use p2c2r_protocol::{id::WorkKind, tile::FrameSize};
+use serde::{Deserialize, Serialize};
 
 use crate::time::TimeMs;
 
 /// One frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FrameWork {
     /// The kind of work.
     pub kind: WorkKind,

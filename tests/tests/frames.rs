@@ -94,10 +94,13 @@ fn frames_of_a_scene_that_does_not_move_are_all_the_same() {
     let output = testnet.path("still.png");
     // Through a short-lived node, which is started once.
     let network = ["--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", "--threads", "2"];
-    let more = [&["--spp", "4", "--frames", "7..=9"], &network[..]].concat();
+    let log = testnet.path("decisions");
+    let more = [&["--spp", "4", "--frames", "7..=9", "--decision-log", text(&log)], &network[..]].concat();
     let rendered = testnet.run(&arguments(&scene, &output, &more)).unwrap();
     let frames = reports(&rendered);
     assert_eq!(rendered.stderr.matches("rendering locally").count(), 1, "{}", rendered.stderr);
+    let again = testnet.run(&["sim", "--replay", text(&log)]).unwrap();
+    assert!(again.stdout.contains("all made again, to the bit"), "{} {}", again.stdout, again.stderr);
     let still = local_hash(&testnet, &scene, &["--spp", "4"]);
     assert_eq!(films(&frames), [&still; 3]);
     assert_eq!(rendered.stderr.matches("all frames are the same").count(), 1, "{}", rendered.stderr);

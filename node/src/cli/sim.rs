@@ -12,7 +12,11 @@ const POLICY_HELP: &str = "Policy to run (may be given several times): random, r
 #[derive(Debug, Args)]
 pub struct SimArgs {
     /// Scenario: a .toml file
-    pub scenario: PathBuf,
+    #[arg(required_unless_present = "replay")]
+    pub scenario: Option<PathBuf>,
+    /// Make the decisions of a node's `--decision-log` again, and say where this version decides otherwise
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "policies", "seeds", "faults", "plot"])]
+    pub replay: Option<PathBuf>,
     /// Policy to run.
     #[arg(long = "policy", value_name = "POLICY", value_parser = parse_policy, help = POLICY_HELP)]
     pub policies: Vec<PolicyChoice>,

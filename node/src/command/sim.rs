@@ -1,12 +1,17 @@
 //! `sim`: a scenario in virtual time, policies side by side.
 
 use std::{
-    io::{self, Write},
+    fs::File,
+    io::{self, BufReader, Write},
     num::NonZeroUsize,
     path::Path,
 };
 
 use anyhow::Context;
+use p2c2r_scheduler::decision::{
+    self,
+    replay::{Replayed, replay},
+};
 use p2c2r_sim::{
     experiment::Experiment,
     fault_run,
@@ -23,9 +28,12 @@ use crate::{
 
 /// Does what was asked for.
 pub fn sim(args: &SimArgs) -> anyhow::Result<Exit> {
-    let name = args.scenario.display();
-    let scenario = Scenario::read(&args.scenario).with_context(|| format!("{name} is no scenario"))?;
-    let folder = args.scenario.parent().unwrap_or(Path::new(".")).to_owned();
+    if let Some(log) = &args.replay {
+        return replayed(log);
+    }
+    let path = args.scenario.as_deref().context("which scenario?")?;
+    let scenario = Scenario::read(path).with_context(|| format!("{} is no scenario", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
     if let Some(seeds) = &args.faults {
         return faults(args, &scenario, &folder, seeds);
     }
@@ -47,6 +55,19 @@ pub fn sim(args: &SimArgs) -> anyhow::Result<Exit> {
     } else {
         print(&report::table(&experiment, &results))?;
     }
+    Ok(Exit::Done)
+}
+
+/// The decisions of a log, made again.
+fn replayed(log: &Path) -> anyhow::Result<Exit> {
+    let name = log.display();
+    let file = File::open(log).with_context(|| format!("cannot open {name}"))?;
+    let replayed = replay(decision::file::read(BufReader::new(file)))
+        .with_context(|| format!("the decisions of {name} cannot be made again"))?;
+    let Replayed { frames, decisions, commands } = replayed;
+    print(&format!(
+        "{frames} frames, {decisions} decisions, {commands} commands: all made again, to the bit\n"
+    ))?;
     Ok(Exit::Done)
 }
 

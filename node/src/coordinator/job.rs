@@ -12,9 +12,9 @@ use p2c2r_protocol::{
     tile::TileRect,
 };
 use p2c2r_scheduler::{
-    PeerView, Scheduler,
+    PeerView,
+    decision::{self, FrameStart},
     frame::{Frame, FrameConfig, FrameEnd},
-    split::{grid::GridSplitter, spatial::SpatialSplitter},
     time::TimeMs,
     work::FrameWork,
 };
@@ -23,6 +23,7 @@ use tracing::error;
 
 use super::{
     Canvas, Cut, JobError, JobOutcome, JobSpec,
+    decisions::Decisions,
     gather::Gathering,
     sessions::{Session, TrafficNow},
     summary,
@@ -69,6 +70,8 @@ pub struct AcceptedTile {
 
 /// Tiles are out.
 pub struct Run {
+    /// Its tasks are named from here on.
+    pub first_task: TaskId,
     /// The frame's life.
     pub frame: Frame,
     /// The accepted pixels.
@@ -117,8 +120,8 @@ impl Job {
     /// Plans the frame for the peers as they are.
     pub fn start(
         &mut self,
-        scheduler: &Scheduler,
-        peers: &[PeerView],
+        decisions: &mut Decisions,
+        peers: Vec<PeerView>,
         first_task: TaskId,
         epoch: Instant,
         now: Instant,
@@ -133,19 +136,24 @@ impl Job {
             max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
             deadline: spec.deadline_ms.map(|deadline_ms| now_ms + deadline_ms as f64),
         };
-        let (plan, config) = match spec.cut {
-            Cut::Planned => {
-                let plan = scheduler.plan(&work, peers, &spec.cost, &SpatialSplitter, now_ms);
-                (plan, FrameConfig::default())
-            }
+        let (cut, config) = match spec.cut {
+            Cut::Planned => (decision::Cut::Spatial, FrameConfig::default()),
             Cut::Grid { edge_px, in_flight } => (
-                scheduler.plan(&work, peers, &spec.cost, &GridSplitter { edge_px }, now_ms),
+                decision::Cut::Grid { edge_px },
                 FrameConfig { max_in_flight_per_peer: in_flight, ..FrameConfig::default() },
             ),
         };
+        let joined = peers.iter().filter(|view| view.ready).map(|view| view.peer).collect();
+        let start = FrameStart { first_task, work, peers, cost: spec.cost.clone(), cut, now: now_ms, config };
+        let plan = start.plan(&decisions.scheduler);
+        let frame = start.frame(plan.clone(), None);
+        if let Some(log) = &mut decisions.log {
+            log.planned(start, &decisions.scheduler, &plan, None);
+        }
         self.run = Some(Run {
-            joined: peers.iter().filter(|view| view.ready).map(|view| view.peer).collect(),
-            frame: Frame::new(work, plan, peers, first_task, config),
+            first_task,
+            joined,
+            frame,
             canvas: Canvas::new(spec.size, spec.encoding),
             started: now,
             gathered: now.saturating_duration_since(self.gathering.since()),

@@ -5,6 +5,7 @@
 
 mod actor;
 mod canvas;
+mod decisions;
 mod gather;
 mod job;
 mod sessions;
@@ -18,12 +19,12 @@ use p2c2r_protocol::{
     moment::SceneMoment,
     tile::{Camera, FrameSize, PixelEncoding, Sampling},
 };
-use p2c2r_scheduler::{Scheduler, split::cost_map::CostMap};
+use p2c2r_scheduler::split::cost_map::CostMap;
 use p2c2r_swarm::SwarmHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::actor::{Actor, Input};
-pub use self::canvas::Canvas;
+pub use self::{canvas::Canvas, decisions::Decisions};
 use crate::{
     contributor::Contributor, progress::Progress, report::FrameReport, scene_library::ResidentScene,
 };
@@ -128,7 +129,7 @@ impl Coordinator {
     /// Starts the actor. Without a swarm it renders on this node's device alone.
     pub fn start(
         node: NodeId,
-        scheduler: Scheduler,
+        decisions: Decisions,
         contributor: Contributor,
         swarm: Option<SwarmHandle>,
     ) -> Result<Self, getrandom::Error> {
@@ -136,7 +137,7 @@ impl Coordinator {
         let (jobs_out, jobs) = watch::channel(0);
         let (learned_out, learned) = watch::channel(Vec::new());
         let actor =
-            Actor::new(node, scheduler, contributor, swarm, inputs.downgrade(), jobs_out, learned_out)?;
+            Actor::new(node, decisions, contributor, swarm, inputs.downgrade(), jobs_out, learned_out)?;
         tokio::spawn(actor.run(queue));
         Ok(Self { inputs, jobs, learned })
     }

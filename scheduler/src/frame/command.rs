@@ -6,11 +6,12 @@ use p2c2r_protocol::{
     id::{NodeId, TaskId},
     tile::TileRect,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{predict::Prediction, time::TimeMs};
 
 /// A command.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Offer a tile to a peer.
     Offer {
@@ -60,7 +61,7 @@ pub enum Command {
 }
 
 /// Why a peer is not trusted any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DistrustReason {
     /// It delivered something that is not the tile.
@@ -76,7 +77,7 @@ impl fmt::Display for DistrustReason {
 }
 
 /// How a frame ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FrameEnd {
     /// Every pixel is there.
     Complete,
@@ -97,6 +98,11 @@ impl Outbox {
     /// Adds a command.
     pub fn push(&mut self, command: Command) {
         self.0.push_back(command);
+    }
+
+    /// All that are in it.
+    pub fn commands(&self) -> impl Iterator<Item = &Command> {
+        self.0.iter()
     }
 
     /// The next command.

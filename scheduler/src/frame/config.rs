@@ -1,7 +1,9 @@
 //! The numbers that a frame's life turns on.
 
+use serde::{Deserialize, Serialize};
+
 /// How a frame is carried through.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FrameConfig {
     /// Tiles that a peer holds at once: one that it renders and one that waits, so that its device never idles for a
     /// round trip. More only where tiles are much shorter than the round trip.

@@ -1,11 +1,12 @@
 //! What happens to a frame.
 
 use p2c2r_protocol::id::{NodeId, TaskId};
+use serde::{Deserialize, Serialize};
 
 use crate::peer::PeerView;
 
 /// An event. Those about a task must come from the peer that holds it: the caller checks.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// The first offers may go out.
     Start,

@@ -17,6 +17,7 @@ pub mod trees;
 pub mod wait;
 
 use p2c2r_protocol::id::{NodeId, WorkKind};
+use serde::{Deserialize, Serialize};
 
 pub use self::learned::{Fitted, Refit};
 use crate::{peer::PeerView, time::TimeMs};
@@ -39,7 +40,7 @@ pub struct TaskFeatures {
 }
 
 /// What is expected of one task. Its total time is waiting, overhead and execution together.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Time to render, ms.
     pub execution_ms: f64,

@@ -2,6 +2,7 @@
 //! any rectangle is four look-ups.
 
 use p2c2r_protocol::tile::{FrameSize, TileRect};
+use serde::{Deserialize, Serialize};
 
 /// Why cells are no cost map.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -21,7 +22,7 @@ pub enum CostMapError {
 }
 
 /// Estimated cost of every place in a frame.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CostMap {
     cell_px: u32,
     columns: usize,

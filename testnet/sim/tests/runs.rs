@@ -4,16 +4,27 @@
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
+use p2c2r_scheduler::{
+    decision::{
+        Entry,
+        file::{self, LogError},
+        replay::{ReplayError, replay},
+    },
+    frame::Command,
+};
 use p2c2r_sim::{
     experiment::{Experiment, PolicyResult},
+    fault::FaultPlan,
     fault_run,
     metrics::Summary,
     plot::{PlotFormat, picture},
-    policy::Policy,
+    policy::{Policy, machine::Machine},
     report::{json, table},
     scenario::Scenario,
+    sim::{Setup, Simulation},
 };
 
 fn folder() -> PathBuf {
@@ -150,5 +161,42 @@ fn f00_seeds_that_once_broke_an_invariant_hold() {
         let scenario = Scenario::read(&folder().join(name).with_extension("toml")).unwrap();
         let run = fault_run::run(&scenario, &folder(), seed).unwrap();
         assert!(run.frames >= 20, "{run:?}");
+    }
+}
+
+/// With a restart of the coordinator, and with frames that overlap.
+#[test]
+fn every_decision_of_a_run_can_be_made_again_from_its_log() {
+    for name in ["seed-five", "overload"] {
+        let scenario = short(name, 40);
+        let cost = scenario.cells(&folder()).unwrap().map(1e6).unwrap();
+        let entries = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&entries);
+        let machine =
+            Machine::learned(scenario.start).logged(Arc::new(move |entry| log.lock().unwrap().push(entry)));
+        let plan = FaultPlan::draw(4, scenario.each_peer().count());
+        let setup = Setup { scenario: &scenario, cost: &cost, seed: 4, faults: Some(&plan) };
+        Simulation::new(setup, Box::new(machine)).run().unwrap();
+
+        let mut written = Vec::new();
+        for entry in entries.lock().unwrap().iter() {
+            file::write(entry, &mut written).unwrap();
+        }
+        let replayed = replay(file::read(written.as_slice())).unwrap();
+        assert!(replayed.frames >= 20 && replayed.commands > 1000, "{replayed:?}");
+
+        let mut entries = std::mem::take(&mut *entries.lock().unwrap());
+        let offered = entries.iter_mut().find_map(|entry| match entry {
+            Entry::Decided { commands, .. } => commands.iter_mut().find_map(|command| match command {
+                Command::Offer { tile, .. } => Some(tile),
+                _ => None,
+            }),
+            Entry::Planned { .. } => None,
+        });
+        *offered.unwrap() += 1;
+        let other = replay(entries.into_iter().map(Ok)).unwrap_err();
+        assert!(matches!(other, ReplayError::Otherwise { entry: 2, .. }), "{other}");
+        let cut = replay(file::read(&written[..written.len() - 3])).unwrap_err();
+        assert!(matches!(cut, ReplayError::Log(LogError::CutOff(_))), "{cut}");
     }
 }

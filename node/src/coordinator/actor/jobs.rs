@@ -95,7 +95,7 @@ impl Actor {
         if !views.iter().any(|view| view.ready) {
             return self.finish(Err(JobError::NobodyLeft), now);
         }
-        job.start(&self.scheduler, &views, self.next_task, self.started, now);
+        job.start(&mut self.decisions, views.clone(), self.next_task, self.started, now);
         self.frame_event(Event::Start, now);
         for view in views.iter().filter(|view| view.ready) {
             self.ask_for_next_scene(view.peer);
@@ -144,7 +144,7 @@ impl Actor {
 
     pub(super) fn tell_learned(&self) {
         let learned = self.sessions.keys().filter_map(|peer| {
-            self.scheduler.speed(peer, WorkKind::RayTracing).map(|speed| (*peer, speed.outcomes))
+            self.decisions.scheduler.speed(peer, WorkKind::RayTracing).map(|speed| (*peer, speed.outcomes))
         });
         self.learned_out.send_replace(learned.collect());
     }

@@ -17,12 +17,13 @@ use futures::{
     stream::{BoxStream, SelectAll},
 };
 use p2c2r_protocol::id::{Epoch, NodeId, TaskId};
-use p2c2r_scheduler::{Fitted, Scheduler, frame::Event};
+use p2c2r_scheduler::{Fitted, frame::Event};
 use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     JobError, JobOutcome, JobSpec,
+    decisions::Decisions,
     job::Job,
     sessions::{Generation, Session},
     verify::{Forgery, ProbeSecret, VerifiedTile},
@@ -66,7 +67,7 @@ pub struct Actor {
     node: NodeId,
     epoch: Epoch,
     secret: ProbeSecret,
-    scheduler: Scheduler,
+    decisions: Decisions,
     /// Models are being fitted.
     fitting: bool,
     contributor: Contributor,
@@ -97,7 +98,7 @@ impl Actor {
     /// An actor without jobs.
     pub fn new(
         node: NodeId,
-        scheduler: Scheduler,
+        decisions: Decisions,
         contributor: Contributor,
         swarm: Option<SwarmHandle>,
         inputs: mpsc::WeakSender<Input>,
@@ -111,7 +112,7 @@ impl Actor {
             node,
             epoch: Epoch(getrandom::u64()?),
             secret: ProbeSecret::new(secret),
-            scheduler,
+            decisions,
             fitting: false,
             contributor,
             swarm,
@@ -180,7 +181,7 @@ impl Actor {
             Input::Fitted(fitted) => {
                 self.fitting = false;
                 if let Some(fitted) = fitted {
-                    self.scheduler.install(*fitted);
+                    self.decisions.scheduler.install(*fitted);
                 }
             }
             Input::Stop { done } => self.stop(done, now),
@@ -192,7 +193,8 @@ impl Actor {
         if self.fitting {
             return;
         }
-        let (Some(inputs), Some(refit)) = (self.inputs.upgrade(), self.scheduler.take_refit()) else {
+        let (Some(inputs), Some(refit)) = (self.inputs.upgrade(), self.decisions.scheduler.take_refit())
+        else {
             return;
         };
         self.fitting = true;

@@ -34,7 +34,11 @@ impl Actor {
         while let Some(event) = events.pop_front() {
             let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) else { return };
             let mut outbox = Outbox::default();
-            run.frame.handle(time_ms(self.started, now), event, &mut self.scheduler, &mut outbox);
+            let now_ms = time_ms(self.started, now);
+            run.frame.handle(now_ms, event, &mut self.decisions.scheduler, &mut outbox);
+            if let Some(log) = &mut self.decisions.log {
+                log.decided(run.first_task, now_ms, event, &outbox);
+            }
             self.next_task = run.frame.next_task();
             while let Some(command) = outbox.pop() {
                 self.carry_out(command, &mut events, now);

@@ -348,10 +348,8 @@ impl Predictor for LearnedPredictor {
 
     fn take_refit(&mut self) -> Option<Refit> {
         let first = self.everybody.trees.is_none() && self.failure_trees.is_none();
-        let due = match first {
-            true => EVERYBODY_FIRST_FIT,
-            false => EVERYBODY_FIT_EVERY.max(self.everybody.outcomes / EVERYBODY_FIT_SHARE),
-        };
+        let again = EVERYBODY_FIT_EVERY.max(self.everybody.outcomes / EVERYBODY_FIT_SHARE);
+        let due = if first { EVERYBODY_FIRST_FIT } else { again };
         if self.everybody_since_fit >= due {
             self.everybody_since_fit = 0;
             self.everybody.fits += 1;

@@ -9,9 +9,9 @@ use std::{
 use p2c2r_protocol::id::NodeId;
 use p2c2r_scheduler::{
     FramePlan, PeerView, Scheduler, SchedulerConfig,
+    decision::{Cut, DecisionLog, Entry, FrameStart},
     frame::{Command, Event, Frame, FrameConfig, FrameEnd, Outbox},
     history::MemoryStore,
-    split::spatial::SpatialSplitter,
     work::FrameWork,
 };
 
@@ -42,9 +42,31 @@ pub struct Machine {
     waiting: VecDeque<(RunId, FrameWork)>,
     planning_ms: f64,
     planned: u64,
+    log: Option<DecisionLog>,
+    sink: Option<Sink>,
 }
 
+/// Hears of every decision.
+pub type Sink = Arc<dyn Fn(Entry) + Send + Sync>;
+
 impl Machine {
+    /// From now on the sink hears of every decision.
+    #[must_use]
+    pub fn logged(mut self, sink: Sink) -> Self {
+        self.sink = Some(sink);
+        self.renew();
+        self
+    }
+
+    /// A scheduler that knows only what is stored.
+    fn renew(&mut self) {
+        self.scheduler = (self.make)();
+        let Some(sink) = self.sink.clone() else { return };
+        let (scheduler, said) = (self.make)().overhear();
+        self.scheduler = scheduler;
+        self.log = Some(DecisionLog::new(said, Box::new(move |entry| sink(entry))));
+    }
+
     /// As the node runs it.
     pub fn learned(start: Start) -> Self {
         let store = Arc::new(MemoryStore::default());
@@ -70,6 +92,8 @@ impl Machine {
             waiting: VecDeque::new(),
             planning_ms: 0.0,
             planned: 0,
+            log: None,
+            sink: None,
         }
     }
 
@@ -77,6 +101,9 @@ impl Machine {
         let Some(running) = self.running.get_mut(&id) else { return };
         let mut outbox = Outbox::default();
         running.frame.handle(desk.now, event, &mut self.scheduler, &mut outbox);
+        if let Some(log) = &mut self.log {
+            log.decided(id.first_task(), desk.now, event, &outbox);
+        }
         while let Some(command) = outbox.pop() {
             self.carry_out(id, command, desk);
         }
@@ -94,17 +121,29 @@ impl Machine {
         while let Some(refit) = self.scheduler.take_refit() {
             self.scheduler.install(refit.run());
         }
-        let views: Vec<_> = desk.views().copied().collect();
+        let start = FrameStart {
+            first_task: run.first_task(),
+            work,
+            peers: desk.views().copied().collect(),
+            cost: desk.cost.clone(),
+            cut: Cut::Spatial,
+            now: desk.now,
+            config: FrameConfig::beside(self.running.len()),
+        };
         let since = Instant::now();
-        let plan = self.scheduler.plan(&work, &views, desk.cost, &SpatialSplitter, desk.now);
+        let plan = start.plan(&self.scheduler);
         self.planning_ms += since.elapsed().as_secs_f64() * 1e3;
         self.planned += 1;
-        if !plan.is_in_time(&work, desk.now) {
+        let whole = start.peers.len() <= SchedulerConfig::default().max_peers;
+        let crew = (!whole).then(|| crew(&plan, &start.peers));
+        let in_time = plan.is_in_time(&work, desk.now);
+        let frame = start.frame(plan.clone(), crew.as_deref());
+        if let Some(log) = &mut self.log {
+            log.planned(start, &self.scheduler, &plan, crew);
+        }
+        if !in_time {
             return desk.order(Order::Done(run, Ending::Aborted));
         }
-        let whole = views.len() <= SchedulerConfig::default().max_peers;
-        let crew = if whole { views } else { crew(&plan, views) };
-        let frame = Frame::new(work, plan, &crew, run.first_task(), FrameConfig::beside(self.running.len()));
         self.running.insert(run, Running { frame, open: whole });
         self.event(run, Event::Start, desk);
     }
@@ -192,10 +231,11 @@ impl Machine {
 }
 
 /// Of very many peers only those that the plan names take part in a frame.
-fn crew(plan: &FramePlan, views: Vec<PeerView>) -> Vec<PeerView> {
+fn crew(plan: &FramePlan, views: &[PeerView]) -> Vec<NodeId> {
     let named: BTreeSet<NodeId> =
         plan.tiles.iter().flat_map(|tile| tile.primary.iter().chain(&tile.backups)).copied().collect();
-    views.into_iter().filter(|view| view.is_self || named.contains(&view.peer)).collect()
+    let takes_part = |view: &&PeerView| view.is_self || named.contains(&view.peer);
+    views.iter().filter(takes_part).map(|view| view.peer).collect()
 }
 
 fn config(start: Start) -> SchedulerConfig {
@@ -218,7 +258,7 @@ impl Coordinator for Machine {
     }
 
     fn restart(&mut self) {
-        self.scheduler = (self.make)();
+        self.renew();
         self.running.clear();
         self.waiting.clear();
     }

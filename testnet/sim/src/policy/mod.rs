@@ -1,7 +1,7 @@
 //! Ways to give out work, all in the same world.
 
 mod choose;
-mod machine;
+pub mod machine;
 mod oracle;
 mod simple;
 
