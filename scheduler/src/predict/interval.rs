@@ -20,7 +20,7 @@ const TARGETS: [f64; 3] = [0.025, 0.025, 0.05];
 /// The corrected shares stay within.
 const SHARE_RANGE: (f64, f64) = (0.0005, 0.3);
 /// Residuals from which on they are believed alone.
-const SETTLED: usize = 40;
+const SETTLED: usize = 20;
 /// The same quantiles of a normal distribution, a little wider: used until there are residuals.
 const FIRST_QUANTILES: [f32; 3] = [-2.4, 2.4, 2.0];
 /// Weights of the newest squared residual in the steady and the quick spread.
