@@ -79,14 +79,15 @@ struct Cut {
     second: TileRect,
     first_claims: Vec<Claim>,
     second_claims: Vec<Claim>,
-    badness: f64,
 }
 
 fn best_cut(rect: TileRect, claims: &[Claim], cost: &CostMap) -> Option<Cut> {
     let whole = cost.cost(rect);
-    let mut best: Option<Cut> = None;
-    for (first_claims, second_claims) in bipartitions(claims) {
-        let share = total(&first_claims) / (total(&first_claims) + total(&second_claims));
+    let ways = bipartitions(claims);
+    let mut best: Option<(usize, TileRect, TileRect, f64)> = None;
+    for (way, (first_claims, second_claims)) in ways.iter().enumerate() {
+        let (first_weight, second_weight) = (total(first_claims), total(second_claims));
+        let share = first_weight / (first_weight + second_weight);
         for axis in [Axis::X, Axis::Y] {
             let Some((first, second)) =
                 place_cut(rect, axis, share, whole, (first_claims.len(), second_claims.len()), cost)
@@ -94,13 +95,14 @@ fn best_cut(rect: TileRect, claims: &[Claim], cost: &CostMap) -> Option<Cut> {
                 continue;
             };
             let badness = badness(first, second, share, whole, cost);
-            if best.as_ref().is_none_or(|best| badness < best.badness) {
-                let (first_claims, second_claims) = (first_claims.clone(), second_claims.clone());
-                best = Some(Cut { first, second, first_claims, second_claims, badness });
+            if best.as_ref().is_none_or(|(_, _, _, least)| badness < *least) {
+                best = Some((way, first, second, badness));
             }
         }
     }
-    best
+    let (way, first, second, _) = best?;
+    let (first_claims, second_claims) = ways.into_iter().nth(way)?;
+    Some(Cut { first, second, first_claims, second_claims })
 }
 
 /// How far the larger side is over its target, plus what slivers cost.
@@ -123,9 +125,15 @@ fn badness(first: TileRect, second: TileRect, share: f64, whole: f64, cost: &Cos
 fn bipartitions(claims: &[Claim]) -> Vec<(Vec<Claim>, Vec<Claim>)> {
     let count = claims.len();
     let mut ways = Vec::with_capacity(BIPARTITIONS);
-    let mut greedy = (Vec::new(), Vec::new());
+    let (mut greedy, mut weights) = ((Vec::new(), Vec::new()), (0.0, 0.0));
     for claim in claims {
-        if total(&greedy.0) <= total(&greedy.1) { greedy.0.push(*claim) } else { greedy.1.push(*claim) }
+        if weights.0 <= weights.1 {
+            greedy.0.push(*claim);
+            weights.0 += claim.weight;
+        } else {
+            greedy.1.push(*claim);
+            weights.1 += claim.weight;
+        }
     }
     ways.push(greedy);
     let half = count / 2;
@@ -164,18 +172,18 @@ fn place_cut(
     (first_count, second_count): (usize, usize),
     cost: &CostMap,
 ) -> Option<(TileRect, TileRect)> {
-    let length = match axis {
-        Axis::X => rect.width,
-        Axis::Y => rect.height,
+    let (length, across) = match axis {
+        Axis::X => (rect.width, rect.height),
+        Axis::Y => (rect.height, rect.width),
     };
     let steps = length / GRAIN_PX;
-    let fits = |step: u32| {
-        let (first, second) = cut_at(rect, axis, step * GRAIN_PX);
-        capacity(first) >= first_count && capacity(second) >= second_count
-    };
-    // Room grows with the side: the feasible steps are one interval.
-    let low = (1..steps).find(|step| fits(*step))?;
-    let high = (low..steps).rev().find(|step| fits(*step))?;
+    // Tiles of the smallest size that a step of either side has room for.
+    let per_step = (across / GRAIN_PX).max(1) as usize;
+    let steps_for = |count: usize| count.div_ceil(per_step).max(1) as u32;
+    let (low, high) = (steps_for(first_count), steps.checked_sub(steps_for(second_count))?);
+    if low > high {
+        return None;
+    }
     let achieved = |step: u32| {
         let (first, _) = cut_at(rect, axis, step * GRAIN_PX);
         if whole > 0.0 { cost.cost(first) / whole } else { first.pixels() as f64 / rect.pixels() as f64 }
