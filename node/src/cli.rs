@@ -114,7 +114,8 @@ pub struct NetworkArgs {
     /// Do not look for nodes on the local network
     #[arg(long, env = "P2C2R_NO_MDNS")]
     pub no_mdns: bool,
-    /// Add every decision about the frames that this node coordinates to a file, for `sim --replay`
+    /// Write every decision about the frames that this node coordinates to a file, begun anew at each start, for
+    /// `sim --replay`
     #[arg(long, env = "P2C2R_DECISION_LOG", value_name = "FILE", hide_short_help = true)]
     pub decision_log: Option<PathBuf>,
 }

@@ -14,8 +14,8 @@ pub struct SimArgs {
     /// Scenario: a .toml file
     #[arg(required_unless_present = "replay")]
     pub scenario: Option<PathBuf>,
-    /// Make the decisions of a node's `--decision-log` again, and say where this version decides otherwise
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "policies", "seeds", "faults", "plot"])]
+    /// Make the decisions of a node's `--decision-log` again, and tell the first that this version makes otherwise
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "policies", "faults", "plot", "json", "threads", "timing"])]
     pub replay: Option<PathBuf>,
     /// Policy to run.
     #[arg(long = "policy", value_name = "POLICY", value_parser = parse_policy, help = POLICY_HELP)]

@@ -77,7 +77,7 @@ pub struct RenderJob {
     pub accepted_at: Instant,
     /// Set to stop it.
     pub cancelled: Arc<AtomicBool>,
-    /// Done share in thousandths.
+    /// How far it is.
     pub progress: Arc<TaskProgress>,
 }
 

@@ -32,6 +32,9 @@ use super::{
 use crate::contributor::admission::max_tile_pixels;
 use crate::progress::{Phase, Progress};
 
+/// Progress by less than this is not worth a thought.
+const MIN_PROGRESS: f32 = 0.001;
+
 /// Where a job's outcome goes.
 pub type Reply = oneshot::Sender<Result<JobOutcome, JobError>>;
 
@@ -57,6 +60,26 @@ pub struct OutTask {
     pub peer: NodeId,
     /// Which pixels.
     pub rect: TileRect,
+    /// Whether the peer said that it has taken it.
+    pub accepted: bool,
+    /// The share done that it told of last.
+    told: f32,
+}
+
+impl OutTask {
+    /// An attempt that was just offered.
+    pub fn new(peer: NodeId, rect: TileRect) -> Self {
+        Self { peer, rect, accepted: false, told: 0.0 }
+    }
+
+    /// Notes what the peer tells of; whether that is worth a thought. So a task gives at most a thousand of them.
+    pub fn has_moved(&mut self, fraction: f32) -> bool {
+        let moved = fraction >= self.told + MIN_PROGRESS;
+        if moved {
+            self.told = fraction.min(1.0);
+        }
+        moved
+    }
 }
 
 /// What is kept of an accepted tile for the report.
@@ -84,6 +107,8 @@ pub struct Run {
     pub joined: BTreeSet<NodeId>,
     /// Attempts that are out.
     pub out: BTreeMap<TaskId, OutTask>,
+    /// Attempts that were withdrawn, and not yet answered for.
+    pub withdrawn: BTreeMap<TaskId, NodeId>,
     /// Rectangles of the attempts, kept until the frame ends: a verified tile goes where its attempt was.
     pub rects: BTreeMap<TaskId, TileRect>,
     /// Verified tiles whose fate the frame machine has not decided yet: at most the one in hand.
@@ -98,6 +123,13 @@ pub struct Run {
     pub deadline_reached: bool,
     /// Set when the machine says so.
     pub end: Option<FrameEnd>,
+}
+
+impl Run {
+    /// Whether the peer has the task.
+    pub fn owns(&self, peer: NodeId, task: TaskId) -> bool {
+        self.out.get(&task).is_some_and(|out| out.peer == peer)
+    }
 }
 
 impl Job {
@@ -158,6 +190,7 @@ impl Job {
             started: now,
             gathered: now.saturating_duration_since(self.gathering.since()),
             out: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
             rects: BTreeMap::new(),
             verified: BTreeMap::new(),
             accepted: BTreeMap::new(),

@@ -197,9 +197,10 @@ impl Backend for GpuBackend {
         job.check()?;
         let kernel = self.kernel(scene)?;
         let bytes = film_bytes(job.rect);
-        let film = match self.film.clone().filter(|film| film.bytes >= bytes) {
+        // Out of here while it is in use: after an error it may still be mapped, and the next tile gets another.
+        let film = match self.film.take().filter(|film| film.bytes >= bytes) {
             Some(large_enough) => large_enough,
-            None => self.film.insert(self.gpu.film(bytes)?).clone(),
+            None => self.gpu.film(bytes)?,
         };
         let params_buffer = self.gpu.params(size_of::<Params>() as u64)?;
         let buffers = resident(&mut self.scenes, &self.gpu, scene)?.buffers(&params_buffer, &film.written);
@@ -210,6 +211,7 @@ impl Backend for GpuBackend {
         let samples = job.view.sampling.samples;
         let (pixels, device_ms) =
             self.gpu.read(&film, bytes, timer.as_ref(), |words| pixels(words, samples))?;
+        self.film = Some(film);
         Ok(TilePixels { device_ms, ..pixels })
     }
 }

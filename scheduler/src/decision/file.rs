@@ -14,6 +14,9 @@ pub enum LogError {
     /// It ends in the middle of an entry.
     #[error("entry {0} is cut off; those before it are whole")]
     CutOff(usize),
+    /// What was to be written.
+    #[error("a decision cannot be written as CBOR: {0}")]
+    Encoding(String),
     /// What is in it.
     #[error("entry {entry} is no decision: {reason}")]
     Entry {
@@ -28,7 +31,7 @@ pub enum LogError {
 pub fn write(entry: &Entry, out: &mut impl Write) -> Result<(), LogError> {
     ciborium::into_writer(entry, out).map_err(|error| match error {
         ciborium::ser::Error::Io(error) => LogError::Io(error),
-        ciborium::ser::Error::Value(reason) => LogError::Entry { entry: 0, reason },
+        ciborium::ser::Error::Value(reason) => LogError::Encoding(reason),
     })
 }
 

@@ -11,10 +11,14 @@ use p2c2r_protocol::id::{NodeId, WorkKind};
 use super::{Entry, FrameStart, file::LogError};
 use crate::{
     FramePlan, PeerView, Prediction, Scheduler, SchedulerConfig, TaskFeatures,
-    frame::{Command, Event, Frame, Outbox},
+    frame::{Command, Event, Frame, FrameConfig, Outbox},
     predict::{LearnedSpeed, Outcome, Predictor},
     time::TimeMs,
 };
+
+/// More than any node plans with.
+const MAX_TILES_PER_PEER: usize = 1024;
+const MAX_TILES: usize = 1 << 20;
 
 /// How much was made again, to the bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +44,12 @@ pub enum ReplayError {
         /// Which, from 1.
         entry: usize,
     },
+    /// An entry's numbers are none that a scheduler plans with.
+    #[error("entry {entry} has a configuration that no node has")]
+    Config {
+        /// Which, from 1.
+        entry: usize,
+    },
     /// This version of the scheduler decides otherwise.
     #[error("entry {entry}: {event} leads to something else now\n  then: {then}\n  now:  {now}")]
     Otherwise {
@@ -54,7 +64,19 @@ pub enum ReplayError {
     },
 }
 
-/// Makes every decision again and compares.
+/// Whether planning with these can be done in finite time and numbers.
+fn is_sane(start: &FrameStart, config: &SchedulerConfig) -> bool {
+    let FrameConfig { min_backoff_ms, max_backoff_ms, .. } = start.config;
+    config.tiles_per_peer <= MAX_TILES_PER_PEER
+        && config.max_tiles <= MAX_TILES
+        && start.first_task.0 <= u64::MAX / 2
+        && min_backoff_ms.is_finite()
+        && max_backoff_ms.is_finite()
+        && start.work.max_tile_pixels > 0
+}
+
+/// Makes every decision again and compares, up to the first difference. What the models said is given in the order in which
+/// it was said: whether they were asked the same questions is not known.
 pub fn replay(entries: impl Iterator<Item = Result<Entry, LogError>>) -> Result<Replayed, ReplayError> {
     let mut frames = BTreeMap::new();
     let mut replayed = Replayed::default();
@@ -62,6 +84,9 @@ pub fn replay(entries: impl Iterator<Item = Result<Entry, LogError>>) -> Result<
         match entry? {
             Entry::Planned { start, scheduler, said, plan, crew } => {
                 replayed.frames += 1;
+                if !is_sane(&start, &scheduler) {
+                    return Err(ReplayError::Config { entry: number });
+                }
                 let (stage, now) = Stage::planned(&start, scheduler, said, crew.as_deref());
                 compare(&plan, &now, stage.script.is_spoken(), &"the plan", number)?;
                 frames.insert(start.first_task, stage);

@@ -12,6 +12,8 @@ use crate::{Scheduler, predict::TaskFeatures, time::TimeMs};
 
 /// A peer that fails more often than this is taken to fail this often.
 const MAX_RISK: f64 = 0.9;
+/// With fewer outcomes, what is expected of a peer is mostly its own word.
+const KNOWN_OUTCOMES: u64 = 20;
 
 /// What is expected of a tile at a peer.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +42,7 @@ impl Frame {
                 if self.peers.get(peer).is_some_and(|state| self.has_room(state))
                     && let Some(tile) = self.next_tile_for(*peer, &busiest, scheduler)
                 {
-                    self.offer(tile, *peer, scheduler, out);
+                    self.offer(tile, *peer, 0.0, scheduler, out);
                     offered = true;
                     busiest = OnceCell::new();
                 }
@@ -60,7 +62,7 @@ impl Frame {
             let Some(tile) = self.orphans.pop_front() else { return };
             for (tile, peer) in self.shared_out(tile, scheduler) {
                 match peer {
-                    Some(peer) => self.offer(tile, peer, scheduler, out),
+                    Some(peer) => self.offer(tile, peer, 0.0, scheduler, out),
                     None => self.orphans.push_back(tile),
                 }
             }
@@ -201,8 +203,15 @@ impl Frame {
         })
     }
 
-    /// Offers a tile to a peer.
-    pub(super) fn offer(&mut self, tile: usize, peer: NodeId, scheduler: &Scheduler, out: &mut Outbox) {
+    /// Offers a tile to a peer; of a copy, so much of the cost may be rendered for nothing.
+    pub(super) fn offer(
+        &mut self,
+        tile: usize,
+        peer: NodeId,
+        extra_cost: f64,
+        scheduler: &Scheduler,
+        out: &mut Outbox,
+    ) {
         let Some(state) = self.peers.get(&peer) else { return };
         let before_ms = self.held_ms(state);
         let features = self.features(tile, state.held.len() as u32, before_ms);
@@ -230,6 +239,8 @@ impl Frame {
                 execution_ms: predicted.execution_ms,
                 risk: predicted.failure_risk.clamp(0.0, MAX_RISK),
                 spread: predicted.spread,
+                on_its_word: predicted.outcomes < KNOWN_OUTCOMES,
+                extra_cost,
                 accepted: false,
                 fraction: 0.0,
                 patient_at: 0.0,

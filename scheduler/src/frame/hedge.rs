@@ -117,7 +117,9 @@ impl Frame {
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.misses += 1;
             }
-            self.end_attempt(task, OutcomeResult::GivenUp, scheduler);
+            let at_work = self.attempts.get(&task).is_some_and(Attempt::is_at_work);
+            let result = if at_work { OutcomeResult::GivenUp } else { OutcomeResult::Lost };
+            self.end_attempt(task, result, scheduler);
             out.push(Command::Cancel { task, peer });
         }
     }
@@ -133,7 +135,7 @@ impl Frame {
         while let Some(Copy { tile, peer, extra_cost, .. }) = self.best_copy(scheduler) {
             self.hedges += 1;
             self.extra_cost += extra_cost;
-            self.offer(tile, peer, scheduler, out);
+            self.offer(tile, peer, extra_cost, scheduler, out);
         }
     }
 
@@ -216,8 +218,10 @@ impl Frame {
             let left_ms = self.attempts_at(tile).map(|attempt| left_ms(attempt, self.now));
             left_ms.min_by(f64::total_cmp).unwrap_or(0.0)
         };
-        let copied = self.tiles.iter().enumerate();
-        let timed = copied
+        let timed = self
+            .tiles
+            .iter()
+            .enumerate()
             .filter(|(_, tile)| (1..MAX_COPIES).contains(&tile.out.len()))
             .map(|(index, tile)| (-first_ms(tile), index))
             .collect();
@@ -257,7 +261,7 @@ impl Frame {
     }
 }
 
-/// Those of a short list that have the least numbers, in order.
+/// A short list of the entries with the least numbers, least first.
 fn least<T: Ord>(mut numbered: Vec<(f64, T)>) -> Vec<T> {
     let order = |a: &(f64, T), b: &(f64, T)| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1));
     if numbered.len() > SHORT_LIST {

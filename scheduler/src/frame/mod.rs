@@ -35,6 +35,8 @@ use crate::{
 
 /// A peer that is slow is waited for while its tile gets on by this share.
 const PATIENCE_STEP: f64 = 0.05;
+/// The pause of a peer that is busy again and again doubles so often.
+const MAX_DOUBLINGS: u32 = 12;
 
 /// A frame under way.
 #[derive(Debug)]
@@ -258,12 +260,16 @@ impl Frame {
             }
             return;
         }
-        // Being busy is no failure: nothing is learned, the peer is left alone for a while.
-        let pause_ms =
-            f64::from(retry_after_ms).clamp(self.config.min_backoff_ms, self.config.max_backoff_ms);
-        let until = self.now + pause_ms;
+        // Being busy is no failure: nothing is learned, the tile is as if it had not been offered, and the peer is left
+        // alone, each time for longer.
+        let (tile, extra_cost) = (attempt.tile, attempt.extra_cost);
+        self.tiles[tile].attempts = self.tiles[tile].attempts.saturating_sub(1);
+        self.extra_cost -= extra_cost;
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.busy_until = Some(until);
+            let pause_ms = self.config.min_backoff_ms * f64::from(1_u32 << state.refusals.min(MAX_DOUBLINGS));
+            let pause_ms = pause_ms.max(f64::from(retry_after_ms)).min(self.config.max_backoff_ms);
+            state.refusals += 1;
+            state.busy_until = Some(self.now + pause_ms);
         }
         self.withdraw(task);
     }
@@ -279,6 +285,7 @@ impl Frame {
         let Some(attempt) = self.take(task) else { return };
         scheduler.observe(&attempt.success(&self.work, self.now, queue_ms, execution_ms));
         if let Some(peer) = self.peers.get_mut(&attempt.peer) {
+            peer.refusals = 0;
             peer.misses = 0;
             peer.busy_ms += execution_ms.max(0.0);
         }

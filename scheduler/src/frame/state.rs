@@ -76,6 +76,8 @@ pub struct Peer {
     pub excluded: bool,
     /// Left alone until then.
     pub busy_until: Option<TimeMs>,
+    /// Times in a row that it was busy.
+    pub refusals: u32,
     /// Late in a row.
     pub misses: u32,
     /// Refusals for something that is wrong there.
@@ -109,6 +111,7 @@ impl Peer {
             lost: false,
             excluded: false,
             busy_until: None,
+            refusals: 0,
             misses: 0,
             faults: 0,
             busy_ms: 0.0,
@@ -149,6 +152,10 @@ pub struct Attempt {
     pub risk: f64,
     /// Standard deviation of the log of its time, as it was expected.
     pub spread: f64,
+    /// Whether hardly anything but the peer's word was known of its speed.
+    pub on_its_word: bool,
+    /// Cost that may be rendered for nothing, because it is a copy.
+    pub extra_cost: f64,
     /// Whether the peer has taken it.
     pub accepted: bool,
     /// Share done, as the peer says.
@@ -190,14 +197,16 @@ impl Attempt {
     }
 
     /// Whether the peer has told of progress.
-    fn is_at_work(&self) -> bool {
+    pub fn is_at_work(&self) -> bool {
         self.fraction > MIN_FRACTION
     }
 
     /// Whether its time says how fast the peer is although others were faster: it takes longer than it should and is known
-    /// to be at work, or it is late. (What has only fallen silent may have been lost.)
+    /// to be at work, or hardly anything but its word is known of it, or it is late. (What has only fallen silent may have been
+    /// lost.)
     pub fn is_slow(&self, now: TimeMs) -> bool {
-        now > self.late_at || (now > self.due_at && self.is_at_work())
+        let counts_from = if self.is_at_work() || self.on_its_word { self.due_at } else { self.late_at };
+        self.accepted && now > counts_from
     }
 
     /// Is not given up before that.
@@ -207,14 +216,13 @@ impl Attempt {
         }
     }
 
-    /// What came of it. A tile that was given up without a sign of life was lost, and says nothing of the peer's speed.
+    /// What came of it.
     pub fn outcome(&self, work: &FrameWork, now: TimeMs, result: OutcomeResult) -> Outcome {
-        let lost = result == OutcomeResult::GivenUp && !self.is_at_work();
         Outcome {
             peer: self.view,
             kind: work.kind,
             features: self.features,
-            total_ms: if lost { 0.0 } else { now - self.offered_at },
+            total_ms: now - self.offered_at,
             result,
         }
     }
@@ -254,6 +262,8 @@ mod tests {
             execution_ms: 100.0,
             risk: 0.0,
             spread: 0.1,
+            on_its_word: false,
+            extra_cost: 0.0,
             accepted: true,
             fraction: 0.0,
             patient_at: 0.0,
@@ -261,6 +271,9 @@ mod tests {
         };
         assert!(!attempt.is_slow(TimeMs(200.0)), "it may have been lost without a word");
         assert!(attempt.is_slow(TimeMs(301.0)));
+        attempt.on_its_word = true;
+        assert!(attempt.is_slow(TimeMs(101.0)), "silence does not keep a newcomer's announcement alive");
+        attempt.on_its_word = false;
         attempt.progress(TimeMs(200.0), 0.4);
         assert!(attempt.is_slow(TimeMs(201.0)), "it is at work, and should have been done");
         assert!((attempt.left_ms(TimeMs(200.0)) - 300.0).abs() < 1e-6);

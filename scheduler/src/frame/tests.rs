@@ -219,6 +219,25 @@ fn a_busy_peer_is_left_alone_for_as_long_as_it_asks() {
     stage.assert_complete();
 }
 
+/// Else it would use up what tiles may be offered and copied, and everybody's time.
+#[test]
+fn b24_a_peer_that_is_always_busy_is_asked_ever_more_rarely() {
+    let mut stage = Stage::started(&[view(0), view(1)]);
+    let mut refused = 0;
+    for _ in 0..4000 {
+        for task in stage.held_by(1) {
+            stage.out.remove(&task);
+            refused += 1;
+            stage.event(Event::Rejected { task, retry_after_ms: 0, fault: false });
+        }
+        stage.wait(5.0);
+    }
+    assert!((3..=24).contains(&refused), "{refused} offers in 20 s");
+    assert!(stage.frame.extra_cost.abs() < 1e-6 * stage.frame.total_cost, "nothing was rendered in vain");
+    stage.finish();
+    stage.assert_complete();
+}
+
 #[test]
 fn f2_a_late_tile_gets_one_copy_and_its_late_result_changes_nothing() {
     let mut stage = Stage::started(&[view(0), view(1)]);

@@ -36,6 +36,8 @@ pub enum Ended {
     CancelledUnfinished = 4,
     /// Cancelled when it had failed already.
     CancelledFailed = 5,
+    /// Not there after all the patience there was, without a sign of life.
+    Lost = 6,
 }
 
 impl Ended {
@@ -43,7 +45,7 @@ impl Ended {
     pub const fn failed(self) -> Option<bool> {
         match self {
             Self::Success | Self::CancelledFinished => Some(false),
-            Self::Failed | Self::GivenUp | Self::CancelledFailed => Some(true),
+            Self::Failed | Self::GivenUp | Self::CancelledFailed | Self::Lost => Some(true),
             Self::CancelledUnfinished => None,
         }
     }
@@ -54,6 +56,7 @@ impl Ended {
             OutcomeResult::Success { queue_ms, execution_ms } => (Self::Success, queue_ms, execution_ms),
             OutcomeResult::Failed => (Self::Failed, 0.0, 0.0),
             OutcomeResult::GivenUp => (Self::GivenUp, 0.0, 0.0),
+            OutcomeResult::Lost => (Self::Lost, 0.0, 0.0),
             OutcomeResult::Cancelled { fate: CancelledFate::Finished } => (Self::CancelledFinished, 0.0, 0.0),
             OutcomeResult::Cancelled { fate: CancelledFate::Unfinished } => {
                 (Self::CancelledUnfinished, 0.0, 0.0)
@@ -70,6 +73,7 @@ impl Ended {
             3 => Self::CancelledFinished,
             4 => Self::CancelledUnfinished,
             5 => Self::CancelledFailed,
+            6 => Self::Lost,
             _ => return None,
         })
     }

@@ -179,7 +179,9 @@ impl Predictor for EmaPredictor {
         }
         let record = self.records.entry(entry).or_insert_with(Record::new);
         match outcome.result {
-            OutcomeResult::Failed | OutcomeResult::Cancelled { fate: CancelledFate::Failed } => {
+            OutcomeResult::Failed
+            | OutcomeResult::Lost
+            | OutcomeResult::Cancelled { fate: CancelledFate::Failed } => {
                 record.count(true);
             }
             OutcomeResult::Cancelled { fate: CancelledFate::Finished } => record.count(false),

@@ -125,8 +125,12 @@ pub enum OutcomeResult {
     },
     /// Lost, refused with a fault, or not believed.
     Failed,
-    /// Not there after all the patience there was: a failure, and it takes at least that long.
+    /// Not there after all the patience there was, although the peer had told of progress: a failure, and it takes at least
+    /// that long.
     GivenUp,
+    /// The same, and nothing was heard of it (nodes tell of progress five times a second): a failure that says nothing of
+    /// the peer's speed.
+    Lost,
     /// Another copy was first, and this one was withdrawn. Without what became of it, every hedge would hide a failure.
     Cancelled {
         /// What the peer answered; its silence is [`CancelledFate::Failed`].

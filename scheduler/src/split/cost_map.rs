@@ -23,6 +23,7 @@ pub enum CostMapError {
 
 /// Estimated cost of every place in a frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredMap")]
 pub struct CostMap {
     cell_px: u32,
     columns: usize,
@@ -30,6 +31,34 @@ pub struct CostMap {
     size: FrameSize,
     /// `(columns + 1) * (rows + 1)` sums of all cells left of and above a corner.
     sums: Vec<f64>,
+}
+
+/// As it is read; it may be anything.
+#[derive(Deserialize)]
+struct StoredMap {
+    cell_px: u32,
+    columns: usize,
+    rows: usize,
+    size: FrameSize,
+    sums: Vec<f64>,
+}
+
+impl TryFrom<StoredMap> for CostMap {
+    type Error = CostMapError;
+
+    fn try_from(stored: StoredMap) -> Result<Self, CostMapError> {
+        let StoredMap { cell_px, columns, rows, size, sums } = stored;
+        let cells = |edge_px: u32| edge_px.div_ceil(cell_px.max(1)) as usize;
+        let expected = (cells(size.width_px()) + 1) * (cells(size.height_px()) + 1);
+        let fits = cell_px > 0 && columns == cells(size.width_px()) && rows == cells(size.height_px());
+        if !fits || sums.len() != expected {
+            return Err(CostMapError::Count { found: sums.len(), expected });
+        }
+        match sums.iter().position(|sum| !(sum.is_finite() && *sum >= 0.0)) {
+            Some(bad) => Err(CostMapError::Cell(bad)),
+            None => Ok(Self { cell_px, columns, rows, size, sums }),
+        }
+    }
 }
 
 impl CostMap {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -33,6 +34,9 @@ impl Actor {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) else { return };
+            if run.end.is_some() {
+                break;
+            }
             let mut outbox = Outbox::default();
             let now_ms = time_ms(self.started, now);
             run.frame.handle(now_ms, event, &mut self.decisions.scheduler, &mut outbox);
@@ -53,22 +57,22 @@ impl Actor {
             Command::Offer { task, peer, rect, .. } => {
                 let request = job.request(rect);
                 let Some(run) = job.run.as_mut() else { return };
-                run.out.insert(task, OutTask { peer, rect });
+                run.out.insert(task, OutTask::new(peer, rect));
                 run.rects.insert(task, rect);
                 let offer = CoordinatorMessage::Offer { task, request };
                 if self.sessions.get(&peer).is_none_or(|session| !session.send(offer)) {
                     debug!(peer = %peer.short(), "a peer takes no more messages");
                     run.joined.remove(&peer);
-                    run.peers_lost += 1;
+                    run.peers_lost += u32::from(self.sessions.remove(&peer).is_some());
                     run.out.retain(|_, out| out.peer != peer);
                     job.gathering.settle(peer, Candidate::Failed, now);
-                    self.sessions.remove(&peer);
                     events.push_back(Event::PeerLost(peer));
                 }
             }
             Command::Cancel { task, peer } => {
                 if let Some(run) = job.run.as_mut() {
                     run.out.remove(&task);
+                    run.withdrawn.insert(task, peer);
                 }
                 if let Some(session) = self.sessions.get(&peer) {
                     session.send(CoordinatorMessage::Cancel { task });
@@ -112,20 +116,24 @@ impl Actor {
             _ => return,
         };
         let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) else { return };
-        let (task, ends) = match event {
-            Event::Accepted { task } | Event::Progress { task, .. } => (task, false),
-            Event::Rejected { task, .. } => (task, true),
-            // The answer to our own withdrawal: the task is not out any more.
-            _ => return self.frame_event(event, now),
+        // Nobody may speak for another peer's task, nor say anything twice.
+        let is_news = match event {
+            Event::Cancelled { task, .. } => {
+                run.withdrawn.get(&task) == Some(&peer) && run.withdrawn.remove(&task).is_some()
+            }
+            Event::Rejected { task, .. } => run.owns(peer, task) && run.out.remove(&task).is_some(),
+            Event::Accepted { task } => run
+                .out
+                .get_mut(&task)
+                .is_some_and(|out| out.peer == peer && !mem::replace(&mut out.accepted, true)),
+            Event::Progress { task, fraction } => {
+                run.out.get_mut(&task).is_some_and(|out| out.peer == peer && out.has_moved(fraction))
+            }
+            _ => false,
         };
-        // Nobody may speak for another peer's task.
-        if run.out.get(&task).is_none_or(|out| out.peer != peer) {
-            return;
+        if is_news {
+            self.frame_event(event, now);
         }
-        if ends {
-            run.out.remove(&task);
-        }
-        self.frame_event(event, now);
     }
 
     pub(super) fn result(&mut self, peer: NodeId, result: TileResult, now: Instant) {

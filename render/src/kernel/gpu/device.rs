@@ -177,6 +177,7 @@ impl Gpu {
     pub fn film(&self, bytes: u64) -> Result<Film, RenderError> {
         let written = self.buffer(bytes, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC)?;
         let readable = self.buffer(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
+        self.check()?;
         Ok(Film { written, readable, bytes })
     }
 
@@ -312,7 +313,6 @@ impl Gpu {
 }
 
 /// What a kernel writes. Kept from tile to tile: both buffers cost more to make than a small tile to render.
-#[derive(Clone)]
 pub struct Film {
     /// On the device.
     pub written: wgpu::Buffer,

@@ -48,8 +48,10 @@ const FIT_AFTER_DRIFT: u32 = 50;
 /// The same for the models over all peers.
 const EVERYBODY_FIRST_FIT: u64 = 120;
 const EVERYBODY_FIT_EVERY: u64 = 500;
-/// Later once for each such share of the outcomes so far: in a large swarm 500 of them pass within a frame.
+/// Of more outcomes that are kept, after such a share of them: in a large swarm 500 pass within a frame. Never later than
+/// after the second number.
 const EVERYBODY_FIT_SHARE: u64 = 50;
+const EVERYBODY_FIT_AT_LATEST: u64 = 5000;
 /// Below so many outcomes a peer's time is predicted by the trees over all peers.
 const OWN_TREES_FROM: u32 = 60;
 /// A peer's state is written after so many outcomes.
@@ -348,7 +350,8 @@ impl Predictor for LearnedPredictor {
 
     fn take_refit(&mut self) -> Option<Refit> {
         let first = self.everybody.trees.is_none() && self.failure_trees.is_none();
-        let again = EVERYBODY_FIT_EVERY.max(self.everybody.outcomes / EVERYBODY_FIT_SHARE);
+        let share = self.records as u64 / EVERYBODY_FIT_SHARE;
+        let again = share.clamp(EVERYBODY_FIT_EVERY, EVERYBODY_FIT_AT_LATEST);
         let due = if first { EVERYBODY_FIRST_FIT } else { again };
         if self.everybody_since_fit >= due {
             self.everybody_since_fit = 0;

@@ -60,9 +60,12 @@ impl Machine {
 
     /// A scheduler that knows only what is stored.
     fn renew(&mut self) {
-        self.scheduler = (self.make)();
-        let Some(sink) = self.sink.clone() else { return };
-        let (scheduler, said) = (self.make)().overhear();
+        let scheduler = (self.make)();
+        let Some(sink) = self.sink.clone() else {
+            self.scheduler = scheduler;
+            return;
+        };
+        let (scheduler, said) = scheduler.overhear();
         self.scheduler = scheduler;
         self.log = Some(DecisionLog::new(said, Box::new(move |entry| sink(entry))));
     }
