@@ -1,7 +1,7 @@
 //! A node: swarm, contributor and coordinator, put together and taken apart again.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -104,10 +104,10 @@ impl Node {
     }
 
     /// Starts a node that renders alone and leaves nothing behind.
-    pub async fn start_alone(device: DeviceConfig) -> anyhow::Result<Self> {
+    pub async fn start_alone(device: DeviceConfig, decision_log: Option<PathBuf>) -> anyhow::Result<Self> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).context("the system gives no random numbers")?;
-        let config = NodeConfig::alone(device);
+        let config = NodeConfig { decision_log, ..NodeConfig::alone(device) };
         Self::assemble(
             &config,
             &SecretKey::from_seed(seed),

@@ -106,12 +106,18 @@ async fn render_somewhere(
     outcome: &mut Outcome<'_>,
 ) -> anyhow::Result<()> {
     if args.local {
-        let node = Node::start_alone(DeviceConfig::from_args(&args.device)).await?;
+        let device = DeviceConfig::from_args(&args.device);
+        let node = Node::start_alone(device, args.network.decision_log.clone()).await?;
         return render_on(node, request, outcome).await;
     }
     let root = data_dir::resolve(global.data_dir.as_deref())?;
     let asked = Request::Render(Box::new(request.clone()));
     if let Some(client) = Client::ask_if_running(&root, &asked).await? {
+        if args.network.decision_log.is_some() {
+            outcome
+                .view()
+                .note("warning: --decision-log is for the node that coordinates: start `run` with it");
+        }
         return follow(client, outcome).await;
     }
     let config = NodeConfig::load(None, &args.network, &args.device, true)?;
