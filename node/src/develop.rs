@@ -62,10 +62,15 @@ impl Drop for Stop {
 pub struct Negative {
     /// The pixels.
     pub film: Film,
-    /// The scene.
-    pub scene: Arc<PreparedScene>,
+    /// The scene; of a picture that is made of the film alone it is not needed.
+    pub scene: Option<Arc<PreparedScene>>,
     /// From where.
     pub view: FrameView,
+}
+
+/// Whether the scene is needed to make such a picture of a film.
+pub fn needs_scene(settings: &DevelopSettings, output: &Path) -> bool {
+    settings.denoiser != Denoiser::Off || picture::is_layered(output)
 }
 
 /// Makes the picture of a film and writes it, whole or not at all. Blocks; stops early only when `stop` is set. A
@@ -82,7 +87,8 @@ pub fn develop(
     let mut frame = Frame::from(film);
     let mut report = PictureReport::default();
     let wants_noise_out = settings.denoiser != Denoiser::Off;
-    if wants_noise_out || picture::is_layered(output) {
+    if needs_scene(settings, output) {
+        let scene = scene.context("the picture's scene is not there")?;
         let started = Instant::now();
         frame.features = Some(features(&scene, &view, stop).context("the picture's features")?.features);
         report.features_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -143,7 +149,7 @@ mod tests {
         let rect = TileRect { x: 0, y: 0, width, height: 48 };
         let pixels: Vec<(u32, u32)> = (0..48).flat_map(|y| (0..width).map(move |x| (x, y))).collect();
         film.insert(rect, &render_pixels(&scene, &view, &pixels)).unwrap();
-        Negative { film, scene, view }
+        Negative { film, scene: Some(scene), view }
     }
 
     fn developed(holes: bool, denoiser: Denoiser, name: &str) -> (PictureReport, Vec<u8>) {

@@ -10,11 +10,12 @@ use anyhow::Context;
 use p2c2r_protocol::{
     id::{JobId, NodeId},
     sign::SecretKey,
-    tile::{PixelEncoding, Sampling},
+    tile::{Camera, PixelEncoding, Sampling},
 };
 use p2c2r_render::{
     backend::{self, FrameView},
     cost::cost_map,
+    scene::NamedCamera,
 };
 use p2c2r_scheduler::{Scheduler, SchedulerConfig, history::MemoryStore, split::cost_map::CostMap};
 use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
@@ -172,6 +173,24 @@ impl Node {
         subject: Subject,
         progress: Arc<watch::Sender<Progress>>,
     ) -> anyhow::Result<(Negative, FrameReport)> {
+        let mut spec = self.job(request, &subject).await?;
+        // Whoever is lost on the way does not hold the later frames up.
+        spec.wait_peers = spec.wait_peers.filter(|_| shot.is_first);
+        let view = FrameView { size: spec.size, sampling: spec.sampling, camera: spec.camera };
+        let (film, report) = if let Some(plan) = pass_plan(request, shot) {
+            passes::render(&self.coordinator, spec, &plan, progress).await?
+        } else {
+            let outcome = self.coordinator.render(spec, progress).await?;
+            let Some(Canvas::Radiance(film)) = outcome.canvas else {
+                anyhow::bail!("a frame came back in another form than that which was asked for");
+            };
+            (film, outcome.report)
+        };
+        Ok((Negative { film, scene: Some(subject.scene.prepared), view }, report))
+    }
+
+    /// What the coordinator is to do for a picture of a request.
+    pub async fn job(&self, request: &RenderRequest, subject: &Subject) -> anyhow::Result<JobSpec> {
         let sampling = Sampling {
             first_sample: 0,
             samples: request.samples_per_pixel,
@@ -180,39 +199,32 @@ impl Node {
             clamp: request.clamp,
         };
         sampling.check()?;
-        let camera = camera(&subject, request)?;
-        let scene = subject.scene;
-        camera.check()?;
+        let own = subject.scene.prepared.scene().cameras.as_slice();
+        let cameras = subject.framing.as_ref().map_or(own, std::slice::from_ref);
+        let camera = camera(cameras, request)?;
+        let scene = subject.scene.clone();
         let view = FrameView { size: request.size, sampling, camera };
-        let cost = {
-            let scene = scene.clone();
-            spawn_blocking(move || estimated_cost(&scene, &view)).await??
-        };
-        let spec = JobSpec {
+        let cost = spawn_blocking(move || estimated_cost(&scene, &view)).await??;
+        Ok(JobSpec {
             job: job_id()?,
             scene_name: file_name(&request.scene),
-            scene: scene.clone(),
+            scene: subject.scene.clone(),
             next_scene: subject.next,
             size: request.size,
             sampling,
             camera,
             deadline_ms: request.deadline_ms,
-            // Whoever is lost on the way does not hold the later frames up.
-            wait_peers: request.wait_peers.filter(|_| shot.is_first),
+            wait_peers: request.wait_peers,
             cost,
             cut: Cut::Planned,
             encoding: PixelEncoding::RgbF32,
-        };
-        let (film, report) = if let Some(plan) = pass_plan(request, shot) {
-            passes::render(&self.coordinator, spec, &plan, progress).await?
-        } else {
-            let outcome = self.coordinator.render(spec, progress).await?;
-            let Canvas::Radiance(film) = outcome.canvas else {
-                anyhow::bail!("a frame came back in another form than that which was asked for");
-            };
-            (film, outcome.report)
-        };
-        Ok((Negative { film, scene: scene.prepared, view }, report))
+            sequence: None,
+        })
+    }
+
+    /// Where what outlives the process is kept; nowhere if the node renders alone.
+    pub fn store(&self) -> Option<&SledStore> {
+        self.store.as_ref()
     }
 
     /// Ends jobs, hands tiles back, says goodbye, closes the store.
@@ -255,9 +267,8 @@ pub fn job_id() -> anyhow::Result<JobId> {
     Ok(JobId(name))
 }
 
-fn camera(subject: &Subject, request: &RenderRequest) -> anyhow::Result<p2c2r_protocol::tile::Camera> {
-    let own = subject.scene.prepared.scene().cameras.as_slice();
-    let cameras = subject.framing.as_ref().map_or(own, std::slice::from_ref);
+/// The camera of a request, among those that there are.
+pub fn camera(cameras: &[NamedCamera], request: &RenderRequest) -> anyhow::Result<Camera> {
     let named = match request.camera.as_str() {
         "auto" => cameras.first(),
         name => cameras.iter().find(|camera| camera.name == name),
@@ -266,11 +277,13 @@ fn camera(subject: &Subject, request: &RenderRequest) -> anyhow::Result<p2c2r_pr
         let names: Vec<&str> = cameras.iter().map(|camera| camera.name.as_str()).collect();
         format!("the scene has no camera `{}`; it has: {}", request.camera, names.join(", "))
     })?;
-    Ok(p2c2r_protocol::tile::Camera {
+    let camera = Camera {
         lens_radius: request.lens_radius,
         focus_distance: request.focus_distance,
         ..backend::camera(named, request.size)
-    })
+    };
+    camera.check()?;
+    Ok(camera)
 }
 
 /// Whoever watches, or may run out of time, gets the frame in passes.

@@ -70,6 +70,11 @@ impl SledStore {
         Ok(Self { database })
     }
 
+    /// Writes everything to disk now, so that it is there whatever happens next.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.database.flush().map(drop).map_err(|error| failed(&error))
+    }
+
     /// Writes everything to disk. Called at the end of the process; sled also does it twice a second.
     pub fn close(&self) {
         if let Err(error) = self.database.flush() {

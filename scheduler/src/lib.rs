@@ -102,6 +102,17 @@ impl Scheduler {
         place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter, now)
     }
 
+    /// Deals the whole frames of a sequence out, in order; `costs` has the cost of each, rays.
+    pub fn plan_sequence(
+        &self,
+        work: &FrameWork,
+        peers: &[PeerView],
+        costs: &[f64],
+        now: TimeMs,
+    ) -> FramePlan {
+        place::plan_sequence(self.predictor.as_ref(), &self.config, work, peers, costs, now)
+    }
+
     /// Predicts the time and risk of one task.
     pub fn predict(&self, peer: &PeerView, kind: WorkKind, features: &TaskFeatures) -> Prediction {
         self.predictor.predict(peer, kind, features)

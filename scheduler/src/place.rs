@@ -11,7 +11,11 @@ use crate::{
     bound::{Capacity, smallest_time_ms},
     peer::PeerView,
     predict::{Prediction, Predictor, TaskFeatures},
-    split::{Share, Splitter, cost_map::CostMap},
+    split::{
+        Share, Splitter,
+        cost_map::CostMap,
+        temporal::{Lane, deal},
+    },
     time::TimeMs,
     work::FrameWork,
 };
@@ -30,6 +34,9 @@ const MAX_RISK: f64 = 0.9;
 /// A tile and who is to render it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedTile {
+    /// Of which frame, counted from 0; 0 where there is only one.
+    #[serde(default)]
+    pub frame: u32,
     /// Which pixels.
     pub rect: TileRect,
     /// Estimated cost, rays.
@@ -42,10 +49,10 @@ pub struct PlannedTile {
     pub predicted_ms: f64,
 }
 
-/// A frame, cut and dealt out.
+/// A frame, cut and dealt out, or the whole frames of a sequence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FramePlan {
-    /// The tiles; they cover the frame exactly.
+    /// The tiles; they cover each frame exactly.
     pub tiles: Vec<PlannedTile>,
     /// The bound that the peers' learned speeds set, ms.
     pub bound_ms: f64,
@@ -83,12 +90,11 @@ pub fn plan(
 ) -> FramePlan {
     let samples = f64::from(work.samples.max(1));
     let total = (cost.total() * samples).max(1.0);
-    let runners = runners(predictor, config, work, peers, total, now);
-    let capacities: Vec<Capacity> = runners
-        .iter()
-        .map(|runner| Capacity { speed: runner.speed, overhead_ms: runner.overhead_ms })
-        .collect();
-    let bound_ms = smallest_time_ms(&capacities, total).unwrap_or(0.0);
+    // The cost of a typical tile; the rate does not depend on it in this model, but may in another.
+    let parts = (peers.len().min(config.max_peers).max(1) * config.tiles_per_peer.max(1)) as f64;
+    let typical = typical_task(work, total / parts, work.size.pixels() as f64 / parts, now);
+    let runners = runners(predictor, config, work, peers, &typical, total);
+    let bound_ms = bound_ms(&runners, total);
     let (shares, owners) = shares(config, work, &runners, bound_ms);
     let expected_ms = expected_ms(&runners, &shares, &owners, total);
     let spares = spares(&runners, total / shares.len().max(1) as f64);
@@ -101,10 +107,56 @@ pub fn plan(
         })
         .map(|(share, rect)| {
             let owner = owners.get(share).and_then(|index| runners.get(*index));
-            planned(&spares, owner, rect, cost.cost(rect) * samples)
+            planned(&spares, owner, 0, rect, cost.cost(rect) * samples)
         })
         .collect();
     FramePlan { tiles, bound_ms, expected_ms }
+}
+
+/// Plans a sequence: whole frames, in order, each for the peer that would be done with it first. `costs` has the cost of
+/// each frame, rays.
+pub fn plan_sequence(
+    predictor: &dyn Predictor,
+    config: &SchedulerConfig,
+    work: &FrameWork,
+    peers: &[PeerView],
+    costs: &[f64],
+    now: TimeMs,
+) -> FramePlan {
+    let total: f64 = costs.iter().sum::<f64>().max(1.0);
+    let mean = total / costs.len().max(1) as f64;
+    let typical = typical_task(work, mean, work.size.pixels() as f64, now);
+    let runners = runners(predictor, config, work, peers, &typical, total);
+    let lanes: Vec<Lane> = runners
+        .iter()
+        .map(|runner| Lane { speed: runner.speed, start_ms: runner.wait_ms + runner.overhead_ms })
+        .collect();
+    let dealt = deal(costs, &lanes);
+    let spares = spares(&runners, mean);
+    let parts = parts_within(work.size.full(), work.max_tile_pixels);
+    let mut tiles = Vec::with_capacity(costs.len() * parts.len());
+    for (frame, cost) in (0_u32..).zip(costs) {
+        let owner = dealt.lanes.get(frame as usize).and_then(|lane| runners.get(*lane));
+        for rect in &parts {
+            let share = rect.pixels() as f64 / work.size.pixels() as f64;
+            tiles.push(planned(&spares, owner, frame, *rect, cost * share));
+        }
+    }
+    FramePlan { tiles, bound_ms: bound_ms(&runners, total), expected_ms: dealt.makespan_ms }
+}
+
+/// A task that says how fast peers are with such work.
+fn typical_task(work: &FrameWork, cost: f64, pixels: f64, at: TimeMs) -> TaskFeatures {
+    let bytes = pixels * f64::from(work.bytes_per_pixel);
+    TaskFeatures { cost, pixels, bytes, in_flight: 0, backlog_ms: 0.0, at }
+}
+
+fn bound_ms(runners: &[Runner<'_>], total: f64) -> f64 {
+    let capacities: Vec<Capacity> = runners
+        .iter()
+        .map(|runner| Capacity { speed: runner.speed, overhead_ms: runner.overhead_ms })
+        .collect();
+    smallest_time_ms(&capacities, total).unwrap_or(0.0)
 }
 
 fn runners<'a>(
@@ -112,21 +164,16 @@ fn runners<'a>(
     config: &SchedulerConfig,
     work: &FrameWork,
     peers: &'a [PeerView],
+    typical: &TaskFeatures,
     total: f64,
-    now: TimeMs,
 ) -> Vec<Runner<'a>> {
-    // The cost of a typical tile; the rate does not depend on it in this model, but may in another.
-    let parts = (peers.len().min(config.max_peers).max(1) * config.tiles_per_peer.max(1)) as f64;
-    let (typical, pixels) = (total / parts, work.size.pixels() as f64 / parts);
-    let bytes = pixels * f64::from(work.bytes_per_pixel);
-    let features = TaskFeatures { cost: typical, pixels, bytes, in_flight: 0, backlog_ms: 0.0, at: now };
     let mut runners: Vec<Runner<'a>> = peers
         .iter()
         .map(|view| {
             let Prediction { execution_ms, overhead_ms, wait_ms, failure_risk, .. } =
-                predictor.predict(view, work.kind, &features);
+                predictor.predict(view, work.kind, typical);
             let risk = failure_risk.clamp(0.0, MAX_RISK);
-            let speed = typical / execution_ms.max(1e-9) * (1.0 - risk);
+            let speed = typical.cost / execution_ms.max(1e-9) * (1.0 - risk);
             Runner { view, speed, overhead_ms, wait_ms }
         })
         .collect();
@@ -216,7 +263,13 @@ fn spares<'a, 'b>(runners: &'b [Runner<'a>], cost: f64) -> Vec<&'b Runner<'a>> {
     spares
 }
 
-fn planned(spares: &[&Runner<'_>], owner: Option<&Runner<'_>>, rect: TileRect, cost: f64) -> PlannedTile {
+fn planned(
+    spares: &[&Runner<'_>],
+    owner: Option<&Runner<'_>>,
+    frame: u32,
+    rect: TileRect,
+    cost: f64,
+) -> PlannedTile {
     let time_ms = |runner: &Runner<'_>| runner.overhead_ms + cost / runner.speed;
     let mut others: Vec<&Runner<'_>> = spares
         .iter()
@@ -225,6 +278,7 @@ fn planned(spares: &[&Runner<'_>], owner: Option<&Runner<'_>>, rect: TileRect, c
         .collect();
     others.sort_by(|a, b| time_ms(a).total_cmp(&time_ms(b)).then(a.view.peer.cmp(&b.view.peer)));
     PlannedTile {
+        frame,
         rect,
         cost,
         primary: owner.map(|owner| owner.view.peer),

@@ -183,6 +183,18 @@ impl Testnet {
     pub fn run(&self, arguments: &[&str]) -> Result<Output, TestnetError> {
         run(self.folder.path(), &self.path("nobody"), arguments)
     }
+
+    /// Starts the program likewise; the caller waits for its end.
+    pub fn spawn(&self, arguments: &[&str]) -> Result<Child, TestnetError> {
+        command(&self.path("nobody"))
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(io_error("starting p2c2r-node"))
+    }
 }
 
 /// Runs the program to its end.

@@ -221,6 +221,7 @@ async fn frame(
         cost: CostMap::uniform(size, 1.0),
         cut: Cut::Grid { edge_px: TILE_PX, in_flight },
         encoding: PixelEncoding::RgbF32,
+        sequence: None,
     };
     let (progress, _) = watch::channel(Progress::default());
     let outcome = node.coordinator.render(spec, Arc::new(progress)).await?;

@@ -14,7 +14,10 @@ use p2c2r_render::{
 };
 
 use super::{DeviceArgs, NetworkArgs, parse_size};
-use crate::sequence::{FrameRange, FrameRate};
+use crate::{
+    control::SplitChoice,
+    sequence::{FrameRange, FrameRate},
+};
 
 /// `render`.
 #[derive(Debug, Args)]
@@ -91,6 +94,9 @@ pub struct RenderArgs {
     /// Overwrite the output if it exists
     #[arg(long)]
     pub force: bool,
+    /// How the work goes to the peers.
+    #[command(flatten)]
+    pub sharing: SharingArgs,
     /// What is made and shown of the film.
     #[command(flatten)]
     pub picture: PictureArgs,
@@ -100,6 +106,20 @@ pub struct RenderArgs {
     /// What renders here (when no node is running).
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// How the work of `render` goes to the peers.
+#[derive(Debug, Args)]
+pub struct SharingArgs {
+    /// How the work is split among the peers: spatial cuts each frame into tiles, temporal gives whole frames of an
+    /// animation to different peers, pipeline gives the stages of each frame to different peers; auto takes what is
+    /// predicted to be done first
+    #[arg(long, value_name = "auto|spatial|temporal|pipeline", value_enum, default_value_t = SplitChoice::Auto, hide_possible_values = true)]
+    pub split: SplitChoice,
+    /// Keep the frames that the same command has finished before, and render the others: after an interruption, a crash,
+    /// or a power cut
+    #[arg(long, requires = "frames", conflicts_with = "local")]
+    pub resume: bool,
 }
 
 /// What `render` makes and shows of the film, which is the same whatever is chosen here.

@@ -8,6 +8,7 @@ pub mod server;
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use p2c2r_protocol::tile::FrameSize;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,27 @@ pub struct RenderRequest {
     pub develop: DevelopSettings,
     /// Render in passes and show the picture so far after each.
     pub preview: Option<PreviewTarget>,
+    /// How the work is split among the peers.
+    #[serde(default)]
+    pub split: SplitChoice,
+    /// Keep the frames that the same job has finished before.
+    #[serde(default)]
+    pub resume: bool,
+}
+
+/// How the work is split among the peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitChoice {
+    /// As is predicted to be done first.
+    #[default]
+    Auto,
+    /// Each frame is cut into tiles.
+    Spatial,
+    /// Whole frames of an animation go to different peers.
+    Temporal,
+    /// The stages of a frame go to different peers.
+    Pipeline,
 }
 
 /// What the node answers.
@@ -115,6 +137,11 @@ pub enum Reply {
     },
     /// A job goes on.
     Progress(Progress),
+    /// So many frames are there from before; comes first, if any are.
+    Kept {
+        /// How many.
+        frames: u32,
+    },
     /// A picture is written: one of these for each.
     Rendered(Box<FrameReport>),
     /// It went wrong; one sentence.

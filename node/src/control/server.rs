@@ -185,6 +185,9 @@ async fn render(
         Ok(shoot) => shoot,
         Err(error) => return send(&mut out, &Reply::Error { message: sentence(&error) }).await,
     };
+    if shoot.kept() > 0 {
+        send(&mut out, &Reply::Kept { frames: shoot.kept() }).await?;
+    }
     let mut gone = [0_u8; 1];
     loop {
         let picture = shoot.next();

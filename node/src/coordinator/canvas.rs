@@ -45,6 +45,14 @@ impl Canvas {
         }
     }
 
+    /// Whether every pixel is there.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Radiance(film) => film.coverage().iter().all(|covered| *covered),
+            Self::Sums(film) => film.coverage().iter().all(|covered| *covered),
+        }
+    }
+
     /// Takes the tile's pixels out again.
     pub fn remove(&mut self, rect: TileRect) {
         match self {

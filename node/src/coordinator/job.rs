@@ -1,7 +1,7 @@
 //! One frame under way: the scheduler's frame machine, the film, and what each tile came from.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,9 +22,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use super::{
-    Canvas, Cut, JobError, JobOutcome, JobSpec,
+    Cut, JobError, JobOutcome, JobSpec,
     decisions::Decisions,
     gather::Gathering,
+    sequence::{DeliveredFrame, Films},
     sessions::{Session, TrafficNow},
     summary,
     verify::VerifiedTile,
@@ -50,7 +51,18 @@ pub struct Job {
     pub traffic_before: BTreeMap<NodeId, TrafficNow>,
     /// Set once tiles are out.
     pub run: Option<Run>,
+    /// Whole frames of a sequence that nobody has taken yet.
+    pub undelivered: VecDeque<DeliveredFrame>,
     progress: Arc<watch::Sender<Progress>>,
+}
+
+/// Which pixels of which frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Of a sequence, counted from 0; 0 where there is only one frame.
+    pub frame: u32,
+    /// Its pixels.
+    pub rect: TileRect,
 }
 
 /// A tile that is out.
@@ -58,8 +70,8 @@ pub struct Job {
 pub struct OutTask {
     /// At whom.
     pub peer: NodeId,
-    /// Which pixels.
-    pub rect: TileRect,
+    /// What it renders.
+    pub place: Place,
     /// Whether the peer said that it has taken it.
     pub accepted: bool,
     /// The share done that it told of last.
@@ -68,8 +80,8 @@ pub struct OutTask {
 
 impl OutTask {
     /// An attempt that was just offered.
-    pub fn new(peer: NodeId, rect: TileRect) -> Self {
-        Self { peer, rect, accepted: false, told: 0.0 }
+    pub fn new(peer: NodeId, place: Place) -> Self {
+        Self { peer, place, accepted: false, told: 0.0 }
     }
 
     /// Notes what the peer tells of; whether that is worth a thought. So a task gives at most a thousand of them.
@@ -98,7 +110,7 @@ pub struct Run {
     /// The frame's life.
     pub frame: Frame,
     /// The accepted pixels.
-    pub canvas: Canvas,
+    pub films: Films,
     /// When the first tile was offered.
     pub started: Instant,
     /// What finding peers took.
@@ -109,8 +121,8 @@ pub struct Run {
     pub out: BTreeMap<TaskId, OutTask>,
     /// Attempts that were withdrawn, and not yet answered for.
     pub withdrawn: BTreeMap<TaskId, NodeId>,
-    /// Rectangles of the attempts, kept until the frame ends: a verified tile goes where its attempt was.
-    pub rects: BTreeMap<TaskId, TileRect>,
+    /// Places of the attempts, kept until the run ends: a verified tile goes where its attempt was.
+    pub places: BTreeMap<TaskId, Place>,
     /// Verified tiles whose fate the frame machine has not decided yet: at most the one in hand.
     pub verified: BTreeMap<TaskId, VerifiedTile>,
     /// Accepted tiles by index.
@@ -132,6 +144,28 @@ impl Run {
     }
 }
 
+/// A job that is over.
+pub struct Concluded {
+    spec: Arc<JobSpec>,
+    undelivered: VecDeque<DeliveredFrame>,
+    reply: Reply,
+    outcome: Result<JobOutcome, JobError>,
+}
+
+impl Concluded {
+    /// Tells whoever waits, once all frames that are whole were taken.
+    pub async fn tell(self) {
+        if let Some(sequence) = &self.spec.sequence {
+            for frame in self.undelivered {
+                if sequence.deliver.send(frame).await.is_err() {
+                    break;
+                }
+            }
+        }
+        let _ = self.reply.send(self.outcome);
+    }
+}
+
 impl Job {
     /// A job that has not begun.
     pub fn new(
@@ -141,7 +175,15 @@ impl Job {
         gathering: Gathering,
     ) -> Self {
         let spec = Arc::new(spec);
-        Self { spec, reply, gathering, traffic_before: BTreeMap::new(), run: None, progress }
+        Self {
+            spec,
+            reply,
+            gathering,
+            traffic_before: BTreeMap::new(),
+            run: None,
+            undelivered: VecDeque::new(),
+            progress,
+        }
     }
 
     /// Whether the peer's session may get tiles of this job.
@@ -168,9 +210,12 @@ impl Job {
             max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
             deadline: spec.deadline_ms.map(|deadline_ms| now_ms + deadline_ms as f64),
         };
-        let (cut, config) = match spec.cut {
-            Cut::Planned => (decision::Cut::Spatial, FrameConfig::default()),
-            Cut::Grid { edge_px, in_flight } => (
+        let (cut, config) = match (spec.cut, &spec.sequence) {
+            (Cut::Planned, Some(sequence)) => {
+                (decision::Cut::Temporal { costs: sequence.costs() }, FrameConfig::of_sequence())
+            }
+            (Cut::Planned, None) => (decision::Cut::Spatial, FrameConfig::default()),
+            (Cut::Grid { edge_px, in_flight }, _) => (
                 decision::Cut::Grid { edge_px },
                 FrameConfig { max_in_flight_per_peer: in_flight, ..FrameConfig::default() },
             ),
@@ -186,12 +231,12 @@ impl Job {
             first_task,
             joined,
             frame,
-            canvas: Canvas::new(spec.size, spec.encoding),
+            films: Films::new(spec, now),
             started: now,
             gathered: now.saturating_duration_since(self.gathering.since()),
             out: BTreeMap::new(),
             withdrawn: BTreeMap::new(),
-            rects: BTreeMap::new(),
+            places: BTreeMap::new(),
             verified: BTreeMap::new(),
             accepted: BTreeMap::new(),
             rays: 0,
@@ -202,17 +247,18 @@ impl Job {
     }
 
     /// The request for a tile.
-    pub fn request(&self, rect: TileRect) -> TileRequest {
+    pub fn request(&self, place: Place) -> TileRequest {
         let spec = &self.spec;
+        let (frame, scene, camera) = spec.shot(place.frame);
         TileRequest {
             job: spec.job,
-            frame: 0,
+            frame,
             kind: WorkKind::RayTracing,
-            scene: spec.scene.moment(),
+            scene,
             size: spec.size,
-            rect,
+            rect: place.rect,
             sampling: spec.sampling,
-            camera: spec.camera,
+            camera,
             encoding: spec.encoding,
         }
     }
@@ -220,11 +266,11 @@ impl Job {
     /// Puts a verified tile into the film.
     pub fn accept(&mut self, task: TaskId, tile: usize) {
         let Some(run) = self.run.as_mut() else { return };
-        let (Some(verified), Some(rect)) = (run.verified.remove(&task), run.rects.get(&task)) else {
+        let (Some(verified), Some(place)) = (run.verified.remove(&task), run.places.get(&task)) else {
             error!(?task, "the frame machine accepted a tile that was not delivered");
             return;
         };
-        if let Err(refused) = run.canvas.insert(*rect, &verified.pixels) {
+        if let Err(refused) = run.films.insert(*place, &verified.pixels) {
             error!(?task, %refused, "the film refused a tile");
             return;
         }
@@ -233,9 +279,9 @@ impl Job {
     }
 
     /// Takes the pixels of a tile out of the film again.
-    pub fn retract(&mut self, tile: usize, rect: TileRect) {
+    pub fn retract(&mut self, tile: usize, place: Place) {
         let Some(run) = self.run.as_mut() else { return };
-        run.canvas.remove(rect);
+        run.films.remove(place);
         if let Some(accepted) = run.accepted.remove(&tile) {
             run.rays = run.rays.saturating_sub(accepted.counters.rays);
         }
@@ -250,24 +296,24 @@ impl Job {
         self.progress.send_replace(progress);
     }
 
-    /// The film and its report, for whoever waits.
-    pub fn into_outcome(
-        self,
-        own: NodeId,
-        sessions: &BTreeMap<NodeId, Session>,
-        now: Instant,
-    ) -> (Reply, Result<JobOutcome, JobError>) {
-        let Self { spec, reply, traffic_before, run, .. } = self;
+    /// The film and its report, for whoever waits, and frames that could not be delivered yet.
+    pub fn into_outcome(self, own: NodeId, sessions: &BTreeMap<NodeId, Session>, now: Instant) -> Concluded {
+        let Self { spec, reply, traffic_before, run, undelivered, .. } = self;
         let outcome = match run {
             None => Err(JobError::NobodyLeft),
             Some(run) if matches!(run.end, Some(FrameEnd::Aborted)) => Err(JobError::Stopping),
             Some(run) if run.accepted.is_empty() && !run.deadline_reached => Err(JobError::NobodyLeft),
-            Some(run) => {
-                let report = summary::report(&spec, &run, own, sessions, &traffic_before, now);
-                Ok(JobOutcome { canvas: run.canvas, report })
+            // Those of its frames that are whole were delivered.
+            Some(run) if spec.sequence.is_some() && !matches!(run.end, Some(FrameEnd::Complete)) => {
+                Err(JobError::NobodyLeft)
+            }
+            Some(mut run) => {
+                let about = summary::About { spec: &spec, own, sessions, traffic_before: &traffic_before };
+                let canvas = run.films.take_only();
+                Ok(JobOutcome { report: summary::report(&about, &run, canvas.as_ref(), None, now), canvas })
             }
         };
-        (reply, outcome)
+        Concluded { spec, undelivered, reply, outcome }
     }
 }
 

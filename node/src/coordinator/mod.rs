@@ -8,6 +8,7 @@ mod canvas;
 mod decisions;
 mod gather;
 mod job;
+mod sequence;
 mod sessions;
 mod summary;
 mod verify;
@@ -24,7 +25,11 @@ use p2c2r_swarm::SwarmHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::actor::{Actor, Input};
-pub use self::{canvas::Canvas, decisions::Decisions};
+pub use self::{
+    canvas::Canvas,
+    decisions::Decisions,
+    sequence::{DeliveredFrame, SequenceFrame, SequenceSpec},
+};
 use crate::{
     contributor::Contributor, progress::Progress, report::FrameReport, scene_library::ResidentScene,
 };
@@ -32,7 +37,7 @@ use crate::{
 /// Inputs waiting for the actor; senders wait when it is full.
 const MAX_INPUTS: usize = 4096;
 
-/// A frame to render, or a range of its samples.
+/// A frame to render, or a range of its samples, or the frames of a sequence.
 #[derive(Clone)]
 pub struct JobSpec {
     /// The job's name.
@@ -59,6 +64,8 @@ pub struct JobSpec {
     pub cut: Cut,
     /// How its tiles' pixels travel.
     pub encoding: PixelEncoding,
+    /// Whole frames of a sequence in place of the one frame, whose scene and cost stand for theirs.
+    pub sequence: Option<SequenceSpec>,
 }
 
 impl JobSpec {
@@ -82,10 +89,10 @@ pub enum Cut {
     },
 }
 
-/// A finished frame.
+/// A finished job.
 pub struct JobOutcome {
-    /// The pixels.
-    pub canvas: Canvas,
+    /// The pixels; nothing of a sequence, whose frames were delivered one by one.
+    pub canvas: Option<Canvas>,
     /// Who rendered them.
     pub report: FrameReport,
 }

@@ -2,15 +2,16 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use p2c2r_protocol::{
-    id::{Epoch, NodeId},
+    id::{Epoch, NodeId, TaskId},
     limit::MAX_CREDIT,
     moment::SceneMoment,
-    task::{ContributorMessage, CoordinatorMessage, Load},
+    task::{ContributorMessage, CoordinatorMessage, Load, RejectReason, TileRequest},
 };
 use p2c2r_scheduler::PeerView;
 use p2c2r_swarm::Traffic;
@@ -36,13 +37,13 @@ pub struct Generation(pub u64);
 pub enum SceneState {
     /// Asked for.
     Preparing,
-    /// There; so many bytes were fetched for it.
-    Ready {
-        /// Bytes fetched.
-        fetched_bytes: u64,
-    },
+    /// There.
+    Ready,
     /// It will not come.
-    Refused,
+    Refused {
+        /// Why.
+        reason: RejectReason,
+    },
 }
 
 /// One contributor.
@@ -57,12 +58,18 @@ pub struct Session {
     pub welcome: Option<Welcome>,
     /// Its load, as last told.
     pub load: Load,
+    /// Bytes that it fetched for all scenes so far.
+    fetched_bytes: u64,
     /// Where the scenes stand that were asked for last.
     scenes: VecDeque<(SceneMoment, SceneState)>,
     /// Round trip, ms.
     pub round_trip_ms: f32,
     /// Mean deviation from it, ms.
     jitter_ms: f32,
+    /// Tasks that wait for their scene to be ready there.
+    deferred: Vec<(TaskId, TileRequest)>,
+    /// The moment of the last task of a sequence that it was offered.
+    last_offered: Option<SceneMoment>,
     outbox: mpsc::Sender<CoordinatorMessage>,
     last_heard: Instant,
     asked: Option<Asked>,
@@ -102,9 +109,12 @@ impl Session {
             traffic,
             welcome: None,
             load: Load::default(),
+            fetched_bytes: 0,
             scenes: VecDeque::new(),
             round_trip_ms: 0.0,
             jitter_ms: 0.0,
+            deferred: Vec::new(),
+            last_offered: None,
             outbox,
             last_heard: now,
             asked: None,
@@ -134,6 +144,44 @@ impl Session {
         self.send(CoordinatorMessage::Prepare { scene, size_bytes });
     }
 
+    /// Offers a tile of a sequence, once its moment of the scene is ready there. A contributor keeps two moments, so any but
+    /// that of the last offer is asked for anew: one that it still has costs a word. `false` when it is gone.
+    pub fn offer_at_moment(&mut self, task: TaskId, request: TileRequest, size_bytes: u64) -> bool {
+        let scene = request.scene;
+        let is_same = self.last_offered.replace(scene) == Some(scene);
+        if is_same && self.is_ready(&scene) {
+            return self.send(CoordinatorMessage::Offer { task, request });
+        }
+        self.prepare(scene, size_bytes);
+        self.deferred.push((task, request));
+        !self.outbox.is_closed()
+    }
+
+    /// Offers the tasks whose scenes have become ready; gives those back whose scene is settled, with what came of it.
+    pub fn offer_deferred(&mut self) -> Vec<(TaskId, SceneState)> {
+        let (settled, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.deferred)
+            .into_iter()
+            .partition(|(_, request)| self.is_settled(&request.scene));
+        self.deferred = waiting;
+        let mut outcomes = Vec::with_capacity(settled.len());
+        for (task, request) in settled {
+            let Some(state) = self.state(&request.scene) else { continue };
+            if self.is_ready(&request.scene) {
+                // A contributor that does not read is found out when its stream ends.
+                self.send(CoordinatorMessage::Offer { task, request });
+            }
+            outcomes.push((task, state));
+        }
+        outcomes
+    }
+
+    /// Whether the task still waited here; then it does no more.
+    pub fn take_back(&mut self, task: TaskId) -> bool {
+        let before = self.deferred.len();
+        self.deferred.retain(|(deferred, _)| *deferred != task);
+        self.deferred.len() < before
+    }
+
     fn state(&self, scene: &SceneMoment) -> Option<SceneState> {
         self.scenes.iter().find(|(known, _)| known == scene).map(|(_, state)| *state)
     }
@@ -147,9 +195,13 @@ impl Session {
                 self.load = load;
             }
             ContributorMessage::Ready { scene, fetched_bytes, .. } => {
-                self.settle(scene, SceneState::Ready { fetched_bytes });
+                if self.settle(scene, SceneState::Ready) {
+                    self.fetched_bytes = self.fetched_bytes.saturating_add(fetched_bytes);
+                }
             }
-            ContributorMessage::Refused { scene, .. } => self.settle(scene, SceneState::Refused),
+            ContributorMessage::Refused { scene, reason } => {
+                self.settle(scene, SceneState::Refused { reason });
+            }
             ContributorMessage::Pong { nonce, load } => {
                 self.load = load;
                 self.pong(nonce, now);
@@ -166,11 +218,10 @@ impl Session {
         None
     }
 
-    /// Only what was asked for can be answered.
-    fn settle(&mut self, scene: SceneMoment, state: SceneState) {
-        if let Some((_, asked)) = self.scenes.iter_mut().find(|(known, _)| *known == scene) {
-            *asked = state;
-        }
+    /// Only what was asked for can be answered, and counts once.
+    fn settle(&mut self, scene: SceneMoment, state: SceneState) -> bool {
+        let asked = self.scenes.iter_mut().find(|(known, _)| *known == scene);
+        asked.is_some_and(|(_, known)| mem::replace(known, state) == SceneState::Preparing)
     }
 
     /// Notes that something came (a result).
@@ -217,20 +268,12 @@ impl Session {
 
     /// Whether the contributor can be offered tiles of the scene.
     pub fn is_ready(&self, scene: &SceneMoment) -> bool {
-        self.welcome.is_some() && matches!(self.state(scene), Some(SceneState::Ready { .. }))
+        self.welcome.is_some() && self.state(scene) == Some(SceneState::Ready)
     }
 
     /// Whether it is decided if the contributor will have the scene.
     pub fn is_settled(&self, scene: &SceneMoment) -> bool {
-        matches!(self.state(scene), Some(SceneState::Ready { .. } | SceneState::Refused))
-    }
-
-    /// Bytes that it fetched for the scene.
-    pub fn fetched_bytes(&self, scene: &SceneMoment) -> u64 {
-        match self.state(scene) {
-            Some(SceneState::Ready { fetched_bytes }) => fetched_bytes,
-            _ => 0,
-        }
+        matches!(self.state(scene), Some(SceneState::Ready | SceneState::Refused { .. }))
     }
 
     /// As the scheduler sees it.
@@ -253,6 +296,7 @@ impl Session {
     /// What crossed the network so far.
     pub fn traffic_now(&self) -> TrafficNow {
         TrafficNow {
+            fetched_bytes: self.fetched_bytes,
             received_bytes: self.traffic.received_bytes.load(Ordering::Relaxed),
             request_bytes: self.traffic.request_bytes.load(Ordering::Relaxed),
             offers: self.traffic.offers.load(Ordering::Relaxed),
@@ -263,6 +307,8 @@ impl Session {
 /// Counters of a session at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrafficNow {
+    /// Bytes of scenes that the contributor fetched.
+    pub fetched_bytes: u64,
     /// Bytes from the contributor.
     pub received_bytes: u64,
     /// Bytes of tile requests to it.
@@ -315,7 +361,8 @@ mod tests {
         assert_eq!(asked(&mut sent), [1, 2]);
         ready(&mut session, 1);
         assert!(session.is_ready(&moment(1)) && !session.is_settled(&moment(2)));
-        assert_eq!((session.fetched_bytes(&moment(1)), session.fetched_bytes(&moment(2))), (1, 0));
+        ready(&mut session, 1);
+        assert_eq!(session.traffic_now().fetched_bytes, 1, "what is said twice counts once");
         session.prepare(moment(1), 10);
         assert_eq!(asked(&mut sent), [1], "it may be gone again");
         assert!(!session.is_ready(&moment(1)));

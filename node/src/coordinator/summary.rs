@@ -17,31 +17,48 @@ use crate::report::{
     BytesReport, FailureReport, FrameReport, PeerReport, SCHEMA, SceneReport, TileReport, film_hash,
 };
 
-/// The report of a run.
+/// What a report is about, besides the run itself.
+#[derive(Clone, Copy)]
+pub struct About<'a> {
+    /// What was asked for.
+    pub spec: &'a JobSpec,
+    /// The coordinator's node.
+    pub own: NodeId,
+    /// Its sessions.
+    pub sessions: &'a BTreeMap<NodeId, Session>,
+    /// Their counters before.
+    pub traffic_before: &'a BTreeMap<NodeId, TrafficNow>,
+}
+
+/// The report of a run, or of one of its frames: its index, and when it was begun.
 pub fn report(
-    spec: &JobSpec,
+    about: &About<'_>,
     run: &Run,
-    own: NodeId,
-    sessions: &BTreeMap<NodeId, Session>,
-    traffic_before: &BTreeMap<NodeId, TrafficNow>,
+    canvas: Option<&Canvas>,
+    frame: Option<(u32, Instant)>,
     now: Instant,
 ) -> FrameReport {
-    let summary = run.frame.summary();
-    let frame_ms = now.saturating_duration_since(run.started).as_secs_f64() * 1e3;
+    let About { spec, sessions, traffic_before, .. } = *about;
+    let index = frame.map(|(index, _)| index);
+    let summary = run.frame.summary_of(index);
+    let since = frame.map_or(run.started, |(_, since)| since);
+    let frame_ms = now.saturating_duration_since(since).as_secs_f64() * 1e3;
     let parts = parts(&summary, run);
-    let bound_ms = bound_ms(&parts, run, sessions);
+    let rays = parts.values().map(|part| part.rays).sum::<u64>();
+    let bound_ms = bound_ms(&parts, rays, sessions);
     let missing = match &run.end {
         Some(FrameEnd::Partial { missing }) => missing.iter().map(|rect| corners(*rect)).collect(),
         _ => Vec::new(),
     };
+    let (number, moment, _) = spec.shot(index.unwrap_or(0));
     FrameReport {
         schema: SCHEMA.to_owned(),
         end: if missing.is_empty() { "complete" } else { "partial" }.to_owned(),
-        frame: None,
+        frame: index.map(|_| number),
         scene: SceneReport {
             name: spec.scene_name.clone(),
             hash: spec.scene.package.hash.to_string(),
-            time_us: spec.scene.time.us(),
+            time_us: moment.time.us(),
             bytes: spec.scene.package.size_bytes(),
             triangles: spec.scene.prepared.triangle_count() as u64,
         },
@@ -50,25 +67,20 @@ pub fn report(
         least_samples_per_pixel: if missing.is_empty() { spec.sampling.samples } else { 0 },
         max_depth: spec.sampling.max_depth,
         seed: spec.sampling.seed,
-        film_blake3: match &run.canvas {
-            Canvas::Radiance(film) => film_hash(film.pixels()),
+        film_blake3: match canvas {
+            Some(Canvas::Radiance(film)) => film_hash(film.pixels()),
             // Of the film that the passes are merged into, when they are.
-            Canvas::Sums(_) => String::new(),
+            Some(Canvas::Sums(_)) | None => String::new(),
         },
         frame_ms,
         gather_ms: run.gathered.as_secs_f64() * 1e3,
         bound_ms,
         bound_ratio: if bound_ms > 0.0 { frame_ms / bound_ms } else { 0.0 },
-        rays: run.rays,
-        mrays_per_s: run.rays as f64 / frame_ms.max(1e-3) / 1e3,
-        tiles: summary
-            .tiles
-            .iter()
-            .enumerate()
-            .map(|(index, tile)| tile_report(spec, run, index, tile))
-            .collect(),
-        peers: peer_reports(spec, &summary, &parts, own, sessions, frame_ms),
-        bytes: bytes_report(spec, sessions, traffic_before),
+        rays,
+        mrays_per_s: rays as f64 / frame_ms.max(1e-3) / 1e3,
+        tiles: summary.tiles.iter().map(|tile| tile_report(spec, run, tile)).collect(),
+        peers: peer_reports(about, &summary, &parts, frame_ms),
+        bytes: bytes_report(sessions, traffic_before),
         failures: FailureReport {
             rejected: summary.rejected,
             peers_lost: run.peers_lost,
@@ -85,7 +97,7 @@ fn corners(rect: TileRect) -> [u32; 4] {
     [rect.x, rect.y, rect.width, rect.height]
 }
 
-fn tile_report(spec: &JobSpec, run: &Run, index: usize, tile: &TileSummary) -> TileReport {
+fn tile_report(spec: &JobSpec, run: &Run, tile: &TileSummary) -> TileReport {
     TileReport {
         rect: corners(tile.rect),
         first_sample: spec.sampling.first_sample,
@@ -94,7 +106,7 @@ fn tile_report(spec: &JobSpec, run: &Run, index: usize, tile: &TileSummary) -> T
         predicted_ms: tile.predicted_ms,
         actual_ms: tile.actual_ms,
         attempts: tile.attempts,
-        probes: run.accepted.get(&index).map_or(0, |accepted| accepted.probes),
+        probes: run.accepted.get(&tile.index).map_or(0, |accepted| accepted.probes),
     }
 }
 
@@ -107,8 +119,8 @@ struct Part {
 
 fn parts(summary: &FrameSummary, run: &Run) -> BTreeMap<NodeId, Part> {
     let mut parts = BTreeMap::<NodeId, Part>::new();
-    for (index, tile) in summary.tiles.iter().enumerate() {
-        if let (Some(peer), Some(accepted)) = (tile.peer, run.accepted.get(&index)) {
+    for tile in &summary.tiles {
+        if let (Some(peer), Some(accepted)) = (tile.peer, run.accepted.get(&tile.index)) {
             let part = parts.entry(peer).or_default();
             part.rays += accepted.counters.rays;
             part.busy_ms += f64::from(accepted.counters.execution_ms);
@@ -118,7 +130,7 @@ fn parts(summary: &FrameSummary, run: &Run) -> BTreeMap<NodeId, Part> {
 }
 
 /// The bound for the peers whose tiles are in the film, at the speeds that they had in this very frame.
-fn bound_ms(parts: &BTreeMap<NodeId, Part>, run: &Run, sessions: &BTreeMap<NodeId, Session>) -> f64 {
+fn bound_ms(parts: &BTreeMap<NodeId, Part>, rays: u64, sessions: &BTreeMap<NodeId, Session>) -> f64 {
     let capacities: Vec<Capacity> = parts
         .iter()
         .filter(|(_, part)| part.busy_ms > 0.0)
@@ -131,32 +143,33 @@ fn bound_ms(parts: &BTreeMap<NodeId, Part>, run: &Run, sessions: &BTreeMap<NodeI
             }
         })
         .collect();
-    smallest_time_ms(&capacities, run.rays as f64).unwrap_or(0.0)
+    smallest_time_ms(&capacities, rays as f64).unwrap_or(0.0)
 }
 
 fn peer_reports(
-    spec: &JobSpec,
+    about: &About<'_>,
     summary: &FrameSummary,
     parts: &BTreeMap<NodeId, Part>,
-    own: NodeId,
-    sessions: &BTreeMap<NodeId, Session>,
     frame_ms: f64,
 ) -> Vec<PeerReport> {
     let mut peers: Vec<PeerReport> = summary
         .peers
         .iter()
         .map(|peer| {
-            let session = sessions.get(&peer.peer);
+            let session = about.sessions.get(&peer.peer);
+            let before = about.traffic_before.get(&peer.peer).copied().unwrap_or_default();
             let busy_ms = parts.get(&peer.peer).map_or(0.0, |part| part.busy_ms);
             PeerReport {
                 node: peer.peer.to_string(),
-                own_device: peer.peer == own,
+                own_device: peer.peer == about.own,
                 tiles: peer.tiles,
                 share: peer.cost_share,
                 busy_ms,
                 utilisation: busy_ms / frame_ms.max(1e-3),
                 round_trip_ms: session.map_or(0.0, |session| session.round_trip_ms),
-                scene_bytes: session.map_or(0, |session| session.fetched_bytes(&spec.scene.moment())),
+                scene_bytes: session.map_or(0, |session| {
+                    session.traffic_now().fetched_bytes.saturating_sub(before.fetched_bytes)
+                }),
             }
         })
         .collect();
@@ -164,15 +177,11 @@ fn peer_reports(
     peers
 }
 
-fn bytes_report(
-    spec: &JobSpec,
-    sessions: &BTreeMap<NodeId, Session>,
-    before: &BTreeMap<NodeId, TrafficNow>,
-) -> BytesReport {
+fn bytes_report(sessions: &BTreeMap<NodeId, Session>, before: &BTreeMap<NodeId, TrafficNow>) -> BytesReport {
     let mut bytes = BytesReport::default();
     for (peer, session) in sessions.iter().filter(|(_, session)| !session.own) {
         let (then, now) = (before.get(peer).copied().unwrap_or_default(), session.traffic_now());
-        bytes.scene += session.fetched_bytes(&spec.scene.moment());
+        bytes.scene += now.fetched_bytes.saturating_sub(then.fetched_bytes);
         bytes.requests += now.request_bytes.saturating_sub(then.request_bytes);
         bytes.request_count += now.offers.saturating_sub(then.offers);
         bytes.results += now.received_bytes.saturating_sub(then.received_bytes);

@@ -54,6 +54,9 @@ pub enum Forgery {
     /// The payload is not a tile's encoded pixels.
     #[error("its pixels are malformed: {0}")]
     Pixels(String),
+    /// The scene could not be made ready here to check it; nobody's fault over there.
+    #[error("it cannot be checked: {0}")]
+    Unjudged(String),
     /// A pixel rendered anew came out different.
     #[error("pixel ({x}, {y}) is not what rendering gives")]
     Probe {

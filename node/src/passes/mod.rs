@@ -185,9 +185,9 @@ impl Passes<'_> {
         &mut self,
         mut film: SampleFilm,
         range: Range<u32>,
-        canvas: Canvas,
+        canvas: Option<Canvas>,
     ) -> anyhow::Result<SampleFilm> {
-        let Canvas::Sums(sums) = canvas else { anyhow::bail!("a pass came back without its sums") };
+        let Some(Canvas::Sums(sums)) = canvas else { anyhow::bail!("a pass came back without its sums") };
         let is_watched = self.plan.preview.is_some();
         let (film, so_far) = spawn_blocking(move || {
             let merged = film.merge(range, &sums).map(|()| is_watched.then(|| film.mean()));

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How a frame is cut into tiles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Cut {
     /// Tiles of equal predicted time.
     Spatial,
@@ -30,6 +30,11 @@ pub enum Cut {
     Grid {
         /// Their edge, pixels.
         edge_px: u32,
+    },
+    /// Not at all: whole frames of a sequence to different peers.
+    Temporal {
+        /// The cost of each frame, rays.
+        costs: Vec<f64>,
     },
 }
 
@@ -64,11 +69,14 @@ impl FrameStart {
     /// Its plan.
     pub fn plan(&self, scheduler: &Scheduler) -> FramePlan {
         let grid;
-        let splitter: &dyn Splitter = match self.cut {
+        let splitter: &dyn Splitter = match &self.cut {
             Cut::Spatial => &SpatialSplitter,
             Cut::Grid { edge_px } => {
-                grid = GridSplitter { edge_px };
+                grid = GridSplitter { edge_px: *edge_px };
                 &grid
+            }
+            Cut::Temporal { costs } => {
+                return scheduler.plan_sequence(&self.work, &self.peers, costs, self.now);
             }
         };
         scheduler.plan(&self.work, &self.peers, &self.cost, splitter, self.now)

@@ -8,7 +8,7 @@ use super::{
     Command, Frame, Outbox,
     state::{Attempt, Pace, Peer},
 };
-use crate::{Scheduler, predict::TaskFeatures, time::TimeMs};
+use crate::{Scheduler, place::PlannedTile, predict::TaskFeatures, time::TimeMs};
 
 /// A peer that fails more often than this is taken to fail this often.
 const MAX_RISK: f64 = 0.9;
@@ -60,6 +60,10 @@ impl Frame {
         }
         for _ in 0..self.orphans.len() {
             let Some(tile) = self.orphans.pop_front() else { return };
+            if !self.is_wanted(tile) {
+                self.orphans.push_back(tile);
+                continue;
+            }
             for (tile, peer) in self.shared_out(tile, scheduler) {
                 match peer {
                     Some(peer) => self.offer(tile, peer, 0.0, scheduler, out),
@@ -112,18 +116,29 @@ impl Frame {
         busiest: &OnceCell<Option<(NodeId, f64)>>,
         scheduler: &Scheduler,
     ) -> Option<usize> {
-        if let Some(tile) = self.peers.get_mut(&peer).and_then(|state| state.planned.pop_front()) {
-            return Some(tile);
+        if let Some(first) = self.peers.get(&peer).and_then(|state| state.planned.front().copied()) {
+            if !self.is_wanted(first) {
+                return None;
+            }
+            self.peers.get_mut(&peer)?.planned.pop_front();
+            return Some(first);
         }
         let (victim, left_ms) = (*busiest.get_or_init(|| self.busiest(scheduler)))?;
-        let tile = *self.peers.get(&victim)?.planned.back()?;
+        let planned = &self.peers.get(&victim)?.planned;
+        let last = planned.iter().rposition(|tile| self.is_wanted(*tile))?;
+        let tile = *planned.get(last)?;
         let own = self.peers.get(&peer)?;
         if self.tiles[tile].failed_at.contains(&peer)
             || self.time_to_finish_ms(tile, own, scheduler) >= left_ms
         {
             return None;
         }
-        self.peers.get_mut(&victim)?.planned.pop_back()
+        self.peers.get_mut(&victim)?.planned.remove(last)
+    }
+
+    /// Whether the tile's frame may be begun.
+    fn is_wanted(&self, tile: usize) -> bool {
+        self.tiles.get(tile).is_some_and(|tile| tile.plan.frame < self.frames_below)
     }
 
     /// The peer that has most left to do, and how long that takes it, ms.
@@ -252,6 +267,7 @@ impl Frame {
         }
         self.tiles[tile].out.push(task);
         self.tiles[tile].attempts += 1;
-        out.push(Command::Offer { task, peer, tile, rect: self.tiles[tile].plan.rect, predicted });
+        let PlannedTile { frame, rect, .. } = self.tiles[tile].plan;
+        out.push(Command::Offer { task, peer, tile, frame, rect, predicted });
     }
 }

@@ -21,6 +21,9 @@ pub enum Command {
         peer: NodeId,
         /// Index of the tile in the plan.
         tile: usize,
+        /// Of which frame, counted from 0; 0 where there is only one.
+        #[serde(default)]
+        frame: u32,
         /// Its pixels.
         rect: TileRect,
         /// What is expected of it.
@@ -44,6 +47,9 @@ pub enum Command {
     Retract {
         /// Index of the tile in the plan.
         tile: usize,
+        /// Of which frame.
+        #[serde(default)]
+        frame: u32,
         /// Its pixels.
         rect: TileRect,
     },

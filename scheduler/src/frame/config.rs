@@ -41,9 +41,17 @@ pub struct FrameConfig {
     pub min_backoff_ms: f64,
     /// Longest pause for a peer that is busy, ms.
     pub max_backoff_ms: f64,
+    /// Frames of a sequence are taken away as soon as they are whole: what is found wrong in one then takes all of it.
+    #[serde(default)]
+    pub whole_frames_leave: bool,
 }
 
 impl FrameConfig {
+    /// For whole frames of a sequence: a peer has one in hand and the scene of the next one being made ready, no more.
+    pub fn of_sequence() -> Self {
+        Self { max_waiting_copies: 0, whole_frames_leave: true, ..Self::default() }
+    }
+
     /// For a frame beside others that are in flight already: what copies do for nothing is time that the others wait.
     pub fn beside(others: usize) -> Self {
         let alone = Self::default();
@@ -71,6 +79,7 @@ impl Default for FrameConfig {
             extra_price: 0.1,
             min_backoff_ms: 20.0,
             max_backoff_ms: 60_000.0,
+            whole_frames_leave: false,
         }
     }
 }

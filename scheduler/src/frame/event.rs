@@ -58,6 +58,11 @@ pub enum Event {
     },
     /// The time of the last [`crate::frame::Command::WakeAt`] has come.
     Wake,
+    /// Of a sequence, only frames below this one are wanted for now: whoever takes them is behind, or others come first.
+    FramesWanted {
+        /// The first that is not.
+        below: u32,
+    },
     /// The deadline has come.
     Deadline,
     /// Nobody wants the frame any more.

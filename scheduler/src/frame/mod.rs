@@ -13,7 +13,7 @@ mod retry;
 mod state;
 mod summary;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use p2c2r_protocol::id::{NodeId, TaskId};
 
@@ -27,7 +27,7 @@ pub use self::{
 use crate::{
     Scheduler,
     peer::PeerView,
-    place::FramePlan,
+    place::{FramePlan, PlannedTile},
     predict::{CancelledFate, OutcomeResult},
     time::TimeMs,
     work::FrameWork,
@@ -49,6 +49,8 @@ pub struct Frame {
     /// Tiles that wait for a peer, whoever it is; failed ones in front.
     orphans: VecDeque<usize>,
     next_task: TaskId,
+    /// Of a sequence, frames from here on wait.
+    frames_below: u32,
     tiles_done: usize,
     total_cost: f64,
     done_cost: f64,
@@ -90,6 +92,7 @@ impl Frame {
             attempts: BTreeMap::new(),
             orphans,
             next_task: first_task,
+            frames_below: u32::MAX,
             tiles_done: 0,
             done_cost: 0.0,
             extra_cost: 0.0,
@@ -121,6 +124,7 @@ impl Frame {
                 self.delivered(task, queue_ms, execution_ms, scheduler, out);
             }
             Event::Invalid { task } => self.invalid(task, scheduler, out),
+            Event::FramesWanted { below } => self.frames_below = below,
             Event::Cancelled { .. } | Event::Wake => {}
             Event::Deadline => return self.end_partial(out),
             Event::Abort => return self.end(FrameEnd::Aborted, out),
@@ -324,17 +328,31 @@ impl Frame {
 
     /// Whoever forges one tile may have forged those before it: all of the peer's tiles are rendered again.
     fn retract(&mut self, peer: NodeId, out: &mut Outbox) {
+        let gone = if self.config.whole_frames_leave { self.whole_frames_of(peer) } else { BTreeSet::new() };
         for (index, tile) in self.tiles.iter_mut().enumerate() {
-            if !matches!(tile.state, TileState::Done { peer: by, .. } if by == peer) {
+            let TileState::Done { peer: by, .. } = tile.state else { continue };
+            if by != peer && !gone.contains(&tile.plan.frame) {
                 continue;
             }
             tile.state = TileState::Open;
-            tile.failed_at.insert(peer);
+            if by == peer {
+                tile.failed_at.insert(peer);
+            }
             self.tiles_done -= 1;
             self.done_cost -= tile.plan.cost;
             self.orphans.push_back(index);
-            out.push(Command::Retract { tile: index, rect: tile.plan.rect });
+            let PlannedTile { frame, rect, .. } = tile.plan;
+            out.push(Command::Retract { tile: index, frame, rect });
         }
+    }
+
+    /// Frames that are whole, with tiles of the peer.
+    fn whole_frames_of(&self, peer: NodeId) -> BTreeSet<u32> {
+        let is_by = |tile: &&Tile| matches!(tile.state, TileState::Done { peer: by, .. } if by == peer);
+        let open: BTreeSet<u32> =
+            self.tiles.iter().filter(|tile| !tile.is_done()).map(|tile| tile.plan.frame).collect();
+        let theirs = self.tiles.iter().filter(is_by).map(|tile| tile.plan.frame);
+        theirs.filter(|frame| !open.contains(frame)).collect()
     }
 
     /// The attempt is over without a result, and that is the peer's failure.

@@ -24,6 +24,10 @@ pub struct FrameProgress {
 /// A tile of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TileSummary {
+    /// Its index in the plan; parts that were cut off it later have indices of their own.
+    pub index: usize,
+    /// Of which frame, counted from 0; 0 where there is only one.
+    pub frame: u32,
     /// Its pixels.
     pub rect: TileRect,
     /// Whose pixels were accepted.
@@ -80,10 +84,20 @@ impl Frame {
 
     /// What became of it so far.
     pub fn summary(&self) -> FrameSummary {
+        self.summary_of(None)
+    }
+
+    /// What became so far of one frame of a sequence, or of all.
+    pub fn summary_of(&self, frame: Option<u32>) -> FrameSummary {
+        let mut total_cost = 0.0;
         let mut parts: BTreeMap<NodeId, (u32, f64)> =
             self.peers.keys().map(|peer| (*peer, (0, 0.0))).collect();
-        let mut tiles = Vec::with_capacity(self.tiles.len());
-        for tile in &self.tiles {
+        let mut tiles = Vec::new();
+        for (index, tile) in self.tiles.iter().enumerate() {
+            if frame.is_some_and(|frame| tile.plan.frame != frame) {
+                continue;
+            }
+            total_cost += tile.plan.cost;
             let (peer, actual_ms) = match tile.state {
                 TileState::Open => (None, None),
                 TileState::Done { peer, elapsed_ms } => (Some(peer), Some(elapsed_ms)),
@@ -93,6 +107,8 @@ impl Frame {
                 part.1 += tile.plan.cost;
             }
             tiles.push(TileSummary {
+                index,
+                frame: tile.plan.frame,
                 rect: tile.plan.rect,
                 peer,
                 predicted_ms: tile.plan.predicted_ms,
@@ -105,7 +121,7 @@ impl Frame {
             .map(|(peer, (tiles, cost))| PeerSummary {
                 peer,
                 tiles,
-                cost_share: cost / self.total_cost.max(1e-9),
+                cost_share: cost / f64::max(total_cost, 1e-9),
                 busy_ms: self.peers.get(&peer).map_or(0.0, |state| state.busy_ms),
             })
             .collect();

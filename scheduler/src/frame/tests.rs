@@ -1,6 +1,7 @@
-//! The frame machine alone, with scripted events; with random ones in `random_events`.
+//! The frame machine alone, with scripted events; with random ones in `random_events`; whole frames in `sequence`.
 
 mod random_events;
+mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,6 +3,7 @@
 pub mod cost_map;
 pub mod grid;
 pub mod spatial;
+pub mod temporal;
 
 use p2c2r_protocol::tile::TileRect;
 

@@ -130,6 +130,11 @@ async fn render_somewhere(
 async fn follow(mut client: Client, outcome: &mut Outcome<'_>) -> anyhow::Result<()> {
     loop {
         match client.reply().await? {
+            Reply::Kept { frames } => {
+                if outcome.kept(frames).is_break() {
+                    return Ok(());
+                }
+            }
             Reply::Progress(progress) => outcome.progress(&progress),
             Reply::Rendered(report) => {
                 if outcome.picture(&report)?.is_break() {
@@ -177,6 +182,9 @@ async fn render_on(node: Node, request: &RenderRequest, outcome: &mut Outcome<'_
 async fn render_all(node: &Node, request: &RenderRequest, outcome: &mut Outcome<'_>) -> anyhow::Result<()> {
     let (progress, mut news) = watch::channel(Progress::default());
     let mut shoot = Shoot::begin(node, request, Arc::new(progress)).await?;
+    if shoot.kept() > 0 && outcome.kept(shoot.kept()).is_break() {
+        return Ok(());
+    }
     loop {
         let report = {
             let picture = shoot.next();

@@ -77,6 +77,17 @@ impl<'a> Outcome<'a> {
         &self.view
     }
 
+    /// Frames are there from before; whether these are all.
+    pub fn kept(&mut self, frames: u32) -> ControlFlow<()> {
+        let taken = self.standing.taken.fetch_add(frames, Ordering::Relaxed) + frames;
+        self.view.note(&format!("{frames} of {} frames are there from before and stay", pictures(self.args)));
+        if taken >= pictures(self.args) {
+            return ControlFlow::Break(());
+        }
+        self.begin_picture();
+        ControlFlow::Continue(())
+    }
+
     /// Shows how far the picture in hand is.
     pub fn progress(&mut self, progress: &Progress) {
         self.view.show(progress);

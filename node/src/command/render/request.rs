@@ -53,6 +53,8 @@ pub fn request(args: &RenderArgs) -> anyhow::Result<RenderRequest> {
         deadline_ms: args.deadline_ms,
         wait_peers: args.wait_peers,
         develop: develop_settings(&args.picture),
+        split: args.sharing.split,
+        resume: args.sharing.resume,
     })
 }
 

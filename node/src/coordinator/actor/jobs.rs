@@ -96,6 +96,7 @@ impl Actor {
             return self.finish(Err(JobError::NobodyLeft), now);
         }
         job.start(&mut self.decisions, views.clone(), self.next_task, self.started, now);
+        self.open_first_frames(now);
         self.frame_event(Event::Start, now);
         for view in views.iter().filter(|view| view.ready) {
             self.ask_for_next_scene(view.peer);
@@ -111,8 +112,7 @@ impl Actor {
         self.wake = None;
         self.idle_since = now;
         self.tell_learned();
-        let (reply, outcome) = job.into_outcome(self.node, &self.sessions, now);
-        let _ = reply.send(outcome);
+        tokio::spawn(job.into_outcome(self.node, &self.sessions, now).tell());
         self.begin(now);
     }
 

@@ -1,6 +1,7 @@
 //! Owns scheduler, sessions and jobs. The loop only picks the next input; every reaction is a synchronous function:
 //! the line of jobs ([`jobs`]), the peers and their sessions ([`peers`]), the tiles that are out ([`tiles`]).
 
+mod deliver;
 mod jobs;
 mod peers;
 mod tiles;
@@ -218,11 +219,13 @@ impl Actor {
         self.look_for_peers(now);
         self.try_start(now);
         self.check_deadline(now);
+        self.deliver(now);
         let ready = |job: &Job| {
             self.sessions
                 .iter()
-                .filter(|(peer, session)| {
-                    job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.moment())
+                .filter(|(peer, session)| match &job.run {
+                    Some(run) => run.joined.contains(peer),
+                    None => job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.moment()),
                 })
                 .count()
         };

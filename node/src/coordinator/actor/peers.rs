@@ -155,6 +155,7 @@ impl Actor {
         if !greeted && self.sessions.get(&peer).is_some_and(|session| session.welcome.is_some()) {
             return self.ask_for_scene(peer);
         }
+        self.offer_what_waited(peer, now);
         self.scene_news(peer, now);
     }
 

@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use super::{
     super::{
         gather::Candidate,
-        job::OutTask,
+        job::{OutTask, Place},
         verify::{Forgery, Judgement, VerifiedTile},
     },
     Actor, Input,
@@ -48,19 +48,26 @@ impl Actor {
                 self.carry_out(command, &mut events, now);
             }
         }
+        self.deliver(now);
         self.end_run(now);
     }
 
     pub(super) fn carry_out(&mut self, command: Command, events: &mut VecDeque<Event>, now: Instant) {
         let Some(job) = self.jobs.front_mut() else { return };
         match command {
-            Command::Offer { task, peer, rect, .. } => {
-                let request = job.request(rect);
+            Command::Offer { task, peer, frame, rect, .. } => {
+                let place = Place { frame, rect };
+                let request = job.request(place);
                 let Some(run) = job.run.as_mut() else { return };
-                run.out.insert(task, OutTask::new(peer, rect));
-                run.rects.insert(task, rect);
-                let offer = CoordinatorMessage::Offer { task, request };
-                if self.sessions.get(&peer).is_none_or(|session| !session.send(offer)) {
+                run.out.insert(task, OutTask::new(peer, place));
+                run.places.insert(task, place);
+                run.films.begin(frame, now);
+                let size_bytes = job.spec.scene.package.size_bytes();
+                let offered = self.sessions.get_mut(&peer).map(|session| match job.spec.sequence {
+                    Some(_) => session.offer_at_moment(task, request, size_bytes),
+                    None => session.send(CoordinatorMessage::Offer { task, request }),
+                });
+                if offered.is_none_or(|sent| !sent) {
                     debug!(peer = %peer.short(), "a peer takes no more messages");
                     run.joined.remove(&peer);
                     run.peers_lost += u32::from(self.sessions.remove(&peer).is_some());
@@ -74,14 +81,24 @@ impl Actor {
                     run.out.remove(&task);
                     run.withdrawn.insert(task, peer);
                 }
-                if let Some(session) = self.sessions.get(&peer) {
-                    session.send(CoordinatorMessage::Cancel { task });
+                // It may not have heard of the task yet.
+                let is_untold = self.sessions.get_mut(&peer).is_some_and(|session| session.take_back(task));
+                match self.sessions.get(&peer) {
+                    Some(_) if is_untold => self.task_message(
+                        peer,
+                        &ContributorMessage::Cancelled { task, state: CancelledState::Queued },
+                        now,
+                    ),
+                    Some(session) => {
+                        session.send(CoordinatorMessage::Cancel { task });
+                    }
+                    None => {}
                 }
             }
             Command::Accept { task, tile } => job.accept(task, tile),
-            Command::Retract { tile, rect } => {
-                debug!(tile, "a tile of a forger is rendered again");
-                job.retract(tile, rect);
+            Command::Retract { tile, frame, rect } => {
+                debug!(tile, frame, "a tile of a forger is rendered again");
+                job.retract(tile, Place { frame, rect });
             }
             Command::Distrust { peer, reason } => {
                 warn!(peer = %peer.short(), %reason, "a peer is not believed any more");
@@ -147,13 +164,16 @@ impl Actor {
             debug!(peer = %peer.short(), ?task, "a late result is ignored");
             return;
         };
-        let (request, spec) = (job.request(out.rect), Arc::clone(&job.spec));
+        let (place, request, spec) = (out.place, job.request(out.place), Arc::clone(&job.spec));
         let secret = (peer != self.node).then(|| self.secret.clone());
         tokio::task::spawn_blocking(move || {
-            let scene = &spec.scene.prepared;
-            let judgement = Judgement { peer, request: &request, scene, secret: secret.as_ref() };
+            let judge = || {
+                let scene =
+                    &spec.scene_of(place.frame).map_err(|error| Forgery::Unjudged(error.to_string()))?;
+                Judgement { peer, request: &request, scene, secret: secret.as_ref() }.verify(&result)
+            };
             // A panic while judging is as good as a tile that cannot be read.
-            let verdict = catch_unwind(AssertUnwindSafe(|| judgement.verify(&result)))
+            let verdict = catch_unwind(AssertUnwindSafe(judge))
                 .unwrap_or_else(|_| Err(Forgery::Pixels("judging it failed".into())));
             let _ = inputs.blocking_send(Input::Judged { peer, task, verdict });
         });
@@ -181,6 +201,10 @@ impl Actor {
                 if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
                     run.verified.remove(&task);
                 }
+            }
+            Err(Forgery::Unjudged(reason)) => {
+                warn!(peer = %peer.short(), ?task, reason, "a tile cannot be checked here");
+                self.frame_event(Event::Rejected { task, retry_after_ms: 0, fault: true }, now);
             }
             Err(forgery) => {
                 warn!(peer = %peer.short(), ?task, %forgery, "a tile is refused");

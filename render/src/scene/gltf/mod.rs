@@ -43,7 +43,7 @@ use self::{
 };
 use p2c2r_protocol::tile::SceneTime;
 
-use super::{Material, MemoryEstimate, PunctualLight, Scene, Triangle, error::SceneError, glb};
+use super::{Material, MemoryEstimate, NamedCamera, PunctualLight, Scene, Triangle, error::SceneError, glb};
 use crate::limit::{MAX_CAMERAS, MAX_LIGHTS, MAX_MATERIALS, MAX_NODE_DEPTH, MAX_RADIANCE, SceneLimits};
 
 /// Sky of a scene that has no light of its own: a clear day.
@@ -98,6 +98,28 @@ pub fn parse_package_at(
     loader.check_memory()?;
     loader.read_materials()?;
     loader.finish()
+}
+
+/// The cameras at each of these moments, without loading anything else. Of a scene that has none, each is empty.
+pub fn cameras_over(
+    bytes: &[u8],
+    limits: &SceneLimits,
+    times: impl IntoIterator<Item = SceneTime>,
+) -> Result<Vec<Vec<NamedCamera>>, SceneError> {
+    SceneError::check_limit("bytes", bytes.len() as u64, limits.package_bytes)?;
+    let glb = glb::split(bytes)?;
+    SceneError::check_limit("bytes of JSON", glb.json.len() as u64, limits.json_bytes)?;
+    let document = parse::parse(glb.json)?;
+    SceneError::check_limit("nodes", document.nodes.len() as u64, limits.nodes)?;
+    let roots = scene_roots(&document)?;
+    let source = Source { document: &document, binary: glb.binary };
+    let at = |time| {
+        let mut loader = Loader::new(source, limits);
+        loader.pose(time)?;
+        loader.walk(&roots)?;
+        Ok(loader.scene.cameras)
+    };
+    times.into_iter().map(at).collect()
 }
 
 /// The nodes at the top of the default scene: that of the file, else the first, else every node without a parent.

@@ -203,7 +203,7 @@ impl Machine {
 
     fn carry_out(&mut self, id: RunId, command: Command, desk: &mut Desk<'_>) {
         match command {
-            Command::Offer { task, peer, tile, rect, predicted } => {
+            Command::Offer { task, peer, tile, rect, predicted, .. } => {
                 let peer = index_of(peer);
                 let total_ms = predicted.total_ms();
                 let forecast = Some(Forecast {

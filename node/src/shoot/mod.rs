@@ -1,5 +1,9 @@
 //! Renders what a request asks for, picture after picture, and writes each. The scene's file is read once: all frames
-//! are of the same bytes. The scene of the next frame is made ready while a frame is rendered.
+//! are of the same bytes. Either each frame is cut into tiles, and the scene of the next one is made ready meanwhile, or
+//! whole frames go to different peers ([`whole_frames`]). What is finished is noted ([`job_log`]).
+
+mod job_log;
+mod whole_frames;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,8 +25,12 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
+use self::{
+    job_log::{JobLog, warn_unnoted},
+    whole_frames::WholeFrames,
+};
 use crate::{
-    control::{EnvironmentRequest, PreviewTarget, RenderRequest},
+    control::{EnvironmentRequest, PreviewTarget, RenderRequest, SplitChoice},
     develop::{self, Negative, Stop, develop},
     node::Node,
     progress::{Phase, Progress},
@@ -98,8 +106,14 @@ pub struct Shoot<'a> {
     node: &'a Node,
     request: &'a RenderRequest,
     progress: Arc<watch::Sender<Progress>>,
-    /// Pictures that are written.
-    taken: u32,
+    /// Pictures to render, by their place in the request.
+    wanted: Vec<u32>,
+    /// Of these, pictures that are written.
+    taken: usize,
+    /// Notes what is finished, of an animation in a node that has a store.
+    log: Option<JobLog>,
+    /// Frames at different peers.
+    whole_frames: Option<WholeFrames<'a>>,
     packed: Option<Packed>,
     /// The camera that sees the whole scene at its first moment, once it was needed.
     framing: Option<NamedCamera>,
@@ -123,13 +137,52 @@ impl<'a> Shoot<'a> {
     ) -> anyhow::Result<Self> {
         let asked = request.clone();
         spawn_blocking(move || check(&asked)).await??;
-        Ok(Self { node, request, progress, taken: 0, packed: None, framing: None, upcoming: None })
+        let mut shoot = Self {
+            node,
+            request,
+            progress,
+            wanted: (0..request.pictures()).collect(),
+            taken: 0,
+            log: None,
+            whole_frames: None,
+            packed: None,
+            framing: None,
+            upcoming: None,
+        };
+        if let (Some(store), Some(_)) = (node.store(), &request.frames) {
+            let scene = shoot.packed().await?.package.hash;
+            let (log, is_known) = JobLog::open(store, request, scene)?;
+            if request.resume && is_known {
+                shoot.wanted = unfinished(&log, request)?;
+            } else {
+                // Only pictures of a job that was begun may be written anew.
+                check_outputs(&RenderRequest { resume: false, ..request.clone() })?;
+                log.begin()?;
+            }
+            shoot.log = Some(log);
+        }
+        Ok(shoot)
+    }
+
+    /// Frames that are there from before.
+    pub fn kept(&self) -> u32 {
+        self.request.pictures() - self.wanted.len() as u32
+    }
+
+    /// The picture at a place among those that are rendered.
+    fn wanted_shot(&self, place: usize) -> anyhow::Result<Option<Shot>> {
+        let Some(index) = self.wanted.get(place) else { return Ok(None) };
+        let shot = self.request.shot(*index)?;
+        Ok(shot.map(|shot| Shot { is_first: place == 0, ..shot }))
     }
 
     /// Renders and writes the next picture, whole or not at all; nothing when all are done. Dropping the future cancels
     /// it.
     pub async fn next(&mut self) -> anyhow::Result<Option<FrameReport>> {
-        let Some(shot) = self.request.shot(self.taken)? else { return Ok(None) };
+        if self.is_of_whole_frames() {
+            return self.next_whole_frame().await;
+        }
+        let Some(shot) = self.wanted_shot(self.taken)? else { return Ok(None) };
         let taking = self.take(&shot).await;
         let report = match shot.frame {
             Some(frame) => taking.with_context(|| format!("frame {frame}"))?,
@@ -137,6 +190,40 @@ impl<'a> Shoot<'a> {
         };
         self.taken += 1;
         Ok(Some(report))
+    }
+
+    fn is_of_whole_frames(&self) -> bool {
+        self.request.split == SplitChoice::Temporal && !self.wanted.is_empty()
+    }
+
+    /// As [`Shoot::next`], of frames at different peers: in the order in which they are done.
+    async fn next_whole_frame(&mut self) -> anyhow::Result<Option<FrameReport>> {
+        let mut frames = match self.whole_frames.take() {
+            Some(frames) => frames,
+            None => self.begin_whole_frames().await?,
+        };
+        loop {
+            let Some(frame) = frames.next().await? else { return Ok(None) };
+            let report = self.write(&frame.shot, frame.negative, frame.report).await?;
+            if !frame.is_again {
+                self.taken += 1;
+                self.whole_frames = Some(frames);
+                return Ok(Some(report));
+            }
+        }
+    }
+
+    async fn begin_whole_frames(&mut self) -> anyhow::Result<WholeFrames<'a>> {
+        self.progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
+        let mut shots = Vec::with_capacity(self.wanted.len());
+        for place in 0..self.wanted.len() {
+            shots.extend(self.wanted_shot(place)?);
+        }
+        let first = shots.first().context("no frames are left")?;
+        let scene = self.load(first.time).await?.await??;
+        let framing = self.framing(&scene).await?;
+        let subject = Subject { scene, framing, next: None };
+        WholeFrames::begin(self.node, self.request, &subject, shots, Arc::clone(&self.progress)).await
     }
 
     async fn take(&mut self, shot: &Shot) -> anyhow::Result<FrameReport> {
@@ -161,7 +248,7 @@ impl<'a> Shoot<'a> {
 
     /// Sees to it that the picture after this one finds its scene ready; gives the scene if it is another one.
     async fn prepare_next(&mut self, scene: &ResidentScene) -> anyhow::Result<Option<SceneMoment>> {
-        let Some(shot) = self.request.shot(self.taken + 1)? else { return Ok(None) };
+        let Some(shot) = self.wanted_shot(self.taken + 1)? else { return Ok(None) };
         if !scene.moves {
             self.upcoming = Some(Upcoming::Same(scene.clone()));
             return Ok(None);
@@ -219,12 +306,17 @@ impl<'a> Shoot<'a> {
         self.progress.send_modify(|progress| progress.phase = Phase::Writing);
         // A preview may stand where the picture goes.
         let force = self.request.force || shot.preview.as_ref() == Some(&shot.output);
+        let force = force || self.request.resume;
         let (output, settings) = (shot.output.clone(), self.request.develop);
+        let note = self.log.clone().zip(shot.frame);
         let stop = Stop::default();
         let stopped = stop.flag();
         spawn_blocking(move || -> anyhow::Result<FrameReport> {
             check_target(&output, force)?;
             report.picture = Some(develop(negative, &output, &settings, &stopped, &mut report.warnings)?);
+            if let Some((log, frame)) = note.filter(|_| report.missing.is_empty()) {
+                log.finish(frame, &output).unwrap_or_else(|error| warn_unnoted(frame, &error));
+            }
             Ok(report)
         })
         .await?
@@ -237,17 +329,43 @@ fn check(request: &RenderRequest) -> anyhow::Result<()> {
         sequence.check()?;
     }
     develop::check(&request.develop)?;
+    if request.split != SplitChoice::Auto && request.split != SplitChoice::Spatial {
+        check_split(request)?;
+    }
     if let Some(PreviewTarget::File(preview)) = &request.preview {
         check_target(preview, request.force)?;
     }
     check_outputs(request)
 }
 
+/// Whether the request is one that can be split as it says.
+fn check_split(request: &RenderRequest) -> anyhow::Result<()> {
+    let split = format!("{:?}", request.split).to_lowercase();
+    anyhow::ensure!(request.frames.is_some(), "--split {split} is for an animation: say which --frames");
+    anyhow::ensure!(
+        request.preview.is_none() && request.deadline_ms.is_none(),
+        "--split {split} renders frames in one piece: leave --progressive and --deadline-ms out"
+    );
+    Ok(())
+}
+
+/// The pictures of a job that was begun before and are not finished.
+fn unfinished(log: &JobLog, request: &RenderRequest) -> anyhow::Result<Vec<u32>> {
+    let mut unfinished = Vec::new();
+    for index in 0..request.pictures() {
+        let Some(shot) = request.shot(index)? else { continue };
+        if !shot.frame.is_some_and(|frame| log.is_finished(frame, &shot.output)) {
+            unfinished.push(index);
+        }
+    }
+    Ok(unfinished)
+}
+
 /// Whether all pictures could be written.
 pub fn check_outputs(request: &RenderRequest) -> anyhow::Result<()> {
     for index in 0..request.pictures() {
         if let Some(shot) = request.shot(index)? {
-            check_target(&shot.output, request.force)?;
+            check_target(&shot.output, request.force || request.resume)?;
         }
     }
     Ok(())

@@ -1,0 +1,148 @@
+//! Whole frames of an animation at different peers: all of them are one job of the coordinator, which hands each over as
+//! soon as it is there.
+
+use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
+
+use anyhow::Context;
+use p2c2r_protocol::tile::SceneTime;
+use p2c2r_render::{
+    backend::FrameView,
+    limit::SceneLimits,
+    scene::{NamedCamera, gltf::cameras_over},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
+
+use super::{Shot, Subject};
+use crate::{
+    control::RenderRequest,
+    coordinator::{Canvas, DeliveredFrame, JobError, JobOutcome, JobSpec, SequenceFrame, SequenceSpec},
+    develop::{DevelopSettings, Negative, needs_scene},
+    node::{self, Node},
+    progress::Progress,
+    report::FrameReport,
+};
+
+/// Whole frames that wait to be made pictures of.
+const MAX_WAITING: usize = 2;
+
+type Job<'a> = Pin<Box<dyn Future<Output = Result<JobOutcome, JobError>> + Send + Sync + 'a>>;
+
+/// The frames that are under way.
+pub struct WholeFrames<'a> {
+    job: Job<'a>,
+    spec: JobSpec,
+    shots: Vec<Shot>,
+    develop: DevelopSettings,
+    frames: mpsc::Receiver<DeliveredFrame>,
+    /// Frames that were handed over before.
+    seen: BTreeSet<u32>,
+    is_over: bool,
+}
+
+/// A frame that can be made a picture of.
+pub struct TakenFrame {
+    /// Which picture.
+    pub shot: Shot,
+    /// Its film.
+    pub negative: Negative,
+    /// Who rendered it.
+    pub report: FrameReport,
+    /// It was there before, and one who had a hand in it was found to forge.
+    pub is_again: bool,
+}
+
+impl<'a> WholeFrames<'a> {
+    /// Submits the frames.
+    pub async fn begin(
+        node: &'a Node,
+        request: &RenderRequest,
+        subject: &Subject,
+        shots: Vec<Shot>,
+        progress: Arc<watch::Sender<Progress>>,
+    ) -> anyhow::Result<Self> {
+        let mut spec = node.job(request, subject).await?;
+        let cameras = cameras(request, subject, &shots).await?;
+        let cost = spec.cost.total() * f64::from(spec.sampling.samples);
+        let frame = |(shot, camera): (&Shot, _)| SequenceFrame {
+            number: shot.frame.unwrap_or_default(),
+            time: shot.time,
+            camera,
+            cost,
+        };
+        let (deliver, frames) = mpsc::channel(MAX_WAITING);
+        spec.sequence = Some(SequenceSpec {
+            frames: shots.iter().zip(cameras).map(frame).collect(),
+            library: Arc::clone(&node.library),
+            deliver,
+        });
+        let job = Box::pin(node.coordinator.render(spec.clone(), progress));
+        // The end of the job is seen by the end of its frames: no sender may stay here.
+        let spec = JobSpec { sequence: spec.sequence.take().map(SequenceSpec::without_delivery), ..spec };
+        Ok(Self { job, spec, shots, develop: request.develop, frames, seen: BTreeSet::new(), is_over: false })
+    }
+
+    /// The next frame that is whole; nothing when there are no more.
+    pub async fn next(&mut self) -> anyhow::Result<Option<TakenFrame>> {
+        loop {
+            tokio::select! {
+                biased;
+                frame = self.frames.recv() => match frame {
+                    Some(frame) => return self.taken(frame).await.map(Some),
+                    None if self.is_over => return Ok(None),
+                    None => {
+                        (&mut self.job).await?;
+                        self.is_over = true;
+                    }
+                },
+                outcome = &mut self.job, if !self.is_over => {
+                    outcome?;
+                    self.is_over = true;
+                }
+            }
+        }
+    }
+
+    async fn taken(&mut self, frame: DeliveredFrame) -> anyhow::Result<TakenFrame> {
+        let DeliveredFrame { index, canvas, report } = frame;
+        let shot = self.shots.get(index as usize).context("a frame came that nobody asked for")?.clone();
+        let Canvas::Radiance(film) = canvas else {
+            anyhow::bail!("a frame came back in another form than that which was asked for");
+        };
+        let (_, _, camera) = self.spec.shot(index);
+        let view = FrameView { size: self.spec.size, sampling: self.spec.sampling, camera };
+        let is_again = !self.seen.insert(index);
+        let scene = if needs_scene(&self.develop, &shot.output) {
+            let spec = self.spec.clone();
+            Some(spawn_blocking(move || spec.scene_of(index)).await??)
+        } else {
+            None
+        };
+        Ok(TakenFrame { shot, negative: Negative { film, scene, view }, report, is_again })
+    }
+}
+
+/// The camera of each frame: those of the scene move with its nodes, one that was made to see everything does not.
+async fn cameras(
+    request: &RenderRequest,
+    subject: &Subject,
+    shots: &[Shot],
+) -> anyhow::Result<Vec<p2c2r_protocol::tile::Camera>> {
+    let still: Option<Vec<NamedCamera>> = match &subject.framing {
+        Some(framing) => Some(vec![framing.clone()]),
+        None if subject.scene.is_framed || !subject.scene.moves => {
+            Some(subject.scene.prepared.scene().cameras.clone())
+        }
+        None => None,
+    };
+    if let Some(cameras) = still {
+        let camera = node::camera(&cameras, request)?;
+        return Ok(vec![camera; shots.len()]);
+    }
+    let blob = Arc::clone(&subject.scene.package.blob);
+    let times: Vec<SceneTime> = shots.iter().map(|shot| shot.time).collect();
+    let found = spawn_blocking(move || cameras_over(&blob.bytes, &SceneLimits::default(), times)).await??;
+    found.iter().map(|cameras| node::camera(cameras, request)).collect()
+}
