@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -31,11 +31,11 @@ use crate::{
     control::RenderRequest,
     coordinator::{Canvas, Coordinator, Cut, Decisions, JobSpec},
     data_dir::DataDir,
-    develop::Negative,
+    develop::{Negative, pace::DevelopPace},
     heartbeat::{HeartbeatSource, beat},
     passes::{self, PassPlan, Preview},
     progress::Progress,
-    report::FrameReport,
+    report::{FrameReport, PictureReport},
     scene_library::{ResidentScene, SceneLibrary},
     shoot::{Shot, Subject},
     store::SledStore,
@@ -63,6 +63,7 @@ pub struct Node {
     /// Its swarm; none when it renders alone.
     pub swarm: Option<SwarmHandle>,
     store: Option<SledStore>,
+    pace: Mutex<DevelopPace>,
     background: Vec<AbortHandle>,
     /// Released last: another node may take the directory only when this one is gone.
     _data: Option<DataDir>,
@@ -160,6 +161,7 @@ impl Node {
             coordinator,
             swarm,
             store,
+            pace: Mutex::default(),
             background: Vec::new(),
             _data: data,
         })
@@ -220,6 +222,17 @@ impl Node {
             encoding: PixelEncoding::RgbF32,
             sequence: None,
         })
+    }
+
+    /// How long making pictures takes here.
+    pub fn develop_pace(&self) -> DevelopPace {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns from a picture that was made here.
+    pub fn note_picture(&self, request: &RenderRequest, output: &Path, report: &PictureReport) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.learn(request.size, request.samples_per_pixel, output, report);
     }
 
     /// Where what outlives the process is kept; nowhere if the node renders alone.

@@ -60,6 +60,49 @@ pub struct FrameReport {
     /// What was made of the film; nothing until the picture is written.
     #[serde(default)]
     pub picture: Option<PictureReport>,
+    /// How the animation is split among the peers; nothing of a single picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitReport>,
+}
+
+/// How an animation is split among the peers, and why so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SplitReport {
+    /// `spatial`, `temporal` or `pipeline`.
+    pub strategy: String,
+    /// Whether it was taken for its forecast, not asked for.
+    pub is_chosen: bool,
+    /// Frames that the forecasts are for.
+    pub frames: u32,
+    /// What each way was expected to take.
+    pub forecasts: Vec<ForecastReport>,
+}
+
+/// What a way to split is expected to take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForecastReport {
+    /// Which.
+    pub strategy: String,
+    /// From now to the last picture, ms.
+    pub makespan_ms: f64,
+}
+
+impl SplitReport {
+    /// A line about it.
+    pub fn line(&self) -> String {
+        let forecasts: Vec<String> = self
+            .forecasts
+            .iter()
+            .map(|forecast| format!("{} {:.1} s", forecast.strategy, forecast.makespan_ms / 1e3))
+            .collect();
+        let why = if self.is_chosen { "is expected to be done first" } else { "was asked for" };
+        format!(
+            "split: {} {why}; expected for {} frames: {}",
+            self.strategy,
+            self.frames,
+            forecasts.join(", ")
+        )
+    }
 }
 
 /// How the picture was made of the film, whose pixels (`film_blake3`) are the same whatever is done here.
@@ -71,11 +114,14 @@ pub struct PictureReport {
     pub features_ms: f64,
     /// Denoising, ms.
     pub denoise_ms: f64,
+    /// Tone curve, encoding, writing, ms.
+    #[serde(default)]
+    pub write_ms: f64,
 }
 
 impl Default for PictureReport {
     fn default() -> Self {
-        Self { denoiser: Denoiser::Off.name().to_owned(), features_ms: 0.0, denoise_ms: 0.0 }
+        Self { denoiser: Denoiser::Off.name().to_owned(), features_ms: 0.0, denoise_ms: 0.0, write_ms: 0.0 }
     }
 }
 

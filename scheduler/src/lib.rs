@@ -102,15 +102,17 @@ impl Scheduler {
         place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter, now)
     }
 
-    /// Deals the whole frames of a sequence out, in order; `costs` has the cost of each, rays.
+    /// Deals the whole frames of a sequence out, in order; `costs` has the cost of each, rays, and making the scene ready
+    /// for each takes `moment_ms`.
     pub fn plan_sequence(
         &self,
         work: &FrameWork,
         peers: &[PeerView],
         costs: &[f64],
+        moment_ms: f64,
         now: TimeMs,
     ) -> FramePlan {
-        place::plan_sequence(self.predictor.as_ref(), &self.config, work, peers, costs, now)
+        place::plan_sequence(self.predictor.as_ref(), &self.config, work, peers, costs, moment_ms, now)
     }
 
     /// Predicts the time and risk of one task.

@@ -114,13 +114,14 @@ pub fn plan(
 }
 
 /// Plans a sequence: whole frames, in order, each for the peer that would be done with it first. `costs` has the cost of
-/// each frame, rays.
+/// each frame, rays; `moment_ms` is what making the scene ready takes for each.
 pub fn plan_sequence(
     predictor: &dyn Predictor,
     config: &SchedulerConfig,
     work: &FrameWork,
     peers: &[PeerView],
     costs: &[f64],
+    moment_ms: f64,
     now: TimeMs,
 ) -> FramePlan {
     let total: f64 = costs.iter().sum::<f64>().max(1.0);
@@ -129,7 +130,11 @@ pub fn plan_sequence(
     let runners = runners(predictor, config, work, peers, &typical, total);
     let lanes: Vec<Lane> = runners
         .iter()
-        .map(|runner| Lane { speed: runner.speed, start_ms: runner.wait_ms + runner.overhead_ms })
+        .map(|runner| Lane {
+            speed: runner.speed,
+            start_ms: runner.wait_ms + runner.overhead_ms,
+            each_ms: moment_ms,
+        })
         .collect();
     let dealt = deal(costs, &lanes);
     let spares = spares(&runners, mean);

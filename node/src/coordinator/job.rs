@@ -15,6 +15,7 @@ use p2c2r_scheduler::{
     PeerView,
     decision::{self, FrameStart},
     frame::{Frame, FrameConfig, FrameEnd},
+    split::hybrid::{self, Animation, Forecast},
     time::TimeMs,
     work::FrameWork,
 };
@@ -36,8 +37,32 @@ use crate::progress::{Phase, Progress};
 /// Progress by less than this is not worth a thought.
 const MIN_PROGRESS: f32 = 0.001;
 
-/// Where a job's outcome goes.
-pub type Reply = oneshot::Sender<Result<JobOutcome, JobError>>;
+/// Where what becomes of a job goes.
+pub enum Reply {
+    /// The film and its report.
+    Outcome(oneshot::Sender<Result<JobOutcome, JobError>>),
+    /// Nothing is rendered: only what each way to split such an animation is expected to take.
+    Forecasts(Animation, oneshot::Sender<Result<Vec<Forecast>, JobError>>),
+}
+
+impl Reply {
+    /// Whether nobody waits for it any more.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Outcome(reply) => reply.is_closed(),
+            Self::Forecasts(_, reply) => reply.is_closed(),
+        }
+    }
+
+    /// The job will not be done.
+    pub fn refuse(self, error: JobError) {
+        // Whoever went away does not want to know.
+        match self {
+            Self::Outcome(reply) => drop(reply.send(Err(error))),
+            Self::Forecasts(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
 
 /// A job in line or at its head.
 pub struct Job {
@@ -162,7 +187,12 @@ impl Concluded {
                 }
             }
         }
-        let _ = self.reply.send(self.outcome);
+        match (self.reply, self.outcome) {
+            (Reply::Outcome(reply), outcome) => drop(reply.send(outcome)),
+            (reply @ Reply::Forecasts(..), outcome) => {
+                reply.refuse(outcome.err().unwrap_or(JobError::NobodyLeft));
+            }
+        }
     }
 }
 
@@ -191,6 +221,36 @@ impl Job {
         if session.own { self.spec.uses_own_device() } else { self.gathering.asked(peer) }
     }
 
+    /// What there is to do.
+    fn work(&self, now_ms: TimeMs) -> FrameWork {
+        let spec = &self.spec;
+        FrameWork {
+            kind: WorkKind::RayTracing,
+            size: spec.size,
+            samples: spec.sampling.samples,
+            bytes_per_pixel: spec.encoding.bytes_per_pixel() as f32,
+            max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
+            deadline: spec.deadline_ms.map(|deadline_ms| now_ms + deadline_ms as f64),
+        }
+    }
+
+    /// What each way to split such an animation is expected to take with these peers.
+    pub fn forecasts(
+        &self,
+        animation: &Animation,
+        decisions: &Decisions,
+        peers: &[PeerView],
+        now_ms: TimeMs,
+    ) -> Vec<Forecast> {
+        let work = self.work(now_ms);
+        let cost = &self.spec.cost;
+        let forecasts = hybrid::forecasts(&decisions.scheduler, &work, peers, cost, animation, now_ms);
+        if let Some(log) = &decisions.log {
+            log.pass_over();
+        }
+        forecasts
+    }
+
     /// Plans the frame for the peers as they are.
     pub fn start(
         &mut self,
@@ -202,18 +262,12 @@ impl Job {
     ) {
         let spec = &self.spec;
         let now_ms = TimeMs(now.saturating_duration_since(epoch).as_secs_f64() * 1e3);
-        let work = FrameWork {
-            kind: WorkKind::RayTracing,
-            size: spec.size,
-            samples: spec.sampling.samples,
-            bytes_per_pixel: spec.encoding.bytes_per_pixel() as f32,
-            max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
-            deadline: spec.deadline_ms.map(|deadline_ms| now_ms + deadline_ms as f64),
-        };
+        let work = self.work(now_ms);
         let (cut, config) = match (spec.cut, &spec.sequence) {
-            (Cut::Planned, Some(sequence)) => {
-                (decision::Cut::Temporal { costs: sequence.costs() }, FrameConfig::of_sequence())
-            }
+            (Cut::Planned, Some(sequence)) => (
+                decision::Cut::Temporal { costs: sequence.costs(), moment_ms: sequence.moment_ms },
+                FrameConfig::of_sequence(),
+            ),
             (Cut::Planned, None) => (decision::Cut::Spatial, FrameConfig::default()),
             (Cut::Grid { edge_px, in_flight }, _) => (
                 decision::Cut::Grid { edge_px },

@@ -20,11 +20,17 @@ use p2c2r_protocol::{
     moment::SceneMoment,
     tile::{Camera, FrameSize, PixelEncoding, Sampling},
 };
-use p2c2r_scheduler::split::cost_map::CostMap;
+use p2c2r_scheduler::split::{
+    cost_map::CostMap,
+    hybrid::{Animation, Forecast},
+};
 use p2c2r_swarm::SwarmHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::actor::{Actor, Input};
+use self::{
+    actor::{Actor, Input},
+    job::Reply,
+};
 pub use self::{
     canvas::Canvas,
     decisions::Decisions,
@@ -156,9 +162,20 @@ impl Coordinator {
         progress: Arc<watch::Sender<Progress>>,
     ) -> Result<JobOutcome, JobError> {
         let (reply, outcome) = oneshot::channel();
-        let submit = Input::Submit { spec: Box::new(spec), progress, reply };
+        let submit = Input::Submit { spec: Box::new(spec), progress, reply: Reply::Outcome(reply) };
         self.inputs.send(submit).await.map_err(|_| JobError::Stopping)?;
         outcome.await.unwrap_or(Err(JobError::Stopping))
+    }
+
+    /// What each way to split an animation of such frames is expected to take with the peers that there are: they get the
+    /// scene, and nothing is rendered.
+    pub async fn survey(&self, spec: JobSpec, animation: Animation) -> Result<Vec<Forecast>, JobError> {
+        let (reply, forecasts) = oneshot::channel();
+        let (progress, _) = watch::channel(Progress::default());
+        let reply = Reply::Forecasts(animation, reply);
+        let submit = Input::Submit { spec: Box::new(spec), progress: Arc::new(progress), reply };
+        self.inputs.send(submit).await.map_err(|_| JobError::Stopping)?;
+        forecasts.await.unwrap_or(Err(JobError::Stopping))
     }
 
     /// Jobs waiting or running.

@@ -40,6 +40,8 @@ pub struct SequenceFrame {
 pub struct SequenceSpec {
     /// In the order in which they are wanted.
     pub frames: Arc<[SequenceFrame]>,
+    /// What making the scene ready takes for each frame, ms; 0 for one that does not move.
+    pub moment_ms: f64,
     /// Makes the scene ready at each frame's moment, to check what others deliver.
     pub library: Arc<SceneLibrary>,
     /// Whole frames go there.

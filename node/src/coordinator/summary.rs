@@ -90,6 +90,7 @@ pub fn report(
         missing,
         warnings: spec.scene.warnings.to_vec(),
         picture: None,
+        split: None,
     }
 }
 

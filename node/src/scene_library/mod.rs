@@ -9,6 +9,7 @@ mod shelf;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -60,6 +61,8 @@ pub struct ResidentScene {
     pub prepared: Arc<PreparedScene>,
     /// What the loader passed over, for the owner of the scene.
     pub warnings: Arc<[String]>,
+    /// What making it ready took, ms.
+    pub prepare_ms: f64,
     /// Whether it is another one at another moment.
     pub moves: bool,
     /// Whether its only camera is made to see the whole scene as it stands at its moment.
@@ -128,8 +131,10 @@ impl SceneLibrary {
         // Whoever comes with the same bytes again leaves them, and all moments share the first.
         let package = self.package(&hash).unwrap_or_else(|| package.clone());
         let limits = SceneLimits { prepared_bytes: self.memory_bytes, ..SceneLimits::default() };
+        let started = Instant::now();
         let loaded = parse_package_at(&package.blob.bytes, &limits, time)?;
         let prepared = Arc::new(PreparedScene::build(loaded.scene));
+        let prepare_ms = started.elapsed().as_secs_f64() * 1e3;
         if let Some(disk) = &self.disk {
             disk.write(&hash, &package.blob.bytes);
         }
@@ -138,6 +143,7 @@ impl SceneLibrary {
             time: if loaded.moves { time } else { SceneTime::START },
             prepared,
             warnings: loaded.warnings.into(),
+            prepare_ms,
             moves: loaded.moves,
             is_framed: loaded.is_framed,
         };

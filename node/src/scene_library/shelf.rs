@@ -33,6 +33,7 @@ struct HeldScene {
     blob: Weak<Blob>,
     prepared: Weak<PreparedScene>,
     warnings: Arc<[String]>,
+    prepare_ms: f64,
     moves: bool,
     is_framed: bool,
 }
@@ -43,6 +44,7 @@ impl HeldScene {
             blob: Arc::downgrade(&scene.package.blob),
             prepared: Arc::downgrade(&scene.prepared),
             warnings: Arc::clone(&scene.warnings),
+            prepare_ms: scene.prepare_ms,
             moves: scene.moves,
             is_framed: scene.is_framed,
         }
@@ -55,6 +57,7 @@ impl HeldScene {
             time: moment.time,
             prepared,
             warnings: Arc::clone(&self.warnings),
+            prepare_ms: self.prepare_ms,
             moves: self.moves,
             is_framed: self.is_framed,
         })
@@ -165,6 +168,7 @@ mod tests {
             time: time(us),
             prepared: Arc::new(PreparedScene::build(scene.clone())),
             warnings: Arc::from([]),
+            prepare_ms: 1.0,
             moves: true,
             is_framed: false,
         }

@@ -3,6 +3,7 @@
 //! whole frames go to different peers ([`whole_frames`]). What is finished is noted ([`job_log`]).
 
 mod job_log;
+mod strategy;
 mod whole_frames;
 
 use std::{
@@ -20,6 +21,7 @@ use p2c2r_render::{
         package::pack_with_environment,
     },
 };
+use p2c2r_scheduler::split::hybrid::Strategy;
 use tokio::{
     sync::watch,
     task::{JoinHandle, spawn_blocking},
@@ -34,7 +36,7 @@ use crate::{
     develop::{self, Negative, Stop, develop},
     node::Node,
     progress::{Phase, Progress},
-    report::FrameReport,
+    report::{FrameReport, SplitReport},
     scene_library::{Package, ResidentScene},
     sequence::numbered,
 };
@@ -112,6 +114,8 @@ pub struct Shoot<'a> {
     taken: usize,
     /// Notes what is finished, of an animation in a node that has a store.
     log: Option<JobLog>,
+    /// How the animation is split, once that is decided; a single picture is not.
+    split: Option<(Strategy, SplitReport)>,
     /// Frames at different peers.
     whole_frames: Option<WholeFrames<'a>>,
     packed: Option<Packed>,
@@ -144,6 +148,7 @@ impl<'a> Shoot<'a> {
             wanted: (0..request.pictures()).collect(),
             taken: 0,
             log: None,
+            split: None,
             whole_frames: None,
             packed: None,
             framing: None,
@@ -179,7 +184,7 @@ impl<'a> Shoot<'a> {
     /// Renders and writes the next picture, whole or not at all; nothing when all are done. Dropping the future cancels
     /// it.
     pub async fn next(&mut self) -> anyhow::Result<Option<FrameReport>> {
-        if self.is_of_whole_frames() {
+        if self.strategy().await? == Strategy::Temporal {
             return self.next_whole_frame().await;
         }
         let Some(shot) = self.wanted_shot(self.taken)? else { return Ok(None) };
@@ -192,8 +197,26 @@ impl<'a> Shoot<'a> {
         Ok(Some(report))
     }
 
-    fn is_of_whole_frames(&self) -> bool {
-        self.request.split == SplitChoice::Temporal && !self.wanted.is_empty()
+    /// How the frames are split, decided before the first.
+    async fn strategy(&mut self) -> anyhow::Result<Strategy> {
+        if let Some((strategy, _)) = &self.split {
+            return Ok(*strategy);
+        }
+        let in_passes = self.request.preview.is_some() || self.request.deadline_ms.is_some();
+        let first = self.wanted_shot(0)?.filter(|_| self.request.frames.is_some() && !in_passes);
+        let Some(first) = first else { return Ok(Strategy::Spatial) };
+        self.progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
+        let subject = self.subject(first.time).await?;
+        let frames = self.wanted.len() as u32;
+        let decided = strategy::decide(self.node, self.request, &subject, frames, &first.output).await?;
+        Ok(self.split.insert(decided).0)
+    }
+
+    /// The scene at a moment, seen from where all frames are seen.
+    async fn subject(&mut self, time: SceneTime) -> anyhow::Result<Subject> {
+        let scene = self.load(time).await?.await??;
+        let framing = self.framing(&scene).await?;
+        Ok(Subject { scene, framing, next: None })
     }
 
     /// As [`Shoot::next`], of frames at different peers: in the order in which they are done.
@@ -220,9 +243,7 @@ impl<'a> Shoot<'a> {
             shots.extend(self.wanted_shot(place)?);
         }
         let first = shots.first().context("no frames are left")?;
-        let scene = self.load(first.time).await?.await??;
-        let framing = self.framing(&scene).await?;
-        let subject = Subject { scene, framing, next: None };
+        let subject = self.subject(first.time).await?;
         WholeFrames::begin(self.node, self.request, &subject, shots, Arc::clone(&self.progress)).await
     }
 
@@ -303,6 +324,7 @@ impl<'a> Shoot<'a> {
         negative: Negative,
         mut report: FrameReport,
     ) -> anyhow::Result<FrameReport> {
+        report.split = self.split.as_ref().map(|(_, split)| split.clone());
         self.progress.send_modify(|progress| progress.phase = Phase::Writing);
         // A preview may stand where the picture goes.
         let force = self.request.force || shot.preview.as_ref() == Some(&shot.output);
@@ -313,13 +335,19 @@ impl<'a> Shoot<'a> {
         let stopped = stop.flag();
         spawn_blocking(move || -> anyhow::Result<FrameReport> {
             check_target(&output, force)?;
-            report.picture = Some(develop(negative, &output, &settings, &stopped, &mut report.warnings)?);
+            let picture = develop(negative, &output, &settings, &stopped, &mut report.warnings)?;
+            report.picture = Some(picture);
             if let Some((log, frame)) = note.filter(|_| report.missing.is_empty()) {
                 log.finish(frame, &output).unwrap_or_else(|error| warn_unnoted(frame, &error));
             }
             Ok(report)
         })
         .await?
+        .inspect(|report| {
+            if let Some(picture) = &report.picture {
+                self.node.note_picture(self.request, &shot.output, picture);
+            }
+        })
     }
 }
 

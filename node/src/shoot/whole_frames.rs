@@ -75,6 +75,7 @@ impl<'a> WholeFrames<'a> {
         let (deliver, frames) = mpsc::channel(MAX_WAITING);
         spec.sequence = Some(SequenceSpec {
             frames: shots.iter().zip(cameras).map(frame).collect(),
+            moment_ms: if subject.scene.moves { subject.scene.prepare_ms } else { 0.0 },
             library: Arc::clone(&node.library),
             deliver,
         });

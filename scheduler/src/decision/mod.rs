@@ -35,6 +35,8 @@ pub enum Cut {
     Temporal {
         /// The cost of each frame, rays.
         costs: Vec<f64>,
+        /// What making the scene ready takes for each, ms.
+        moment_ms: f64,
     },
 }
 
@@ -75,8 +77,8 @@ impl FrameStart {
                 grid = GridSplitter { edge_px: *edge_px };
                 &grid
             }
-            Cut::Temporal { costs } => {
-                return scheduler.plan_sequence(&self.work, &self.peers, costs, self.now);
+            Cut::Temporal { costs, moment_ms } => {
+                return scheduler.plan_sequence(&self.work, &self.peers, costs, *moment_ms, self.now);
             }
         };
         scheduler.plan(&self.work, &self.peers, &self.cost, splitter, self.now)
@@ -124,6 +126,11 @@ impl DecisionLog {
     /// `said` is what [`Scheduler::overhear`] gave; entries go to the sink.
     pub fn new(said: Said, sink: Box<dyn FnMut(Entry) + Send>) -> Self {
         Self { said, sink }
+    }
+
+    /// What the models said just now was for no decision about a frame.
+    pub fn pass_over(&self) {
+        drop(self.said.take());
     }
 
     /// A frame was planned just now.

@@ -2,6 +2,7 @@
 
 pub mod cost_map;
 pub mod grid;
+pub mod hybrid;
 pub mod spatial;
 pub mod temporal;
 

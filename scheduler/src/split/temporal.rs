@@ -10,6 +10,8 @@ pub struct Lane {
     pub speed: f64,
     /// Before its first frame can be begun and its result be here, ms.
     pub start_ms: f64,
+    /// For each frame besides, ms.
+    pub each_ms: f64,
 }
 
 /// Who renders which frame.
@@ -24,16 +26,17 @@ pub struct Dealt {
 /// Deals frames of these costs out.
 pub fn deal(costs: &[f64], lanes: &[Lane]) -> Dealt {
     let usable = |lane: &Lane| lane.speed > 0.0 && lane.speed.is_finite() && lane.start_ms.is_finite();
-    let mut free_ms: Vec<(usize, f64, f64)> = lanes
+    // Each lane's index, and when it is free.
+    let mut free: Vec<(usize, f64, &Lane)> = lanes
         .iter()
         .enumerate()
         .filter(|(_, lane)| usable(lane))
-        .map(|(index, lane)| (index, lane.start_ms, lane.speed))
+        .map(|(index, lane)| (index, lane.start_ms, lane))
         .collect();
     let mut dealt = Dealt::default();
     for cost in costs {
-        let done_ms = |lane: &(usize, f64, f64)| lane.1 + cost / lane.2;
-        let Some(first) = free_ms.iter_mut().min_by(|a, b| done_ms(a).total_cmp(&done_ms(b))) else {
+        let done_ms = |(_, free_ms, lane): &(usize, f64, &Lane)| free_ms + lane.each_ms + cost / lane.speed;
+        let Some(first) = free.iter_mut().min_by(|a, b| done_ms(a).total_cmp(&done_ms(b))) else {
             return dealt;
         };
         first.1 = done_ms(first);
@@ -50,7 +53,7 @@ mod tests {
     use super::*;
 
     fn lane(speed: f64, start_ms: f64) -> Lane {
-        Lane { speed, start_ms }
+        Lane { speed, start_ms, each_ms: 0.0 }
     }
 
     #[test]

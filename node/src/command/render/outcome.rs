@@ -16,7 +16,7 @@ use crate::{
     cli::{GlobalArgs, RenderArgs},
     exit::Exit,
     progress::{Progress, ProgressView},
-    report::FrameReport,
+    report::{FrameReport, SplitReport},
     sequence::{FrameRange, numbered},
 };
 
@@ -50,6 +50,8 @@ pub struct Outcome<'a> {
     has_partial: bool,
     /// What the picture before warned of.
     warned: Vec<String>,
+    /// How it was split.
+    said_split: Option<SplitReport>,
 }
 
 impl<'a> Outcome<'a> {
@@ -62,6 +64,7 @@ impl<'a> Outcome<'a> {
             standing: Arc::default(),
             has_partial: false,
             warned: Vec::new(),
+            said_split: None,
         };
         outcome.begin_picture();
         outcome
@@ -142,6 +145,10 @@ impl<'a> Outcome<'a> {
         if !self.quiet {
             let news = report.warnings.iter().filter(|warning| !self.warned.contains(warning));
             lines.extend(news.map(|warning| format!("warning: {warning}")));
+            if let Some(split) = report.split.as_ref().filter(|split| self.said_split.as_ref() != Some(split))
+            {
+                lines.push(split.line());
+            }
             if let (Some(frame), Some(frames)) = (report.frame, self.args.frames) {
                 lines.push(frame_line(report, self.standing.taken() + 1, frames, frame, &output));
             } else {
@@ -150,6 +157,7 @@ impl<'a> Outcome<'a> {
             }
         }
         self.warned.clone_from(&report.warnings);
+        self.said_split.clone_from(&report.split);
         if let Some(lack) = lack(report) {
             self.has_partial = true;
             lines.push(match report.frame {

@@ -5,16 +5,17 @@ use std::{sync::Arc, time::Instant};
 use p2c2r_protocol::id::WorkKind;
 use p2c2r_scheduler::{PeerView, frame::Event};
 use p2c2r_swarm::local_pair;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tracing::info;
 
 use super::{
     super::{
-        JobError, JobOutcome, JobSpec,
+        JobError, JobSpec,
         gather::{Decision, Gathering},
-        job::Job,
+        job::{Job, Reply},
     },
     Actor,
+    tiles::time_ms,
 };
 use crate::progress::Progress;
 
@@ -26,11 +27,11 @@ impl Actor {
         &mut self,
         spec: JobSpec,
         progress: Arc<watch::Sender<Progress>>,
-        reply: oneshot::Sender<Result<JobOutcome, JobError>>,
+        reply: Reply,
         now: Instant,
     ) {
         if self.jobs.len() >= MAX_JOBS {
-            let _ = reply.send(Err(JobError::TooManyJobs));
+            reply.refuse(JobError::TooManyJobs);
             return;
         }
         let gathering = Gathering::new(now, spec.wait_peers, self.swarm.is_some());
@@ -78,7 +79,7 @@ impl Actor {
             Decision::Wait => {}
             Decision::Start => self.start_run(now),
             Decision::GiveUp { wanted, ready, waited_s } => {
-                self.finish(Err(JobError::TooFewPeers { wanted, ready, waited_s }), now);
+                self.give_up(JobError::TooFewPeers { wanted, ready, waited_s }, now);
             }
         }
     }
@@ -93,7 +94,10 @@ impl Actor {
             .map(|(peer, session)| session.view(*peer, &job.spec.scene.moment(), fastest))
             .collect();
         if !views.iter().any(|view| view.ready) {
-            return self.finish(Err(JobError::NobodyLeft), now);
+            return self.give_up(JobError::NobodyLeft, now);
+        }
+        if matches!(job.reply, Reply::Forecasts(..)) {
+            return self.tell_forecasts(&views, now);
         }
         job.start(&mut self.decisions, views.clone(), self.next_task, self.started, now);
         self.open_first_frames(now);
@@ -101,6 +105,19 @@ impl Actor {
         for view in views.iter().filter(|view| view.ready) {
             self.ask_for_next_scene(view.peer);
         }
+    }
+
+    /// Whoever only asked is told what is expected of these peers.
+    fn tell_forecasts(&mut self, views: &[PeerView], now: Instant) {
+        let Some(job) = self.jobs.pop_front() else { return };
+        if let Reply::Forecasts(animation, _) = &job.reply {
+            let now_ms = time_ms(self.started, now);
+            let forecasts = job.forecasts(animation, &self.decisions, views, now_ms);
+            if let Reply::Forecasts(_, reply) = job.reply {
+                let _ = reply.send(Ok(forecasts));
+            }
+        }
+        self.begin(now);
     }
 
     /// If the frame has ended: the report, and the next job.
@@ -116,9 +133,9 @@ impl Actor {
         self.begin(now);
     }
 
-    pub(super) fn finish(&mut self, outcome: Result<JobOutcome, JobError>, now: Instant) {
+    pub(super) fn give_up(&mut self, error: JobError, now: Instant) {
         if let Some(job) = self.jobs.pop_front() {
-            let _ = job.reply.send(outcome);
+            job.reply.refuse(error);
         }
         self.wake = None;
         self.begin(now);
@@ -132,7 +149,7 @@ impl Actor {
             if self.jobs.front().is_some_and(|job| job.run.is_some()) {
                 self.frame_event(Event::Abort, now);
             } else {
-                self.finish(Err(JobError::Stopping), now);
+                self.give_up(JobError::Stopping, now);
             }
         }
         let mut index = 0;

@@ -23,9 +23,9 @@ use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    JobError, JobOutcome, JobSpec,
+    JobError, JobSpec,
     decisions::Decisions,
-    job::Job,
+    job::{Job, Reply},
     sessions::{Generation, Session},
     verify::{Forgery, ProbeSecret, VerifiedTile},
 };
@@ -45,7 +45,7 @@ pub enum Input {
         /// Where progress goes.
         progress: Arc<watch::Sender<Progress>>,
         /// Where the outcome goes.
-        reply: oneshot::Sender<Result<JobOutcome, JobError>>,
+        reply: Reply,
     },
     /// The peers that the swarm knows.
     Peers(Vec<PeerStatus>),
@@ -239,7 +239,7 @@ impl Actor {
             self.frame_event(Event::Abort, now);
         }
         for job in self.jobs.drain(..) {
-            let _ = job.reply.send(Err(JobError::Stopping));
+            job.reply.refuse(JobError::Stopping);
         }
         self.goodbye();
         self.stopped = Some(done);

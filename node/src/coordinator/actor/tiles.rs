@@ -234,6 +234,6 @@ fn is_fault(reason: RejectReason) -> bool {
     !matches!(reason, RejectReason::Busy | RejectReason::NotContributing)
 }
 
-fn time_ms(start: Instant, now: Instant) -> TimeMs {
+pub(super) fn time_ms(start: Instant, now: Instant) -> TimeMs {
     TimeMs(now.saturating_duration_since(start).as_secs_f64() * 1e3)
 }

@@ -1,4 +1,7 @@
-//! From a finished film to the picture on disk: features for its layers, the denoiser, the tone curve.
+//! From a finished film to the picture on disk: features for its layers, the denoiser, the tone curve; how long that takes
+//! ([`pace`]).
+
+pub mod pace;
 
 use std::{
     path::Path,
@@ -109,8 +112,15 @@ pub fn develop(
         report.denoise_ms = started.elapsed().as_secs_f64() * 1e3;
         frame.features = whole;
     }
+    let started = Instant::now();
     picture::write(output, &frame, &settings.picture)?;
+    report.write_ms = started.elapsed().as_secs_f64() * 1e3;
     Ok(report)
+}
+
+/// Of a picture of so many samples, those that its features are averaged over.
+fn feature_samples(samples: u32) -> u32 {
+    samples.min(MAX_FEATURE_SAMPLES)
 }
 
 fn features(
@@ -118,7 +128,7 @@ fn features(
     view: &FrameView,
     cancelled: &AtomicBool,
 ) -> Result<gbuffer::GBuffer, RenderError> {
-    let samples = view.sampling.samples.min(MAX_FEATURE_SAMPLES);
+    let samples = feature_samples(view.sampling.samples);
     let control = RenderControl { cancelled, progress: &AtomicU32::new(0) };
     gbuffer::render(scene, view, None, samples, &control)
 }
