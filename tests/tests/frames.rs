@@ -36,7 +36,8 @@ fn frames_of_a_swarm_are_those_of_one_machine_and_the_scene_travels_once() {
     let output = testnet.path("swarm.png");
     let frames = ["--spp", "8", "--frames", "1..=3", "--fps", "2"];
     let report_file = testnet.path("swarm.json");
-    let more = [&frames[..], &["--wait-peers", "2", "--report", text(&report_file)]].concat();
+    let more =
+        [&frames[..], &["--split", "spatial", "--wait-peers", "2", "--report", text(&report_file)]].concat();
     let swarm = testnet.node(0).run(&arguments(&scene, &output, &more)).unwrap();
     let together = reports(&swarm);
     assert_eq!(

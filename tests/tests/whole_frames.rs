@@ -64,8 +64,8 @@ fn whole_frames_of_several_peers_are_those_of_one_machine() {
     let swarm = testnet.node(0).run(&arguments(&scene, &output, &more)).unwrap();
     assert_eq!(swarm.code, Some(0), "{}", swarm.stderr);
     let reports = reports(&swarm);
-    let numbers: BTreeSet<u64> = reports.iter().map(|report| report["frame"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (0..FRAMES).collect());
+    let numbers: Vec<u64> = reports.iter().map(|report| report["frame"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..FRAMES).collect::<Vec<u64>>());
     let peers: BTreeSet<&str> = reports
         .iter()
         .flat_map(|report| report["tiles"].as_array().unwrap())

@@ -219,19 +219,40 @@ impl<'a> Shoot<'a> {
         Ok(Subject { scene, framing, next: None })
     }
 
-    /// As [`Shoot::next`], of frames at different peers: in the order in which they are done.
+    /// As [`Shoot::next`], of frames at different peers: each picture is written when it is done, and told of in its turn.
     async fn next_whole_frame(&mut self) -> anyhow::Result<Option<FrameReport>> {
         let mut frames = match self.whole_frames.take() {
             Some(frames) => frames,
             None => self.begin_whole_frames().await?,
         };
+        let report = loop {
+            if let Some(report) = frames.in_turn(self.taken) {
+                break Some(report);
+            }
+            match self.write_next_of(&mut frames).await {
+                Ok(Some((place, report))) => frames.hold(place, report),
+                Ok(None) => break frames.first_held(),
+                // Frames that are done are told of before it.
+                Err(error) => match frames.first_held() {
+                    Some(report) => break Some(report),
+                    None => return Err(error),
+                },
+            }
+        };
+        self.taken += usize::from(report.is_some());
+        self.whole_frames = Some(frames);
+        Ok(report)
+    }
+
+    async fn write_next_of(
+        &self,
+        frames: &mut WholeFrames<'a>,
+    ) -> anyhow::Result<Option<(usize, FrameReport)>> {
         loop {
             let Some(frame) = frames.next().await? else { return Ok(None) };
             let report = self.write(&frame.shot, frame.negative, frame.report).await?;
             if !frame.is_again {
-                self.taken += 1;
-                self.whole_frames = Some(frames);
-                return Ok(Some(report));
+                return Ok(Some((frame.place, report)));
             }
         }
     }

@@ -1,7 +1,12 @@
 //! Whole frames of an animation at different peers: all of them are one job of the coordinator, which hands each over as
 //! soon as it is there.
 
-use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use p2c2r_protocol::tile::SceneTime;
@@ -39,11 +44,15 @@ pub struct WholeFrames<'a> {
     frames: mpsc::Receiver<DeliveredFrame>,
     /// Frames that were handed over before.
     seen: BTreeSet<u32>,
+    /// Reports of frames before which others have to be told of.
+    held: BTreeMap<usize, FrameReport>,
     is_over: bool,
 }
 
 /// A frame that can be made a picture of.
 pub struct TakenFrame {
+    /// Its place among the pictures that are rendered.
+    pub place: usize,
     /// Which picture.
     pub shot: Shot,
     /// Its film.
@@ -82,7 +91,16 @@ impl<'a> WholeFrames<'a> {
         let job = Box::pin(node.coordinator.render(spec.clone(), progress));
         // The end of the job is seen by the end of its frames: no sender may stay here.
         let spec = JobSpec { sequence: spec.sequence.take().map(SequenceSpec::without_delivery), ..spec };
-        Ok(Self { job, spec, shots, develop: request.develop, frames, seen: BTreeSet::new(), is_over: false })
+        Ok(Self {
+            job,
+            spec,
+            shots,
+            develop: request.develop,
+            frames,
+            seen: BTreeSet::new(),
+            held: BTreeMap::new(),
+            is_over: false,
+        })
     }
 
     /// The next frame that is whole; nothing when there are no more.
@@ -106,6 +124,21 @@ impl<'a> WholeFrames<'a> {
         }
     }
 
+    /// Keeps a report until its turn comes.
+    pub fn hold(&mut self, place: usize, report: FrameReport) {
+        self.held.insert(place, report);
+    }
+
+    /// The report of the picture at a place, if it is there.
+    pub fn in_turn(&mut self, place: usize) -> Option<FrameReport> {
+        self.held.remove(&place)
+    }
+
+    /// The first of those that are kept, in turn or not.
+    pub fn first_held(&mut self) -> Option<FrameReport> {
+        self.held.pop_first().map(|(_, report)| report)
+    }
+
     async fn taken(&mut self, frame: DeliveredFrame) -> anyhow::Result<TakenFrame> {
         let DeliveredFrame { index, canvas, report } = frame;
         let shot = self.shots.get(index as usize).context("a frame came that nobody asked for")?.clone();
@@ -121,7 +154,8 @@ impl<'a> WholeFrames<'a> {
         } else {
             None
         };
-        Ok(TakenFrame { shot, negative: Negative { film, scene, view }, report, is_again })
+        let place = index as usize;
+        Ok(TakenFrame { place, shot, negative: Negative { film, scene, view }, report, is_again })
     }
 }
 

@@ -47,6 +47,7 @@ impl Actor {
         self.reopened.clear();
         let Some(job) = self.jobs.front_mut() else { return };
         job.gathering = Gathering::new(now, job.spec.wait_peers, self.swarm.is_some());
+        job.traffic_before = std::mem::take(&mut self.before_survey);
         if job.spec.uses_own_device() {
             self.open_own(now);
         }
@@ -113,9 +114,14 @@ impl Actor {
         if let Reply::Forecasts(animation, _) = &job.reply {
             let now_ms = time_ms(self.started, now);
             let forecasts = job.forecasts(animation, &self.decisions, views, now_ms);
+            self.before_survey = job.traffic_before;
             if let Reply::Forecasts(_, reply) = job.reply {
                 let _ = reply.send(Ok(forecasts));
             }
+        }
+        // Whoever is next in line may be another: what was fetched is not theirs.
+        if !self.jobs.is_empty() {
+            self.before_survey.clear();
         }
         self.begin(now);
     }

@@ -26,7 +26,7 @@ use super::{
     JobError, JobSpec,
     decisions::Decisions,
     job::{Job, Reply},
-    sessions::{Generation, Session},
+    sessions::{Generation, Session, TrafficNow},
     verify::{Forgery, ProbeSecret, VerifiedTile},
 };
 use crate::{contributor::Contributor, progress::Progress};
@@ -89,6 +89,8 @@ pub struct Actor {
     next_generation: u64,
     next_task: TaskId,
     jobs: VecDeque<Job>,
+    /// What the sessions had counted before the last survey: what was fetched for it is part of the job that follows.
+    before_survey: BTreeMap<NodeId, TrafficNow>,
     wake: Option<Instant>,
     looked_at: Option<Instant>,
     idle_since: Instant,
@@ -129,6 +131,7 @@ impl Actor {
             next_generation: 0,
             next_task: TaskId(1),
             jobs: VecDeque::new(),
+            before_survey: BTreeMap::new(),
             wake: None,
             looked_at: None,
             idle_since: now,
