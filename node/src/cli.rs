@@ -225,9 +225,18 @@ pub struct GenerateArgs {
     /// About how many triangles [default: what suits the scene]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(12..=20_000_000))]
     pub triangles: Option<u32>,
+    /// Let the camera drive forward for so many seconds: an animation
+    #[arg(long, value_name = "SECONDS", value_parser = drive_seconds)]
+    pub drive: Option<f32>,
     /// Overwrite the output if it exists
     #[arg(long)]
     pub force: bool,
+}
+
+/// Reads how long a camera drives.
+fn drive_seconds(text: &str) -> Result<f32, String> {
+    let seconds = text.parse::<f32>().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    seconds.ok_or_else(|| "expected seconds from 0.1 to 3600, such as 5".to_owned())
 }
 
 /// `bench`.

@@ -202,7 +202,7 @@ impl Node {
         };
         sampling.check()?;
         let own = subject.scene.prepared.scene().cameras.as_slice();
-        let cameras = subject.framing.as_ref().map_or(own, std::slice::from_ref);
+        let cameras = subject.cameras.as_deref().unwrap_or(own);
         let camera = camera(cameras, request)?;
         let scene = subject.scene.clone();
         let view = FrameView { size: request.size, sampling, camera };

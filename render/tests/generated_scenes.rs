@@ -9,12 +9,13 @@
 
 use std::collections::HashSet;
 
+use p2c2r_protocol::tile::SceneTime;
 use p2c2r_render::{
     limit::SceneLimits,
     scene::{
         Material, Scene,
-        generate::{SceneKind, generate},
-        gltf::parse_package,
+        generate::{SceneKind, generate, generate_with_drive},
+        gltf::{cameras_over, parse_package, parse_package_at},
     },
 };
 
@@ -142,4 +143,27 @@ fn an_independent_reader_sees_the_same_scene() {
             theirs.document.cameras().map(|camera| camera.name().unwrap_or_default().to_owned()).collect();
         assert_eq!(cameras, ours.cameras.iter().map(|camera| camera.name.clone()).collect());
     }
+}
+
+#[test]
+fn only_the_first_camera_of_a_drive_moves() {
+    let package = generate_with_drive(SceneKind::City, 1, Some(20_000), 4.0);
+    let limits = SceneLimits::default();
+    let time = |us| SceneTime::from_us(us).unwrap();
+    let still = parse_package(&package, &limits).unwrap();
+    assert!(still.cameras_move && !still.moves);
+    let times = [time(0), time(2_000_000), time(4_000_000), time(9_000_000)];
+    let cameras = cameras_over(&package, &limits, times).unwrap();
+    assert_eq!(cameras[0], still.scene.cameras);
+    let way = |index: usize| -> Vec<f32> {
+        let [from, to] = [0, index].map(|time: usize| cameras[time][0].origin);
+        from.iter().zip(to).map(|(from, to)| to - from).collect()
+    };
+    assert!(way(2).iter().map(|axis| axis.abs()).sum::<f32>() > 1.0);
+    assert!(way(1).iter().zip(way(2)).all(|(half, whole)| (2.0 * half - whole).abs() < 1e-4));
+    assert_eq!(way(3), way(2), "it stays where the drive ends");
+    assert!(cameras.iter().all(|at| at[1..] == cameras[0][1..] && at[0].axes == cameras[0][0].axes));
+    let later = parse_package_at(&package, &limits, time(2_000_000)).unwrap();
+    assert_eq!(later.scene.cameras, cameras[1]);
+    assert_eq!(later.scene.meshes, still.scene.meshes);
 }

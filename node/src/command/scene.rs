@@ -1,7 +1,7 @@
 //! `scene`: writes a built-in scene, or looks into a scene file.
 
 use anyhow::Context;
-use p2c2r_render::scene::generate::{SceneKind, generate};
+use p2c2r_render::scene::generate::{SceneKind, generate, generate_with_drive};
 
 use super::scene_info;
 use crate::{
@@ -29,7 +29,10 @@ fn write(kind: SceneKind, args: &GenerateArgs) -> anyhow::Result<Exit> {
     if path.exists() && !args.force {
         anyhow::bail!("{} exists; overwrite it with --force", path.display());
     }
-    let package = generate(kind, args.seed, args.triangles);
+    let package = match args.drive {
+        None => generate(kind, args.seed, args.triangles),
+        Some(drive_s) => generate_with_drive(kind, args.seed, args.triangles, drive_s),
+    };
     let beside = path.with_extension("glb.partial");
     let written = std::fs::write(&beside, &package).and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {

@@ -63,8 +63,10 @@ pub struct ResidentScene {
     pub warnings: Arc<[String]>,
     /// What making it ready took, ms.
     pub prepare_ms: f64,
-    /// Whether it is another one at another moment.
+    /// Whether anything but its cameras is elsewhere at another moment.
     pub moves: bool,
+    /// Whether its cameras are elsewhere at another moment.
+    pub cameras_move: bool,
     /// Whether its only camera is made to see the whole scene as it stands at its moment.
     pub is_framed: bool,
 }
@@ -145,6 +147,7 @@ impl SceneLibrary {
             warnings: loaded.warnings.into(),
             prepare_ms,
             moves: loaded.moves,
+            cameras_move: loaded.cameras_move,
             is_framed: loaded.is_framed,
         };
         self.shelf().keep(found.clone(), self.memory_bytes);

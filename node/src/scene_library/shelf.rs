@@ -35,6 +35,7 @@ struct HeldScene {
     warnings: Arc<[String]>,
     prepare_ms: f64,
     moves: bool,
+    cameras_move: bool,
     is_framed: bool,
 }
 
@@ -46,6 +47,7 @@ impl HeldScene {
             warnings: Arc::clone(&scene.warnings),
             prepare_ms: scene.prepare_ms,
             moves: scene.moves,
+            cameras_move: scene.cameras_move,
             is_framed: scene.is_framed,
         }
     }
@@ -59,6 +61,7 @@ impl HeldScene {
             warnings: Arc::clone(&self.warnings),
             prepare_ms: self.prepare_ms,
             moves: self.moves,
+            cameras_move: self.cameras_move,
             is_framed: self.is_framed,
         })
     }
@@ -170,6 +173,7 @@ mod tests {
             warnings: Arc::from([]),
             prepare_ms: 1.0,
             moves: true,
+            cameras_move: false,
             is_framed: false,
         }
     }

@@ -17,7 +17,9 @@ use p2c2r_render::{
     limit::SceneLimits,
     picture::check_target,
     scene::{
-        NamedCamera, SceneError, environment::EnvironmentSource, gltf::parse_package,
+        NamedCamera, SceneError,
+        environment::EnvironmentSource,
+        gltf::{cameras_over, parse_package},
         package::pack_with_environment,
     },
 };
@@ -89,8 +91,9 @@ impl RenderRequest {
 pub struct Subject {
     /// The scene, ready at the picture's moment.
     pub scene: ResidentScene,
-    /// In place of a camera that is made to see the whole scene and would move with it.
-    pub framing: Option<NamedCamera>,
+    /// In place of the scene's own: one that is made to see the whole scene does not move with it, and those of a scene in
+    /// which nothing else moves are where they are at the picture's moment.
+    pub cameras: Option<Vec<NamedCamera>>,
     /// The scene at the moment of the picture after this one, if that is another one.
     pub next: Option<SceneMoment>,
 }
@@ -215,8 +218,8 @@ impl<'a> Shoot<'a> {
     /// The scene at a moment, seen from where all frames are seen.
     async fn subject(&mut self, time: SceneTime) -> anyhow::Result<Subject> {
         let scene = self.load(time).await?.await??;
-        let framing = self.framing(&scene).await?;
-        Ok(Subject { scene, framing, next: None })
+        let cameras = self.cameras(&scene, time).await?;
+        Ok(Subject { scene, cameras, next: None })
     }
 
     /// As [`Shoot::next`], of frames at different peers: each picture is written when it is done, and told of in its turn.
@@ -276,9 +279,9 @@ impl<'a> Shoot<'a> {
             None => self.load(shot.time).await?.await??,
         };
         let next = self.prepare_next(&scene).await?;
-        let stands_still = !scene.moves && self.request.pictures() > 1;
-        let framing = self.framing(&scene).await?;
-        let subject = Subject { scene, framing, next };
+        let stands_still = !scene.moves && !scene.cameras_move && self.request.pictures() > 1;
+        let cameras = self.cameras(&scene, shot.time).await?;
+        let subject = Subject { scene, cameras, next };
         let progress = Arc::clone(&self.progress);
         let (negative, mut report) = self.node.render(self.request, shot, subject, progress).await?;
         report.frame = shot.frame;
@@ -297,6 +300,20 @@ impl<'a> Shoot<'a> {
         }
         self.upcoming = Some(Upcoming::Loading(self.load(shot.time).await?));
         Ok(Some(SceneMoment { time: shot.time, ..scene.moment() }))
+    }
+
+    /// Cameras that stand in for the scene's own.
+    async fn cameras(
+        &mut self,
+        scene: &ResidentScene,
+        time: SceneTime,
+    ) -> anyhow::Result<Option<Vec<NamedCamera>>> {
+        if scene.cameras_move && !scene.moves {
+            let blob = Arc::clone(&scene.package.blob);
+            let found = spawn_blocking(move || cameras_over(&blob.bytes, &SceneLimits::default(), [time]));
+            return Ok(found.await??.pop());
+        }
+        Ok(self.framing(scene).await?.map(|framing| vec![framing]))
     }
 
     /// A camera that is made to see the whole scene stays where the first moment puts it: a frame is the same whichever

@@ -10,11 +10,7 @@ use std::{
 
 use anyhow::Context;
 use p2c2r_protocol::tile::SceneTime;
-use p2c2r_render::{
-    backend::FrameView,
-    limit::SceneLimits,
-    scene::{NamedCamera, gltf::cameras_over},
-};
+use p2c2r_render::{backend::FrameView, limit::SceneLimits, scene::gltf::cameras_over};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -165,15 +161,11 @@ async fn cameras(
     subject: &Subject,
     shots: &[Shot],
 ) -> anyhow::Result<Vec<p2c2r_protocol::tile::Camera>> {
-    let still: Option<Vec<NamedCamera>> = match &subject.framing {
-        Some(framing) => Some(vec![framing.clone()]),
-        None if subject.scene.is_framed || !subject.scene.moves => {
-            Some(subject.scene.prepared.scene().cameras.clone())
-        }
-        None => None,
-    };
-    if let Some(cameras) = still {
-        let camera = node::camera(&cameras, request)?;
+    let scene = &subject.scene;
+    let moves = scene.cameras_move || (scene.moves && !scene.is_framed);
+    if !moves {
+        let own = scene.prepared.scene().cameras.as_slice();
+        let camera = node::camera(subject.cameras.as_deref().unwrap_or(own), request)?;
         return Ok(vec![camera; shots.len()]);
     }
     let blob = Arc::clone(&subject.scene.package.blob);

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::glb;
 
+/// A camera drives this share of the way to what it looks at.
+const DRIVE_SHARE: f32 = 0.4;
 /// What glTF takes for granted of a dielectric.
 const DEFAULT_INDEX_OF_REFRACTION: f32 = 1.5;
 
@@ -75,6 +77,14 @@ pub(super) struct View {
     pub(super) yfov_degrees: f32,
 }
 
+impl View {
+    /// Where a drive of its camera ends, from where it begins: on the level, towards what it looks at.
+    fn drive(&self) -> [f32; 3] {
+        let [x, _, z] = [0, 1, 2].map(|axis| (self.target[axis] - self.eye[axis]) * DRIVE_SHARE);
+        [x, 0.0, z]
+    }
+}
+
 /// Everything that goes into the file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Description {
@@ -83,6 +93,8 @@ pub(super) struct Description {
     pub(super) meshes: Vec<(u32, Mesh)>,
     pub(super) pictures_png: Vec<Vec<u8>>,
     pub(super) views: Vec<View>,
+    /// How long the first camera drives, seconds; it stands if not said.
+    pub(super) drive_s: Option<f32>,
     /// Radiance from below and from above.
     pub(super) sky: [[f32; 3]; 2],
 }
@@ -100,6 +112,16 @@ impl Description {
         for (index, view) in self.views.iter().enumerate() {
             nodes.push(json!({ "name": view.name, "camera": index, "matrix": look_at(view) }));
         }
+        let mut roots: Vec<usize> = (0..nodes.len()).collect();
+        let drive = self.drive_s.zip(self.views.first()).map(|(seconds, view)| {
+            // A node that is placed by a matrix cannot be driven: its parent is.
+            let camera = nodes.len() - self.views.len();
+            // In the camera's place, so that the first camera stays the first.
+            let dolly = nodes.len();
+            roots.iter_mut().filter(|node| **node == camera).for_each(|node| *node = dolly);
+            nodes.push(json!({ "name": "dolly", "children": [camera] }));
+            chunk.animation(dolly, seconds, view.drive())
+        });
         let images: Vec<Value> = self
             .pictures_png
             .iter()
@@ -110,7 +132,7 @@ impl Description {
             "asset": { "version": "2.0", "generator": "p2c2r" },
             "scene": 0,
             "scenes": [{
-                "nodes": (0..nodes.len()).collect::<Vec<_>>(),
+                "nodes": roots,
                 "extras": { "p2c2r_sky": self.sky },
             }],
             "nodes": nodes,
@@ -128,6 +150,9 @@ impl Description {
         if !images.is_empty() {
             document["images"] = images.into();
             document["textures"] = textures.into();
+        }
+        if let Some(drive) = drive {
+            document["animations"] = json!([drive]);
         }
         // invariant: the generators' limit on triangles keeps the file well under 4 GiB.
         glb::join(document.to_string().as_bytes(), &chunk.bytes).unwrap_or_default()
@@ -220,6 +245,20 @@ impl Chunk {
             "bufferView": view, "componentType": 5125, "count": mesh.indices.len(), "type": "SCALAR",
         }));
         json!({ "attributes": attributes, "indices": indices, "material": surface })
+    }
+
+    /// A node that moves evenly by so much.
+    fn animation(&mut self, node: usize, seconds: f32, by: [f32; 3]) -> Value {
+        let input = self.floats(&[0.0, seconds], "SCALAR", 2);
+        self.accessors[input]["min"] = json!([0.0]);
+        self.accessors[input]["max"] = json!([seconds]);
+        let [x, y, z] = by;
+        let output = self.floats(&[0.0, 0.0, 0.0, x, y, z], "VEC3", 2);
+        json!({
+            "name": "drive",
+            "channels": [{ "sampler": 0, "target": { "node": node, "path": "translation" } }],
+            "samplers": [{ "input": input, "output": output, "interpolation": "LINEAR" }],
+        })
     }
 
     fn floats(&mut self, values: &[f32], shape: &str, count: usize) -> usize {

@@ -9,6 +9,7 @@ mod spheres;
 
 use std::{fmt, str::FromStr};
 
+use super::write_glb::Description;
 use crate::limit::{MAX_GENERATED_TRIANGLES, MIN_GENERATED_TRIANGLES};
 
 /// Which scene to generate.
@@ -60,16 +61,24 @@ impl FromStr for SceneKind {
 /// Generates a scene as the bytes of a GLB, with about `triangles` triangles (what suits the scene when `None`; kept
 /// within [`MIN_GENERATED_TRIANGLES`] and [`MAX_GENERATED_TRIANGLES`]; a scene has a least number of its own).
 pub fn generate(kind: SceneKind, seed: u64, triangles: Option<u32>) -> Vec<u8> {
+    describe(kind, seed, triangles).to_glb()
+}
+
+/// As [`generate`], with a first camera that drives forward for so many seconds.
+pub fn generate_with_drive(kind: SceneKind, seed: u64, triangles: Option<u32>, drive_s: f32) -> Vec<u8> {
+    Description { drive_s: Some(drive_s), ..describe(kind, seed, triangles) }.to_glb()
+}
+
+fn describe(kind: SceneKind, seed: u64, triangles: Option<u32>) -> Description {
     let asked = |default: u32| {
         triangles.map_or(default, |count| count.clamp(MIN_GENERATED_TRIANGLES, MAX_GENERATED_TRIANGLES))
     };
-    let description = match kind {
+    match kind {
         SceneKind::Cornell => cornell::describe(asked(cornell::DEFAULT_TRIANGLES)),
         SceneKind::Spheres => spheres::describe(seed, asked(spheres::DEFAULT_TRIANGLES)),
         SceneKind::City => city::describe(seed, asked(city::DEFAULT_TRIANGLES)),
         SceneKind::Knot => knot::describe(asked(knot::DEFAULT_TRIANGLES)),
-    };
-    description.to_glb()
+    }
 }
 
 /// An 8-bit RGB picture as PNG. `pixels` holds three bytes for each of `width * height` pixels.

@@ -45,6 +45,7 @@ pub(super) fn describe(seed: u64, triangles: u32) -> Description {
             View { name: "close", eye: [3.2, 1.3, 6.4], target: [0.2, 0.7, 0.0], yfov_degrees: 40.0 },
         ],
         sky: [[0.035, 0.03, 0.045], [0.02, 0.05, 0.13]],
+        drive_s: None,
     };
     add_spheres(&mut scene, seed, spheres, rings.max(MIN_RINGS));
     add_lamps(&mut scene);

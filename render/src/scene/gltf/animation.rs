@@ -60,6 +60,11 @@ impl Pose {
         }
     }
 
+    /// Whether an animation drives the node itself.
+    pub(super) fn drives(&self, index: u32) -> bool {
+        self.nodes.contains_key(&index)
+    }
+
     /// A node's own weights of its mesh's morph targets, which stand in place of the mesh's.
     pub(super) fn weights<'a>(&mut self, index: u32, node: &'a Node) -> Option<Cow<'a, [f32]>> {
         let animated = self.nodes.get_mut(&index).and_then(|pose| pose.weights.take());

@@ -63,8 +63,10 @@ pub struct LoadedScene {
     pub warnings: Vec<String>,
     /// What it takes at most once it is prepared.
     pub memory: MemoryEstimate,
-    /// Whether it may be another one at another moment: it has animations.
+    /// Whether anything but its cameras may be elsewhere at another moment: it has animations of more than these.
     pub moves: bool,
+    /// Whether its cameras may be elsewhere at another moment ([`cameras_over`] tells where).
+    pub cameras_move: bool,
     /// The file has no camera, and the only one is made to see the whole scene as it stands at its moment.
     pub is_framed: bool,
     /// The file's animations, which all play together.
@@ -144,6 +146,8 @@ struct Visit {
     node: u32,
     parent: Transform,
     depth: u32,
+    /// An animation drives a node above it.
+    is_driven: bool,
 }
 
 struct Loader<'a> {
@@ -159,6 +163,8 @@ struct Loader<'a> {
     placements: Placements<'a>,
     skins: Skins,
     memory: MemoryEstimate,
+    moves: bool,
+    cameras_move: bool,
 }
 
 impl<'a> Loader<'a> {
@@ -175,6 +181,8 @@ impl<'a> Loader<'a> {
             placements: Placements::default(),
             skins: Skins::default(),
             memory: MemoryEstimate::default(),
+            moves: false,
+            cameras_move: false,
         }
     }
 
@@ -186,6 +194,8 @@ impl<'a> Loader<'a> {
     /// Poses the skins that are shown, once all of their joints have their places.
     fn pose_skins(&mut self) -> Result<(), SceneError> {
         for skin in self.placements.iter().filter_map(|placed| placed.skin) {
+            // Its joints may be anywhere.
+            self.moves |= !self.animations.is_empty();
             self.skins.pose(self.source, skin, &self.worlds)?;
         }
         Ok(())
@@ -219,9 +229,10 @@ impl<'a> Loader<'a> {
     /// no node is visited twice, so neither deep nesting nor a circle can run away.
     fn walk(&mut self, roots: &[u32]) -> Result<(), SceneError> {
         let document = self.source.document;
-        let root = |node: &u32| Visit { node: *node, parent: Transform::IDENTITY, depth: 0 };
+        let root =
+            |node: &u32| Visit { node: *node, parent: Transform::IDENTITY, depth: 0, is_driven: false };
         let mut waiting: Vec<Visit> = roots.iter().rev().map(root).collect();
-        while let Some(Visit { node: index, parent, depth }) = waiting.pop() {
+        while let Some(Visit { node: index, parent, depth, is_driven }) = waiting.pop() {
             let place = || format!("node {index}");
             let node = element(&document.nodes, index, "node", || "the node hierarchy".into())?;
             if self.worlds.get(index as usize).is_none_or(Option::is_some) {
@@ -237,8 +248,13 @@ impl<'a> Loader<'a> {
             if let Some(world) = self.worlds.get_mut(index as usize) {
                 *world = Some(transform);
             }
+            let is_driven = is_driven || self.pose.drives(index);
+            if is_driven {
+                self.cameras_move |= node.camera.is_some();
+                self.moves |= node.mesh.is_some() || node.extensions.punctual.is_some();
+            }
             self.visit(index, node, &transform)?;
-            let child = |node: &u32| Visit { node: *node, parent: transform, depth: depth + 1 };
+            let child = |node: &u32| Visit { node: *node, parent: transform, depth: depth + 1, is_driven };
             SceneError::check_limit(
                 "nodes",
                 (waiting.len() + node.children.len()) as u64,
@@ -297,7 +313,8 @@ impl<'a> Loader<'a> {
             scene: self.scene,
             warnings: self.warnings.into_sentences(),
             memory: self.memory,
-            moves: !self.animations.is_empty(),
+            moves: self.moves,
+            cameras_move: self.cameras_move,
             is_framed,
             animations: self.animations,
         })
