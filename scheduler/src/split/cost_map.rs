@@ -113,23 +113,102 @@ impl CostMap {
         sum.max(0.0)
     }
 
+    /// The rectangle, to be cut across an axis in many ways: what all of them have in common is reckoned once.
+    pub fn strip(&self, rect: TileRect, axis: Axis) -> Strip<'_> {
+        let (left, top) = (rect.x, rect.y);
+        let (right, bottom) = (rect.x.saturating_add(rect.width), rect.y.saturating_add(rect.height));
+        let (start, sides) = match axis {
+            Axis::X => (left, [self.row(bottom), self.row(top)]),
+            Axis::Y => (top, [self.column(right), self.column(left)]),
+        };
+        let mut strip = Strip { map: self, axis, start, sides, before: [0.0; 2] };
+        strip.before = strip.corners(start);
+        strip
+    }
+
     /// Cost of everything left of and above a pixel corner.
     fn corner(&self, x: u32, y: u32) -> f64 {
-        let (column, along_x) = self.locate(x, self.size.width_px(), self.columns);
-        let (row, along_y) = self.locate(y, self.size.height_px(), self.rows);
+        self.between(self.column(x), self.row(y))
+    }
+
+    fn column(&self, x: u32) -> Place {
+        self.locate(x, self.size.width_px(), self.columns)
+    }
+
+    fn row(&self, y: u32) -> Place {
+        self.locate(y, self.size.height_px(), self.rows)
+    }
+
+    fn between(&self, (column, along_x): Place, (row, along_y): Place) -> f64 {
         let at = |column: usize, row: usize| self.sums[row * (self.columns + 1) + column];
+        // Where cells meet, as most cuts lie, nothing has to be divided.
+        if along_x <= 0.0 && along_y <= 0.0 {
+            return at(column, row);
+        }
         let upper = at(column, row) + along_x * (at(column + 1, row) - at(column, row));
         let lower = at(column, row + 1) + along_x * (at(column + 1, row + 1) - at(column, row + 1));
         upper + along_y * (lower - upper)
     }
 
     /// The cell that a coordinate lies in, and how far along. The last cell may be narrower than the others.
-    fn locate(&self, at: u32, edge: u32, cells: usize) -> (usize, f64) {
+    fn locate(&self, at: u32, edge: u32, cells: usize) -> Place {
         let at = at.min(edge);
         let cell = ((at / self.cell_px) as usize).min(cells - 1);
         let start = cell as u32 * self.cell_px;
         let width = self.cell_px.min(edge - start);
         (cell, f64::from(at - start) / f64::from(width))
+    }
+}
+
+/// A cell along one axis, and how far along it.
+type Place = (usize, f64);
+
+/// The way in which a rectangle is cut: across its width or across its height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axis {
+    /// Into a left and a right part.
+    X,
+    /// Into an upper and a lower part.
+    Y,
+}
+
+/// A rectangle that is cut across one axis.
+#[derive(Debug, Clone, Copy)]
+pub struct Strip<'a> {
+    map: &'a CostMap,
+    axis: Axis,
+    start: u32,
+    /// Of the sides along the axis: the far one, the near one.
+    sides: [Place; 2],
+    /// Cost before the rectangle at both.
+    before: [f64; 2],
+}
+
+impl Strip<'_> {
+    /// Cost of the part before a cut, so many pixels from the rectangle's start: the very number that
+    /// [`CostMap::cost`] gives.
+    pub fn cost(&self, length_px: u32) -> f64 {
+        let [far, near] = self.corners(self.start.saturating_add(length_px));
+        let [far_before, near_before] = self.before;
+        let sum = match self.axis {
+            Axis::X => far - far_before - near + near_before,
+            Axis::Y => far - near - far_before + near_before,
+        };
+        sum.max(0.0)
+    }
+
+    fn corners(&self, at: u32) -> [f64; 2] {
+        let [far, near] = self.sides;
+        match self.axis {
+            Axis::X => {
+                let column = self.map.column(at);
+                [self.map.between(column, far), self.map.between(column, near)]
+            }
+            Axis::Y => {
+                let row = self.map.row(at);
+                [self.map.between(far, row), self.map.between(near, row)]
+            }
+        }
     }
 }
 
@@ -159,6 +238,24 @@ mod tests {
         assert_eq!(CostMap::new(size, 8, &[1.0]), Err(CostMapError::Count { found: 1, expected: 2 }));
         for bad in [f32::NAN, f32::INFINITY, -1.0] {
             assert_eq!(CostMap::new(size, 8, &[1.0, bad]), Err(CostMapError::Cell(1)));
+        }
+    }
+
+    #[test]
+    fn a_strip_gives_the_costs_of_its_parts_to_the_bit() {
+        let size = FrameSize::new(203, 117).unwrap();
+        let cells: Vec<f32> = (0..26 * 15).map(|cell| (cell * 7919 % 101) as f32).collect();
+        let map = CostMap::new(size, 8, &cells).unwrap();
+        let rect = TileRect { x: 13, y: 24, width: 190, height: 93 };
+        for at in 0..=190 {
+            let left = TileRect { width: at, ..rect };
+            assert_eq!(map.strip(rect, Axis::X).cost(at).to_bits(), map.cost(left).to_bits(), "{at}");
+            let upper = TileRect { height: at.min(93), ..rect };
+            assert_eq!(
+                map.strip(rect, Axis::Y).cost(at.min(93)).to_bits(),
+                map.cost(upper).to_bits(),
+                "{at}"
+            );
         }
     }
 

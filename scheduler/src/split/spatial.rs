@@ -7,15 +7,16 @@
 
 use p2c2r_protocol::tile::TileRect;
 
-use super::{Share, Splitter, Subtask, cost_map::CostMap};
+use super::{
+    Share, Splitter, Subtask,
+    cost_map::{Axis, CostMap, Strip},
+};
 use crate::work::FrameWork;
 
 /// Cuts fall on multiples of this, pixels: whole blocks of the tile's Merkle tree, and the smallest tile edge.
 const GRAIN_PX: u32 = 8;
 /// What a sliver costs against balance, per unit of aspect ratio above 1.
 const ASPECT_PENALTY: f64 = 0.015;
-/// Ways in which a list of shares is cut in two.
-const BIPARTITIONS: usize = 5;
 
 /// The splitter.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,91 +66,108 @@ fn partition(rect: TileRect, claims: &[Claim], cost: &CostMap, out: &mut Vec<Sub
         claims => best_cut(rect, claims, cost),
     };
     match best {
-        Some(cut) => {
-            partition(cut.first, &cut.first_claims, cost, out);
-            partition(cut.second, &cut.second_claims, cost, out);
+        Some(Cut { first, second, way: Way::Alternating }) => {
+            let (first_claims, second_claims) = alternating(claims);
+            partition(first, &first_claims, cost, out);
+            partition(second, &second_claims, cost, out);
+        }
+        Some(Cut { first, second, way: Way::At(at) }) => {
+            let (first_claims, second_claims) = claims.split_at(at);
+            partition(first, first_claims, cost, out);
+            partition(second, second_claims, cost, out);
         }
         // One claim, or no room to cut: the largest claim takes it all.
         None => out.push(Subtask { rect, cost: cost.cost(rect), share: claims[0].share }),
     }
 }
 
+/// A way to cut a list of claims (sorted, heaviest first) in two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The next one goes to the side that is lighter so far.
+    Alternating,
+    /// So many first ones on one side.
+    At(usize),
+}
+
+/// Several ways: evenly by weight, in the middle and beside it, and the heaviest alone.
+fn ways(count: usize) -> impl Iterator<Item = Way> {
+    let half = count / 2;
+    let at = [half, half.saturating_sub(1), half + 1, 1];
+    let is_new = move |place: usize| (1..count).contains(&at[place]) && !at[..place].contains(&at[place]);
+    let cuts = (0..at.len()).filter(move |place| is_new(*place)).map(move |place| Way::At(at[place]));
+    std::iter::once(Way::Alternating).chain(cuts)
+}
+
+/// The claims of both sides.
+fn alternating(claims: &[Claim]) -> (Vec<Claim>, Vec<Claim>) {
+    let (mut first, mut second) = (Vec::with_capacity(claims.len()), Vec::with_capacity(claims.len()));
+    let mut weights = (0.0, 0.0);
+    for claim in claims {
+        if weights.0 <= weights.1 {
+            first.push(*claim);
+            weights.0 += claim.weight;
+        } else {
+            second.push(*claim);
+            weights.1 += claim.weight;
+        }
+    }
+    (first, second)
+}
+
+/// Claims and weight of both sides.
+fn sides(claims: &[Claim], way: Way) -> [(usize, f64); 2] {
+    match way {
+        Way::At(at) => {
+            let (first, second) = claims.split_at(at);
+            [(first.len(), total(first)), (second.len(), total(second))]
+        }
+        Way::Alternating => {
+            let mut sides = [(0, 0.0), (0, 0.0)];
+            for claim in claims {
+                let side = usize::from(sides[0].1 > sides[1].1);
+                sides[side].0 += 1;
+                sides[side].1 += claim.weight;
+            }
+            sides
+        }
+    }
+}
+
 struct Cut {
     first: TileRect,
     second: TileRect,
-    first_claims: Vec<Claim>,
-    second_claims: Vec<Claim>,
+    way: Way,
 }
 
 fn best_cut(rect: TileRect, claims: &[Claim], cost: &CostMap) -> Option<Cut> {
     let whole = cost.cost(rect);
-    let ways = bipartitions(claims);
-    let mut best: Option<(usize, TileRect, TileRect, f64)> = None;
-    for (way, (first_claims, second_claims)) in ways.iter().enumerate() {
-        let (first_weight, second_weight) = (total(first_claims), total(second_claims));
+    let strips = [(Axis::X, cost.strip(rect, Axis::X)), (Axis::Y, cost.strip(rect, Axis::Y))];
+    let mut best: Option<(f64, Cut)> = None;
+    for way in ways(claims.len()) {
+        let [(first_count, first_weight), (second_count, second_weight)] = sides(claims, way);
         let share = first_weight / (first_weight + second_weight);
-        for axis in [Axis::X, Axis::Y] {
-            let Some((first, second)) =
-                place_cut(rect, axis, share, whole, (first_claims.len(), second_claims.len()), cost)
-            else {
-                continue;
-            };
-            let badness = badness(first, second, share, whole, cost);
-            if best.as_ref().is_none_or(|(_, _, _, least)| badness < *least) {
-                best = Some((way, first, second, badness));
+        for (axis, strip) in &strips {
+            let counts = (first_count, second_count);
+            let Some((at, achieved)) = place_cut(rect, *axis, share, whole, counts, strip) else { continue };
+            let (first, second) = cut_at(rect, *axis, at);
+            let badness = badness(first, second, share, achieved);
+            if best.as_ref().is_none_or(|(least, _)| badness < *least) {
+                best = Some((badness, Cut { first, second, way }));
             }
         }
     }
-    let (way, first, second, _) = best?;
-    let (first_claims, second_claims) = ways.into_iter().nth(way)?;
-    Some(Cut { first, second, first_claims, second_claims })
+    best.map(|(_, cut)| cut)
 }
 
 /// How far the larger side is over its target, plus what slivers cost.
-fn badness(first: TileRect, second: TileRect, share: f64, whole: f64, cost: &CostMap) -> f64 {
-    let imbalance = if whole > 0.0 {
-        let achieved = cost.cost(first) / whole;
-        (achieved / share).max((1.0 - achieved) / (1.0 - share)) - 1.0
-    } else {
-        let achieved = first.pixels() as f64 / (first.pixels() + second.pixels()) as f64;
-        (achieved / share).max((1.0 - achieved) / (1.0 - share)) - 1.0
-    };
+fn badness(first: TileRect, second: TileRect, share: f64, achieved: f64) -> f64 {
+    let imbalance = (achieved / share).max((1.0 - achieved) / (1.0 - share)) - 1.0;
     let aspect = |rect: TileRect| {
         let (width, height) = (f64::from(rect.width), f64::from(rect.height));
         (width / height).max(height / width) - 1.0
     };
     imbalance + ASPECT_PENALTY * (aspect(first) + aspect(second))
-}
-
-/// Several ways to cut a list (sorted, heaviest first) in two: evenly by weight, at the heads, and alternating.
-fn bipartitions(claims: &[Claim]) -> Vec<(Vec<Claim>, Vec<Claim>)> {
-    let count = claims.len();
-    let mut ways = Vec::with_capacity(BIPARTITIONS);
-    let (mut greedy, mut weights) = ((Vec::new(), Vec::new()), (0.0, 0.0));
-    for claim in claims {
-        if weights.0 <= weights.1 {
-            greedy.0.push(*claim);
-            weights.0 += claim.weight;
-        } else {
-            greedy.1.push(*claim);
-            weights.1 += claim.weight;
-        }
-    }
-    ways.push(greedy);
-    let half = count / 2;
-    for at in [half, half.saturating_sub(1), half + 1, 1] {
-        if (1..count).contains(&at) && ways.iter().skip(1).all(|(first, _)| first.len() != at) {
-            ways.push((claims[..at].to_vec(), claims[at..].to_vec()));
-        }
-    }
-    ways.truncate(BIPARTITIONS);
-    ways
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Axis {
-    X,
-    Y,
 }
 
 fn cut_at(rect: TileRect, axis: Axis, at: u32) -> (TileRect, TileRect) {
@@ -163,15 +181,16 @@ fn cut_at(rect: TileRect, axis: Axis, at: u32) -> (TileRect, TileRect) {
     }
 }
 
-/// The cut on the grain whose first side comes closest to its share of the cost, with room for all claims on both.
+/// The cut on the grain whose first side comes closest to its share of the cost, with room for all claims on both: where,
+/// in pixels from the rectangle's start, and the share that it has.
 fn place_cut(
     rect: TileRect,
     axis: Axis,
     share: f64,
     whole: f64,
     (first_count, second_count): (usize, usize),
-    cost: &CostMap,
-) -> Option<(TileRect, TileRect)> {
+    strip: &Strip<'_>,
+) -> Option<(u32, f64)> {
     let (length, across) = match axis {
         Axis::X => (rect.width, rect.height),
         Axis::Y => (rect.height, rect.width),
@@ -185,8 +204,8 @@ fn place_cut(
         return None;
     }
     let achieved = |step: u32| {
-        let (first, _) = cut_at(rect, axis, step * GRAIN_PX);
-        if whole > 0.0 { cost.cost(first) / whole } else { first.pixels() as f64 / rect.pixels() as f64 }
+        let at = step * GRAIN_PX;
+        if whole > 0.0 { strip.cost(at) / whole } else { f64::from(at) / f64::from(length) }
     };
     // The cost left of a cut grows with the cut: bisect for the first step that reaches the share.
     let (mut below, mut reached) = (low, high);
@@ -194,12 +213,14 @@ fn place_cut(
         let middle = u32::midpoint(below, reached);
         if achieved(middle) < share { below = middle + 1 } else { reached = middle }
     }
-    let step = if reached > low && share - achieved(reached - 1) < achieved(reached) - share {
-        reached - 1
-    } else {
-        reached
-    };
-    Some(cut_at(rect, axis, step * GRAIN_PX))
+    let at_reached = achieved(reached);
+    if reached > low {
+        let before = achieved(reached - 1);
+        if share - before < at_reached - share {
+            return Some(((reached - 1) * GRAIN_PX, before));
+        }
+    }
+    Some((reached * GRAIN_PX, at_reached))
 }
 
 #[cfg(test)]
