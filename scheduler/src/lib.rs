@@ -9,6 +9,7 @@ pub mod decision;
 pub mod frame;
 pub mod history;
 pub mod peer;
+pub mod pipeline;
 pub mod place;
 pub mod predict;
 pub mod split;

@@ -222,6 +222,7 @@ async fn frame(
         cut: Cut::Grid { edge_px: TILE_PX, in_flight },
         encoding: PixelEncoding::RgbF32,
         sequence: None,
+        pipeline: None,
     };
     let (progress, _) = watch::channel(Progress::default());
     let outcome = node.coordinator.render(spec, Arc::new(progress)).await?;

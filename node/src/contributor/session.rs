@@ -34,14 +34,28 @@ pub struct Task {
     told_progress: u32,
     /// Whether it left the queue for the render thread.
     pub running: bool,
-    /// What it is a tile of.
-    scene: SceneMoment,
+    /// What it is a tile of; nothing of a stage that needs no scene.
+    scene: Option<SceneMoment>,
+    /// Whether it is a stage of a frame.
+    pub is_stage: bool,
 }
 
 impl Task {
     /// A task of a scene, at its start.
     pub fn new(scene: SceneMoment) -> Self {
-        Self { cancelled: Arc::default(), progress: Arc::default(), told_progress: 0, running: false, scene }
+        Self { scene: Some(scene), is_stage: false, ..Self::of_post() }
+    }
+
+    /// The last stage of a frame.
+    pub fn of_post() -> Self {
+        Self {
+            cancelled: Arc::default(),
+            progress: Arc::default(),
+            told_progress: 0,
+            running: false,
+            scene: None,
+            is_stage: true,
+        }
     }
 }
 
@@ -131,7 +145,7 @@ impl Session {
 
     /// Whether a tile of the scene may be taken on: tiles hold on to their scenes, and only so many may be held.
     pub fn may_render(&self, scene: &SceneMoment) -> bool {
-        let mut held: Vec<SceneMoment> = self.tasks.values().map(|task| task.scene).collect();
+        let mut held: Vec<SceneMoment> = self.tasks.values().filter_map(|task| task.scene).collect();
         held.push(*scene);
         held.sort_unstable();
         held.dedup();

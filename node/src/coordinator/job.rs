@@ -26,6 +26,7 @@ use super::{
     Cut, JobError, JobOutcome, JobSpec,
     decisions::Decisions,
     gather::Gathering,
+    pipeline::PipelineRun,
     sequence::{DeliveredFrame, Films},
     sessions::{Session, TrafficNow},
     summary,
@@ -76,6 +77,8 @@ pub struct Job {
     pub traffic_before: BTreeMap<NodeId, TrafficNow>,
     /// Set once tiles are out.
     pub run: Option<Run>,
+    /// Set once stages are out.
+    pub pipe: Option<PipelineRun>,
     /// Whole frames of a sequence that nobody has taken yet.
     pub undelivered: VecDeque<DeliveredFrame>,
     progress: Arc<watch::Sender<Progress>>,
@@ -211,6 +214,7 @@ impl Job {
             gathering,
             traffic_before: BTreeMap::new(),
             run: None,
+            pipe: None,
             undelivered: VecDeque::new(),
             progress,
         }
@@ -341,11 +345,27 @@ impl Job {
         }
     }
 
+    /// The end of a pipeline, for whoever waits.
+    pub fn into_pictures(self, outcome: Result<(), JobError>, now: Instant) -> Concluded {
+        let Self { spec, reply, undelivered, pipe, .. } = self;
+        let report = pipe.map(|pipe| summary::sequence_report(&spec, &pipe, now));
+        let outcome = outcome.and_then(|()| {
+            report.map(|report| JobOutcome { canvas: None, report }).ok_or(JobError::NobodyLeft)
+        });
+        Concluded { spec, undelivered, reply, outcome }
+    }
+
+    /// Whether anything of it is out.
+    pub fn is_under_way(&self) -> bool {
+        self.run.is_some() || self.pipe.is_some()
+    }
+
     /// Tells how far it is.
     pub fn tell_progress(&self, now: Instant, peers: u32) {
-        let progress = match &self.run {
-            None => Progress { phase: Phase::Gathering, peers, ..Progress::default() },
-            Some(run) => run.progress(now, peers),
+        let progress = match (&self.run, &self.pipe) {
+            (None, Some(pipe)) => pipe.progress(peers),
+            (None, None) => Progress { phase: Phase::Gathering, peers, ..Progress::default() },
+            (Some(run), _) => run.progress(now, peers),
         };
         self.progress.send_replace(progress);
     }

@@ -8,6 +8,7 @@ mod canvas;
 mod decisions;
 mod gather;
 mod job;
+mod pipeline;
 mod sequence;
 mod sessions;
 mod summary;
@@ -34,7 +35,8 @@ use self::{
 pub use self::{
     canvas::Canvas,
     decisions::Decisions,
-    sequence::{DeliveredFrame, SequenceFrame, SequenceSpec},
+    pipeline::PipelineSpec,
+    sequence::{DeliveredFrame, FrameContent, SequenceFrame, SequenceSpec},
 };
 use crate::{
     contributor::Contributor, progress::Progress, report::FrameReport, scene_library::ResidentScene,
@@ -72,6 +74,8 @@ pub struct JobSpec {
     pub encoding: PixelEncoding,
     /// Whole frames of a sequence in place of the one frame, whose scene and cost stand for theirs.
     pub sequence: Option<SequenceSpec>,
+    /// The frames of the sequence pass through stages at different peers.
+    pub pipeline: Option<PipelineSpec>,
 }
 
 impl JobSpec {

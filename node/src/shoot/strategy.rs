@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use anyhow::Context;
+use p2c2r_render::{denoise::Denoiser, picture::is_layered};
 use p2c2r_scheduler::split::hybrid::{Animation, Forecast, Strategy, choose};
 
-use super::Subject;
+use super::{Shot, Subject};
 use crate::{
+    contributor::stages::form,
     control::{RenderRequest, SplitChoice},
+    coordinator::PipelineSpec,
     node::Node,
     report::{ForecastReport, SplitReport},
 };
@@ -39,6 +42,29 @@ pub async fn decide(
         forecasts: forecasts.iter().map(forecast_report).collect(),
     };
     Ok((taken, report))
+}
+
+/// What stages make of each frame.
+pub fn pipeline(node: &Node, request: &RenderRequest, shots: &[Shot]) -> PipelineSpec {
+    let output = shots.first().map_or(request.output.as_path(), |shot| shot.output.as_path());
+    let samples = request.samples_per_pixel;
+    PipelineSpec {
+        picture: form(&request.develop.picture, request.develop.denoiser == Denoiser::Atrous),
+        develop: node.develop_pace().expected(request.size, samples, &request.develop, output),
+    }
+}
+
+/// Whether the request's pictures can be made by others: the same bits as here.
+pub fn check_pipeline(request: &RenderRequest) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !is_layered(&request.output),
+        "--split pipeline makes PNG pictures: name the output .png, or choose another split"
+    );
+    anyhow::ensure!(
+        request.develop.denoiser != Denoiser::Oidn,
+        "--split pipeline denoises with atrous, which gives the same bits everywhere; leave oidn out"
+    );
+    Ok(())
 }
 
 fn forecast_report(forecast: &Forecast) -> ForecastReport {

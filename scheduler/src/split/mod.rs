@@ -3,6 +3,7 @@
 pub mod cost_map;
 pub mod grid;
 pub mod hybrid;
+pub mod pipeline;
 pub mod spatial;
 pub mod temporal;
 

@@ -70,7 +70,7 @@ impl Actor {
 
     pub(super) fn try_start(&mut self, now: Instant) {
         let Some(job) = self.jobs.front() else { return };
-        if job.run.is_some() {
+        if job.is_under_way() {
             return;
         }
         let scene = job.spec.scene.moment();
@@ -99,6 +99,9 @@ impl Actor {
         }
         if matches!(job.reply, Reply::Forecasts(..)) {
             return self.tell_forecasts(&views, now);
+        }
+        if job.spec.pipeline.is_some() {
+            return self.start_pipeline(&views, now);
         }
         job.start(&mut self.decisions, views.clone(), self.next_task, self.started, now);
         self.open_first_frames(now);
@@ -152,7 +155,9 @@ impl Actor {
         let abandoned = self.jobs.front().is_some_and(|job| job.reply.is_closed());
         if abandoned {
             info!("a job was cancelled");
-            if self.jobs.front().is_some_and(|job| job.run.is_some()) {
+            if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+                self.abort_pipeline(now);
+            } else if self.jobs.front().is_some_and(|job| job.run.is_some()) {
                 self.frame_event(Event::Abort, now);
             } else {
                 self.give_up(JobError::Stopping, now);

@@ -105,16 +105,18 @@ impl Actor {
                 self.distrusted.insert(peer);
                 self.sessions.remove(&peer);
             }
-            Command::WakeAt(at) => {
-                let at = self.started + Duration::from_secs_f64((at.0 / 1000.0).max(0.0));
-                self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-            }
+            Command::WakeAt(at) => self.wake_at(at),
             Command::Done(end) => {
                 if let Some(run) = job.run.as_mut() {
                     run.end = Some(end);
                 }
             }
         }
+    }
+
+    pub(super) fn wake_at(&mut self, at: TimeMs) {
+        let at = self.started + Duration::from_secs_f64((at.0 / 1000.0).max(0.0));
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
     pub(super) fn task_message(&mut self, peer: NodeId, message: &ContributorMessage, now: Instant) {
@@ -156,6 +158,9 @@ impl Actor {
     pub(super) fn result(&mut self, peer: NodeId, result: TileResult, now: Instant) {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.heard(result.load, now);
+        }
+        if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+            return self.picture(peer, result);
         }
         let (Some(job), Some(inputs)) = (self.jobs.front(), self.inputs.upgrade()) else { return };
         let task = result.task;
