@@ -29,7 +29,7 @@ use crate::{
     config::{DeviceConfig, NodeConfig},
     contributor::{Contributor, ContributorConfig, Device, NewContributor},
     control::RenderRequest,
-    coordinator::{Canvas, Coordinator, Cut, Decisions, JobSpec},
+    coordinator::{Canvas, Coordinator, Cut, Decisions, JobSpec, Policy},
     data_dir::DataDir,
     develop::{Negative, pace::DevelopPace},
     heartbeat::{HeartbeatSource, beat},
@@ -225,6 +225,8 @@ impl Node {
             cut: Cut::Planned,
             encoding: PixelEncoding::RgbF32,
             sequence: None,
+            policy: Policy::Learned,
+            peers_only: false,
             pipeline: None,
         })
     }
@@ -314,7 +316,8 @@ fn pass_plan(request: &RenderRequest, shot: &Shot) -> Option<PassPlan> {
     }
 }
 
-fn estimated_cost(scene: &ResidentScene, view: &FrameView) -> anyhow::Result<CostMap> {
+/// Where the work lies in a frame, estimated. Blocks for some milliseconds.
+pub fn estimated_cost(scene: &ResidentScene, view: &FrameView) -> anyhow::Result<CostMap> {
     let cells = cost_map(&scene.prepared, view, COST_CELL_PX);
     Ok(CostMap::new(view.size, cells.cell_px, &cells.cost)?)
 }

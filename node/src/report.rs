@@ -244,6 +244,12 @@ pub struct FailureReport {
     pub invalid: u32,
     /// Second copies of late tiles.
     pub hedges: u32,
+    /// Attempts that came to nothing, copies included.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Of these, those that left their tile with no copy under way.
+    #[serde(default)]
+    pub visible: u32,
 }
 
 impl FrameReport {

@@ -8,6 +8,7 @@ pub mod bound;
 pub mod decision;
 pub mod frame;
 pub mod history;
+pub mod naive;
 pub mod peer;
 pub mod pipeline;
 pub mod place;

@@ -7,6 +7,7 @@
 mod actor;
 pub mod admission;
 mod hand_overs;
+pub mod hindrance;
 mod render_thread;
 mod scene;
 mod session;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::{hand_overs::HandOverDesk, render_thread::Device};
 use self::{
+    hindrance::Hindrance,
     render_thread::{RenderFailure, RenderThread, Rendered, RenderedTile, SealedPlane},
     stages::StageTools,
 };
@@ -73,6 +75,8 @@ enum Input {
     HandedOver { session: SessionId, task: TaskId, sealed: SealedPlane, arrived: bool },
     /// A picture was made, or not.
     Posted { session: SessionId, task: TaskId, outcome: Result<RenderedTile, RejectReason> },
+    /// Something is wrong with this contributor, on purpose.
+    Hinder { hindrance: Hindrance },
     /// The node stops: hand back what waits, finish what runs, say goodbye.
     Drain { done: oneshot::Sender<()> },
 }
@@ -158,6 +162,12 @@ impl Contributor {
     /// The load now.
     pub fn load(&self) -> Load {
         *self.load.borrow()
+    }
+
+    /// From now on something is wrong here, on purpose; nothing with the default.
+    pub async fn hinder(&self, hindrance: Hindrance) {
+        // The actor only ends with the node.
+        let _ = self.inputs.send(Input::Hinder { hindrance }).await;
     }
 
     /// Hands back what waits and waits for what runs.

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use p2c2r_protocol::{
@@ -18,7 +18,7 @@ use p2c2r_render::prepared::PreparedScene;
 use p2c2r_swarm::ContributorEvent;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::render_thread::TaskProgress;
+use super::{hindrance::delayed, render_thread::TaskProgress};
 
 /// Scenes that one session may hold ready, and may have tiles of; an older one is let go. Moments count each: a frame
 /// and the next one.
@@ -72,6 +72,8 @@ pub struct Session {
     /// When it was last heard.
     pub last_heard: Instant,
     outbox: mpsc::Sender<ContributorEvent>,
+    /// The outbox itself, where answers are held back on their way to it.
+    direct: Option<mpsc::Sender<ContributorEvent>>,
     /// Payload bytes of the events in the outbox.
     unread: VecDeque<u64>,
     scenes: VecDeque<(SceneMoment, Arc<PreparedScene>)>,
@@ -88,9 +90,21 @@ impl Session {
             tasks: BTreeMap::new(),
             last_heard: now,
             outbox,
+            direct: None,
             unread: VecDeque::new(),
             scenes: VecDeque::new(),
             preparing: Vec::new(),
+        }
+    }
+
+    /// Holds every answer back so long.
+    pub fn delay(&mut self, delay: Duration) {
+        let direct = self.direct.take().unwrap_or_else(|| self.outbox.clone());
+        if delay.is_zero() {
+            self.outbox = direct;
+        } else {
+            self.outbox = delayed(direct.clone(), delay);
+            self.direct = Some(direct);
         }
     }
 

@@ -14,7 +14,8 @@ use p2c2r_protocol::{
 use p2c2r_scheduler::{
     PeerView,
     decision::{self, FrameStart},
-    frame::{Frame, FrameConfig, FrameEnd},
+    frame::{FrameConfig, FrameEnd},
+    naive::NaiveFrame,
     split::hybrid::{self, Animation, Forecast},
     time::TimeMs,
     work::FrameWork,
@@ -23,9 +24,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use super::{
-    Cut, JobError, JobOutcome, JobSpec,
+    Cut, JobError, JobOutcome, JobSpec, Policy,
     decisions::Decisions,
     gather::Gathering,
+    machine::Machine,
     pipeline::PipelineRun,
     sequence::{DeliveredFrame, Films},
     sessions::{Session, TrafficNow},
@@ -136,7 +138,7 @@ pub struct Run {
     /// Its tasks are named from here on.
     pub first_task: TaskId,
     /// The frame's life.
-    pub frame: Frame,
+    pub frame: Machine,
     /// The accepted pixels.
     pub films: Films,
     /// When the first tile was offered.
@@ -280,11 +282,19 @@ impl Job {
         };
         let joined = peers.iter().filter(|view| view.ready).map(|view| view.peer).collect();
         let start = FrameStart { first_task, work, peers, cost: spec.cost.clone(), cut, now: now_ms, config };
-        let plan = start.plan(&decisions.scheduler);
-        let frame = start.frame(plan.clone(), None);
-        if let Some(log) = &mut decisions.log {
-            log.planned(start, &decisions.scheduler, &plan, None);
-        }
+        let frame = match spec.policy {
+            Policy::Naive => {
+                Machine::Naive(NaiveFrame::new(&start.work, &start.peers, &start.cost, first_task))
+            }
+            Policy::Learned => {
+                let plan = start.plan(&decisions.scheduler);
+                let frame = start.frame(plan.clone(), None);
+                if let Some(log) = &mut decisions.log {
+                    log.planned(start, &decisions.scheduler, &plan, None);
+                }
+                Machine::Learned(Box::new(frame))
+            }
+        };
         self.run = Some(Run {
             first_task,
             joined,

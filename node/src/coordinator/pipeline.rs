@@ -12,7 +12,15 @@ use p2c2r_protocol::{
     sign::{Domain, verify},
     stage::{Plane, Stage, StageRequest, StageStatement, plane_hash},
 };
-use p2c2r_scheduler::{PeerView, TaskFeatures, pipeline::Pipeline, split::pipeline::StagePeer, time::TimeMs};
+use p2c2r_scheduler::{
+    PeerView, TaskFeatures,
+    pipeline::Pipeline,
+    split::{
+        hybrid::{Forecast, Strategy},
+        pipeline::{StagePeer, assign},
+    },
+    time::TimeMs,
+};
 use p2c2r_swarm::TileResult;
 
 use super::{JobSpec, decisions::Decisions};
@@ -217,6 +225,28 @@ pub fn stage_peer(
             post_ms * slower + round_trip_ms,
         ],
     }
+}
+
+/// What passing the frames through stages is expected to take, if they are to be made into pictures that way.
+pub fn forecast(
+    spec: &JobSpec,
+    views: &[PeerView],
+    own_mrays_per_s: Option<f32>,
+    frames: u32,
+    decisions: &Decisions,
+    now: TimeMs,
+) -> Option<Forecast> {
+    let pipeline = spec.pipeline?;
+    let peers: Vec<StagePeer> = views
+        .iter()
+        .filter(|view| view.ready)
+        .map(|view| stage_peer(spec, view, own_mrays_per_s.unwrap_or(view.mrays_per_s), decisions, now))
+        .collect();
+    if let Some(log) = &decisions.log {
+        log.pass_over();
+    }
+    let makespan_ms = assign(&peers, pipeline.picture.denoise)?.makespan_ms(frames);
+    Some(Forecast { strategy: Strategy::Pipeline, makespan_ms })
 }
 
 /// Why a stage is not believed.

@@ -81,6 +81,8 @@ pub fn report(
             peers_lost: run.peers_lost,
             invalid: summary.invalid,
             hedges: summary.hedges,
+            attempts: summary.failures,
+            visible: summary.visible_failures,
         },
         missing,
         warnings: spec.scene.warnings.to_vec(),

@@ -1,6 +1,7 @@
 //! Ways to cut work into subtasks.
 
 pub mod cost_map;
+pub mod equal;
 pub mod grid;
 pub mod hybrid;
 pub mod pipeline;

@@ -27,6 +27,7 @@ pub use self::stages::Stages;
 use super::{
     Input, ReadyScene, SessionId,
     admission::{AdmissionQueue, CREDIT, admissible},
+    hindrance::{Fate, Hindrance, Misfortune},
     render_thread::{QUEUE_AHEAD, RenderFailure, RenderJob, RenderThread, Rendered, RenderedTile, Work},
     scene::SceneSource,
     session::{Session, Task},
@@ -66,6 +67,8 @@ pub struct Actor {
     queue: AdmissionQueue,
     /// Tiles inside the render thread.
     running: usize,
+    hindrance: Hindrance,
+    misfortune: Misfortune,
     draining: Option<(oneshot::Sender<()>, Instant)>,
 }
 
@@ -91,6 +94,8 @@ impl Actor {
             next_session: 0,
             queue: AdmissionQueue::default(),
             running: 0,
+            hindrance: Hindrance::default(),
+            misfortune: Misfortune::default(),
             draining: None,
         }
     }
@@ -128,7 +133,15 @@ impl Actor {
                 self.handed_over(session, task, sealed, arrived);
             }
             Input::Posted { session, task, outcome } => self.posted(session, task, outcome),
+            Input::Hinder { hindrance } => self.hinder(hindrance),
             Input::Drain { done } => self.drain(done, now),
+        }
+    }
+
+    fn hinder(&mut self, hindrance: Hindrance) {
+        self.hindrance = hindrance;
+        for session in self.sessions.values_mut().filter(|session| !session.owner) {
+            session.delay(Duration::from_millis(u64::from(hindrance.delay_ms)));
         }
     }
 
@@ -144,7 +157,11 @@ impl Actor {
             .map(move |message| Input::Message { session, message })
             .chain(stream::iter([Input::Detached { session }]));
         self.inboxes.push(said.boxed());
-        self.sessions.insert(session, Session::new(peer, owner, outbox, now));
+        let mut opened = Session::new(peer, owner, outbox, now);
+        if !owner {
+            opened.delay(Duration::from_millis(u64::from(self.hindrance.delay_ms)));
+        }
+        self.sessions.insert(session, opened);
     }
 
     fn message(&mut self, id: SessionId, message: CoordinatorMessage, now: Instant) {
@@ -317,6 +334,11 @@ impl Actor {
     }
 
     fn send_result(&mut self, id: SessionId, task: TaskId, rendered: RenderedTile) {
+        match self.misfortune.next(&self.hindrance) {
+            Fate::Sent => {}
+            Fate::Failed => return self.reject(id, task, RejectReason::Internal),
+            Fate::Silent => return,
+        }
         let load = self.current_load();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let RenderedTile { statement, signature, payload } = rendered;

@@ -13,6 +13,7 @@ use super::{
         JobError, JobSpec,
         gather::{Decision, Gathering},
         job::{Job, Reply},
+        pipeline,
     },
     Actor,
     tiles::time_ms,
@@ -116,7 +117,16 @@ impl Actor {
         let Some(job) = self.jobs.pop_front() else { return };
         if let Reply::Forecasts(animation, _) = &job.reply {
             let now_ms = time_ms(self.started, now);
-            let forecasts = job.forecasts(animation, &self.decisions, views, now_ms);
+            let mut forecasts = job.forecasts(animation, &self.decisions, views, now_ms);
+            let own = self.sessions.get(&self.node).and_then(|own| own.welcome).map(|own| own.mrays_per_s);
+            forecasts.extend(pipeline::forecast(
+                &job.spec,
+                views,
+                own,
+                animation.frames,
+                &self.decisions,
+                now_ms,
+            ));
             self.before_survey = job.traffic_before;
             if let Reply::Forecasts(_, reply) = job.reply {
                 let _ = reply.send(Ok(forecasts));
@@ -172,7 +182,7 @@ impl Actor {
 
     pub(super) fn tell_learned(&self) {
         let learned = self.sessions.keys().filter_map(|peer| {
-            self.decisions.scheduler.speed(peer, WorkKind::RayTracing).map(|speed| (*peer, speed.outcomes))
+            self.decisions.scheduler.speed(peer, WorkKind::RayTracing).map(|speed| (*peer, speed))
         });
         self.learned_out.send_replace(learned.collect());
     }

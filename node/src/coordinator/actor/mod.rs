@@ -22,7 +22,7 @@ use p2c2r_protocol::{
     id::{Epoch, NodeId, TaskId},
     stage::StageStatement,
 };
-use p2c2r_scheduler::{Fitted, frame::Event, pipeline::Event as PipelineEvent};
+use p2c2r_scheduler::{Fitted, LearnedSpeed, frame::Event, pipeline::Event as PipelineEvent};
 use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -86,7 +86,7 @@ pub struct Actor {
     swarm: Option<SwarmHandle>,
     inputs: mpsc::WeakSender<Input>,
     jobs_out: watch::Sender<usize>,
-    learned_out: watch::Sender<Vec<(NodeId, u64)>>,
+    learned_out: watch::Sender<Vec<(NodeId, LearnedSpeed)>>,
     started: Instant,
     sessions: BTreeMap<NodeId, Session>,
     /// What the contributors say, each stream with its end.
@@ -117,7 +117,7 @@ impl Actor {
         swarm: Option<SwarmHandle>,
         inputs: mpsc::WeakSender<Input>,
         jobs_out: watch::Sender<usize>,
-        learned_out: watch::Sender<Vec<(NodeId, u64)>>,
+        learned_out: watch::Sender<Vec<(NodeId, LearnedSpeed)>>,
     ) -> Result<Self, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;

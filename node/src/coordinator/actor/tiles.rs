@@ -23,6 +23,7 @@ use super::{
     super::{
         gather::Candidate,
         job::{OutTask, Place},
+        machine::Machine,
         verify::{Forgery, Judgement, VerifiedTile},
     },
     Actor, Input,
@@ -40,7 +41,7 @@ impl Actor {
             let mut outbox = Outbox::default();
             let now_ms = time_ms(self.started, now);
             run.frame.handle(now_ms, event, &mut self.decisions.scheduler, &mut outbox);
-            if let Some(log) = &mut self.decisions.log {
+            if let (Some(log), Machine::Learned(_)) = (&mut self.decisions.log, &run.frame) {
                 log.decided(run.first_task, now_ms, event, &outbox);
             }
             self.next_task = run.frame.next_task();
