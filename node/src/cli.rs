@@ -279,6 +279,18 @@ pub enum BenchCommand {
     /// Coordinator overhead: tiles of almost no work on four contributor processes over loopback
     #[command(after_help = "Example: p2c2r-node bench schedule --json")]
     Schedule(BenchScheduleArgs),
+    /// Whether the split of an animation that is expected to be done first is: twelve animations on three swarms of five
+    /// nodes each (some minutes)
+    #[command(after_help = "Example: p2c2r-node bench split")]
+    Split(BenchSplitArgs),
+}
+
+/// `bench split`.
+#[derive(Debug, Args)]
+pub struct BenchSplitArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `bench render`.

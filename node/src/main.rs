@@ -11,6 +11,7 @@ mod data_dir;
 mod demo;
 mod develop;
 mod exit;
+mod fleet;
 mod headless;
 mod heartbeat;
 mod logging;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Sim(args) => command::sim::sim(&args),
         Command::Demo(command) => run(demo::run(&global, command)),
         Command::Bench(BenchCommand::Render(args)) => bench::render::run(&global, &args),
+        Command::Bench(BenchCommand::Split(args)) => run(bench::split::run(args)),
         Command::Bench(BenchCommand::Schedule(args)) => run(bench::schedule::run(&global, args)),
     }
 }

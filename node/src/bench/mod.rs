@@ -3,3 +3,4 @@
 mod processor_time;
 pub mod render;
 pub mod schedule;
+pub mod split;

@@ -1,7 +1,6 @@
 //! Demos on real nodes that the command itself starts: what the seed document shows, with figures that were measured.
 
 mod claims;
-mod fleet;
 mod learning;
 mod sheet;
 mod shooting;

@@ -9,9 +9,9 @@ use p2c2r_render::{
 };
 use tokio::sync::watch;
 
-use super::fleet::Fleet;
 use crate::{
     coordinator::{Canvas, Cut, JobOutcome, JobSpec, Policy},
+    fleet::Fleet,
     node::{estimated_cost, job_id},
     progress::Progress,
 };

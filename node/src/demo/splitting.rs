@@ -16,15 +16,13 @@ use p2c2r_render::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{
-    fleet::{Fleet, Machine},
-    sheet::{COLOURS, Sheet},
-};
+use super::sheet::{COLOURS, Sheet};
 use crate::{
     cli::DemoArgs,
     contributor::hindrance::Hindrance,
     control::{RenderRequest, SplitChoice},
     develop::DevelopSettings,
+    fleet::{Fleet, Machine},
     progress::Progress,
     report::FrameReport,
     sequence::{FrameRate, FrameSequence, numbered},

@@ -13,11 +13,15 @@ use serde::Serialize;
 
 use super::{
     claims::{self, Claim},
-    fleet::{Fleet, Machine},
     shooting::{film, night_city, shoot},
     tally::{Figures, Tally},
 };
-use crate::{cli::DemoArgs, contributor::hindrance::Hindrance, coordinator::Policy};
+use crate::{
+    cli::DemoArgs,
+    contributor::hindrance::Hindrance,
+    coordinator::Policy,
+    fleet::{Fleet, Machine},
+};
 
 /// The machines of the seed document's full system. Their speeds leave room for all of them on two cores.
 const MACHINES: [Machine; 4] = [
@@ -113,7 +117,8 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 fn print(outcome: &Outcome, picture: Option<&Path>) {
     println!(
         "\nFour nodes on this machine, {} frames by each coordinator, one node silent in the middle.\n\
-         naive: min(latency + load x 15), a tile of the same area for each, the next peer after a failure.\n\
+         naive: min(latency + load x 15), a tile of the same area for each, the next peer after a failure, or after twice\n\
+         the time that one machine would need for the whole frame.\n\
          p2c2r: tiles of the same predicted time, learned speeds and risks, copies of late tiles.\n{}",
         outcome.learned.frames,
         claims::table(&outcome.claims)

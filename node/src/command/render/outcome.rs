@@ -184,11 +184,14 @@ fn picture_path(path: &Path, frame: Option<u32>) -> PathBuf {
 /// One frame of many in one line.
 fn frame_line(report: &FrameReport, place: u32, frames: FrameRange, frame: u32, output: &Path) -> String {
     let helpers = report.peers.iter().filter(|peer| peer.tiles > 0).count();
+    let parts = match &report.pipeline {
+        Some(_) => "its stages".to_owned(),
+        None => format!("{} tiles", report.tiles.len()),
+    };
     format!(
-        "frame {place} of {} (number {frame}): {:.0} ms, {} tiles on {}, {:.2} Mrays/s; wrote {}",
+        "frame {place} of {} (number {frame}): {:.0} ms, {parts} on {}, {:.2} Mrays/s; wrote {}",
         frames.count(),
         report.frame_ms,
-        report.tiles.len(),
         if helpers == 1 { "1 device".to_owned() } else { format!("{helpers} devices") },
         report.mrays_per_s,
         output.display(),

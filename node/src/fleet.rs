@@ -1,4 +1,4 @@
-//! The nodes of a demo: real processes on this machine, joined to this one, and gone with it.
+//! Nodes to try something on: real processes on this machine, joined to this one, and gone with it.
 
 use std::{
     path::{Path, PathBuf},
@@ -38,7 +38,7 @@ pub struct Machine {
 
 /// One node.
 pub struct Member {
-    /// Its name in the demo.
+    /// Its name here.
     pub name: &'static str,
     /// Who it is.
     pub id: NodeId,
@@ -48,7 +48,7 @@ pub struct Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // It is gone with the demo; one that has ended already cannot be killed.
+        // One that has ended already cannot be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -74,7 +74,7 @@ impl Drop for Fleet {
 impl Fleet {
     /// Starts a node for each machine, and waits until all are known.
     pub async fn start(machines: &[Machine]) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("p2c2r-demo-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("p2c2r-fleet-{}", std::process::id()));
         let data = DataDir::open(&folder.join("coordinator"))?;
         let device = DeviceConfig {
             backend: BackendChoice::Cpu,
@@ -141,7 +141,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Where the demo keeps its files; gone with it.
+    /// For files; gone with the fleet.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

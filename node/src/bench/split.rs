@@ -1,0 +1,201 @@
+//! Whether the split that is expected to be done first is: twelve animations on three swarms of real nodes, each split in
+//! every way.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use p2c2r_protocol::tile::FrameSize;
+use p2c2r_render::{
+    denoise::Denoiser,
+    scene::generate::{SceneKind, generate_with_drive},
+};
+use p2c2r_scheduler::split::hybrid::{Forecast, Strategy, choose};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::{
+    cli::BenchSplitArgs,
+    contributor::hindrance::Hindrance,
+    control::{RenderRequest, SplitChoice},
+    develop::DevelopSettings,
+    exit::Exit,
+    fleet::{Fleet, Machine},
+    progress::Progress,
+    report::SplitReport,
+    sequence::{FrameRate, FrameSequence},
+    shoot::Shoot,
+};
+
+/// Nodes: names, how much slower than a core of this machine each is, and by how much its answers are late, ms.
+type Nodes = [(&'static str, f32, u32); 4];
+
+/// The swarms.
+const SWARMS: [(&str, Nodes); 3] = [
+    ("equal", [("A", 3.0, 0), ("B", 3.0, 0), ("C", 3.0, 0), ("D", 3.0, 0)]),
+    ("unequal", [("A", 2.0, 0), ("B", 3.0, 0), ("C", 5.0, 0), ("D", 8.0, 0)]),
+    ("far away", [("A", 2.0, 60), ("B", 3.0, 90), ("C", 4.0, 120), ("D", 5.0, 60)]),
+];
+/// The works.
+const WORKS: [Work; 4] = [
+    Work { name: "2 large frames", frames: 2, size_px: (480, 270), samples: 8, denoise: false },
+    Work { name: "6 frames, denoised", frames: 6, size_px: (320, 180), samples: 8, denoise: true },
+    Work { name: "12 frames", frames: 12, size_px: (320, 180), samples: 4, denoise: false },
+    Work { name: "24 small frames", frames: 24, size_px: (192, 108), samples: 4, denoise: true },
+];
+/// The ways to split that are chosen from.
+const WAYS: [SplitChoice; 2] = [SplitChoice::Spatial, SplitChoice::Temporal];
+
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    name: &'static str,
+    frames: u32,
+    size_px: (u32, u32),
+    samples: u32,
+    denoise: bool,
+}
+
+/// An animation on a swarm.
+#[derive(Debug, Serialize)]
+struct Row {
+    swarm: &'static str,
+    work: &'static str,
+    /// Predicted and measured, ms, in the order of the ways.
+    predicted_ms: Vec<f64>,
+    measured_ms: Vec<f64>,
+    chosen: &'static str,
+    /// The chosen one's measured time against the best one's.
+    ratio: f64,
+}
+
+/// Runs the bench.
+pub async fn run(args: BenchSplitArgs) -> anyhow::Result<Exit> {
+    let mut rows = Vec::new();
+    for (swarm, nodes) in SWARMS {
+        let machines: Vec<Machine> = nodes
+            .iter()
+            .map(|(name, throttle, delay_ms)| Machine {
+                name,
+                throttle: *throttle,
+                hindrance: Hindrance { delay_ms: *delay_ms, ..Hindrance::default() },
+            })
+            .collect();
+        let fleet = Fleet::start(&machines).await?;
+        let scene = fleet.folder().join("drive.glb");
+        std::fs::write(&scene, generate_with_drive(SceneKind::City, 1, Some(40_000), 2.0))?;
+        // So that the nodes' speeds are known, and what pictures take here.
+        for work in &WORKS {
+            let warm_up = Work { frames: 2, ..*work };
+            measure(&fleet, &scene, &warm_up, SplitChoice::Spatial, machines.len()).await?;
+        }
+        for work in &WORKS {
+            eprintln!("{swarm}: {}", work.name);
+            let (mut measured_ms, mut split) = (Vec::new(), None);
+            for way in WAYS {
+                let (ms, report) = measure(&fleet, &scene, work, way, machines.len()).await?;
+                measured_ms.push(ms);
+                // What was known before the first of them.
+                split = split.or(report);
+            }
+            rows.extend(split.map(|split| row(swarm, work, &split, measured_ms)));
+        }
+        fleet.stop().await;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&rows)?);
+    } else {
+        print(&rows);
+    }
+    Ok(Exit::Done)
+}
+
+async fn measure(
+    fleet: &Fleet,
+    scene: &Path,
+    work: &Work,
+    split: SplitChoice,
+    peers: usize,
+) -> anyhow::Result<(f64, Option<SplitReport>)> {
+    let denoiser = if work.denoise { Denoiser::Atrous } else { Denoiser::Off };
+    let request = RenderRequest {
+        scene: scene.to_owned(),
+        output: fleet.folder().join("bench.png"),
+        frames: Some(FrameSequence {
+            frames: format!("0..={}", work.frames.saturating_sub(1)).parse()?,
+            rate: FrameRate::FILM,
+        }),
+        force: true,
+        size: FrameSize::new(work.size_px.0, work.size_px.1)?,
+        samples_per_pixel: work.samples,
+        max_depth: 5,
+        seed: 1,
+        clamp: 0.0,
+        environment: None,
+        lens_radius: 0.0,
+        focus_distance: 0.0,
+        camera: "auto".into(),
+        deadline_ms: None,
+        wait_peers: Some(peers),
+        develop: DevelopSettings { denoiser, ..DevelopSettings::default() },
+        preview: None,
+        split,
+        resume: false,
+    };
+    let since = Instant::now();
+    let (progress, _) = watch::channel(Progress::default());
+    let mut shoot = Shoot::begin(&fleet.node, &request, Arc::new(progress)).await?;
+    let mut report = None;
+    while let Some(frame) = shoot.next().await? {
+        report = report.or(frame.split);
+    }
+    Ok((since.elapsed().as_secs_f64() * 1e3, report))
+}
+
+fn row(swarm: &'static str, work: &Work, split: &SplitReport, measured_ms: Vec<f64>) -> Row {
+    let ways = [Strategy::Spatial, Strategy::Temporal];
+    let predicted = |way: &Strategy| {
+        let found = split.forecasts.iter().find(|forecast| forecast.strategy == way.name());
+        found.map_or(f64::NAN, |forecast| forecast.makespan_ms)
+    };
+    let forecasts: Vec<Forecast> =
+        ways.iter().map(|way| Forecast { strategy: *way, makespan_ms: predicted(way) }).collect();
+    let chosen = choose(&forecasts).unwrap_or(Strategy::Spatial);
+    let of_chosen =
+        ways.iter().zip(&measured_ms).find(|(way, _)| **way == chosen).map_or(f64::NAN, |(_, ms)| *ms);
+    let best_ms = measured_ms.iter().copied().fold(f64::INFINITY, f64::min);
+    Row {
+        swarm,
+        work: work.name,
+        predicted_ms: forecasts.iter().map(|forecast| forecast.makespan_ms).collect(),
+        chosen: chosen.name(),
+        ratio: of_chosen / best_ms,
+        measured_ms,
+    }
+}
+
+fn print(rows: &[Row]) {
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY);
+    table.set_header([
+        "swarm",
+        "animation",
+        "spatial: predicted",
+        "measured s",
+        "temporal: predicted",
+        "measured s",
+        "chosen",
+        "x best",
+    ]);
+    for row in rows {
+        let mut cells = vec![row.swarm.to_owned(), row.work.to_owned()];
+        for (predicted, measured) in row.predicted_ms.iter().zip(&row.measured_ms) {
+            cells.extend([format!("{:.1}", predicted / 1e3), format!("{:.1}", measured / 1e3)]);
+        }
+        cells.extend([row.chosen.to_owned(), format!("{:.2}", row.ratio)]);
+        table.add_row(cells);
+    }
+    for column in table.column_iter_mut().skip(2).take(4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let worst = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);
+    println!("{table}\nthe chosen split takes at most {worst:.2} x the best one's time");
+}
