@@ -17,7 +17,11 @@ use p2c2r_render::{
     cost::cost_map,
     scene::NamedCamera,
 };
-use p2c2r_scheduler::{Scheduler, SchedulerConfig, history::MemoryStore, split::cost_map::CostMap};
+use p2c2r_scheduler::{
+    Scheduler, SchedulerConfig,
+    history::MemoryStore,
+    split::{cost_map::CostMap, hybrid::Strategy},
+};
 use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
 use tokio::{
     sync::{mpsc, watch},
@@ -37,7 +41,7 @@ use crate::{
     progress::Progress,
     report::{FrameReport, PictureReport},
     scene_library::{ResidentScene, SceneLibrary},
-    shoot::{Shot, Subject},
+    shoot::{Shot, Subject, experience::SplitExperience},
     store::SledStore,
 };
 
@@ -64,6 +68,7 @@ pub struct Node {
     pub swarm: Option<SwarmHandle>,
     store: Option<SledStore>,
     pace: Mutex<DevelopPace>,
+    splits: Mutex<SplitExperience>,
     background: Vec<AbortHandle>,
     /// Released last: another node may take the directory only when this one is gone.
     _data: Option<DataDir>,
@@ -166,6 +171,7 @@ impl Node {
             swarm,
             store,
             pace: Mutex::default(),
+            splits: Mutex::default(),
             background: Vec::new(),
             _data: data,
         })
@@ -234,6 +240,17 @@ impl Node {
     /// How long making pictures takes here.
     pub fn develop_pace(&self) -> DevelopPace {
         *self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far forecasts of the ways to split were off.
+    pub fn split_experience(&self) -> SplitExperience {
+        *self.splits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns from an animation that is done.
+    pub fn note_split(&self, strategy: Strategy, forecast_ms: f64, measured_ms: f64) {
+        let mut splits = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        splits.learn(strategy, forecast_ms, measured_ms);
     }
 
     /// Learns from a picture that was made here.

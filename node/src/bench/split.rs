@@ -82,10 +82,12 @@ pub async fn run(args: BenchSplitArgs) -> anyhow::Result<Exit> {
         let fleet = Fleet::start(&machines).await?;
         let scene = fleet.folder().join("drive.glb");
         std::fs::write(&scene, generate_with_drive(SceneKind::City, 1, Some(40_000), 2.0))?;
-        // So that the nodes' speeds are known, and what pictures take here.
+        // So that the nodes' speeds are known, what pictures take here, and how far forecasts are off.
         for work in &WORKS {
-            let warm_up = Work { frames: 2, ..*work };
-            measure(&fleet, &scene, &warm_up, SplitChoice::Spatial, machines.len()).await?;
+            let warm_up = Work { frames: 4, ..*work };
+            for way in WAYS {
+                measure(&fleet, &scene, &warm_up, way, machines.len()).await?;
+            }
         }
         for work in &WORKS {
             eprintln!("{swarm}: {}", work.name);

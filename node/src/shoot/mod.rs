@@ -2,6 +2,7 @@
 //! are of the same bytes. Either each frame is cut into tiles, and the scene of the next one is made ready meanwhile, or
 //! whole frames go to different peers ([`whole_frames`]). What is finished is noted ([`job_log`]).
 
+pub mod experience;
 mod job_log;
 mod strategy;
 mod whole_frames;
@@ -10,6 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use anyhow::Context;
@@ -121,6 +123,8 @@ pub struct Shoot<'a> {
     log: Option<JobLog>,
     /// How the animation is split, once that is decided; a single picture is not.
     split: Option<(Strategy, SplitReport)>,
+    /// What the models said that it takes, ms, and since when that counts.
+    forecast: Option<(f64, Instant)>,
     /// Frames at different peers.
     whole_frames: Option<WholeFrames<'a>>,
     packed: Option<Packed>,
@@ -154,6 +158,7 @@ impl<'a> Shoot<'a> {
             taken: 0,
             log: None,
             split: None,
+            forecast: None,
             whole_frames: None,
             packed: None,
             framing: None,
@@ -190,6 +195,16 @@ impl<'a> Shoot<'a> {
     /// it.
     pub async fn next(&mut self) -> anyhow::Result<Option<FrameReport>> {
         let strategy = self.strategy().await?;
+        let report = self.next_of(strategy).await?;
+        if self.taken == self.wanted.len()
+            && let Some((forecast_ms, since)) = self.forecast.take()
+        {
+            self.node.note_split(strategy, forecast_ms, since.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(report)
+    }
+
+    async fn next_of(&mut self, strategy: Strategy) -> anyhow::Result<Option<FrameReport>> {
         if strategy != Strategy::Spatial {
             return self.next_whole_frame(strategy).await;
         }
@@ -214,8 +229,10 @@ impl<'a> Shoot<'a> {
         self.progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
         let subject = self.subject(first.time).await?;
         let frames = self.wanted.len() as u32;
-        let decided = strategy::decide(self.node, self.request, &subject, frames, &first.output).await?;
-        Ok(self.split.insert(decided).0)
+        let strategy::Decided { strategy, forecast_ms, report } =
+            strategy::decide(self.node, self.request, &subject, frames, &first.output).await?;
+        self.forecast = forecast_ms.map(|forecast_ms| (forecast_ms, Instant::now()));
+        Ok(self.split.insert((strategy, report)).0)
     }
 
     /// The scene at a moment, seen from where all frames are seen.

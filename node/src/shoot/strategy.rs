@@ -15,6 +15,16 @@ use crate::{
     report::{ForecastReport, SplitReport},
 };
 
+/// What was decided.
+pub struct Decided {
+    /// The way that is gone.
+    pub strategy: Strategy,
+    /// What the models say that it takes, without what was learned of their being off, ms.
+    pub forecast_ms: Option<f64>,
+    /// All of it, for the owner.
+    pub report: SplitReport,
+}
+
 /// Asks what each way is expected to take for so many frames, and takes the best, or the one that was asked for.
 pub async fn decide(
     node: &Node,
@@ -22,7 +32,7 @@ pub async fn decide(
     subject: &Subject,
     frames: u32,
     output: &Path,
-) -> anyhow::Result<(Strategy, SplitReport)> {
+) -> anyhow::Result<Decided> {
     let mut spec = node.job(request, subject).await?;
     if check_pipeline(request).is_ok() {
         spec.pipeline = Some(pipeline_spec(node, request, output));
@@ -31,7 +41,9 @@ pub async fn decide(
         node.develop_pace().expected(request.size, request.samples_per_pixel, &request.develop, output);
     let moment_ms = if subject.scene.moves { subject.scene.prepare_ms } else { 0.0 };
     let animation = Animation { frames, develop_ms: develop.total_ms(), moment_ms };
-    let forecasts = node.coordinator.survey(spec, animation).await?;
+    let raw = node.coordinator.survey(spec, animation).await?;
+    let experience = node.split_experience();
+    let forecasts: Vec<Forecast> = raw.iter().map(|forecast| experience.corrected(*forecast)).collect();
     let taken = match request.split {
         SplitChoice::Auto => {
             // A picture that a peer made of what others brought cannot be probed: that is for machines one knows.
@@ -49,7 +61,9 @@ pub async fn decide(
         frames,
         forecasts: forecasts.iter().map(forecast_report).collect(),
     };
-    Ok((taken, report))
+    let forecast_ms =
+        raw.iter().find(|forecast| forecast.strategy == taken).map(|forecast| forecast.makespan_ms);
+    Ok(Decided { strategy: taken, forecast_ms, report })
 }
 
 /// What stages make of each frame.

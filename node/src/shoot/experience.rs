@@ -1,0 +1,64 @@
+//! How far forecasts of the ways to split were off here before: what the models do not see (how often this node's pictures
+//! get in each other's way, what a swarm's distances cost a way with many messages) is learned as a factor.
+
+use p2c2r_scheduler::split::hybrid::{Forecast, Strategy};
+
+/// Weight of the newest sequence.
+const WEIGHT: f64 = 0.4;
+/// A forecast is not off by more than so many times, as far as is believed.
+const MAX_FACTOR: f64 = 4.0;
+
+/// Factors, by strategy.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SplitExperience {
+    /// Logs of measured over predicted time.
+    log_factors: [Option<f64>; Strategy::ALL.len()],
+}
+
+impl SplitExperience {
+    /// Learns from a sequence that was predicted (before any correction) and took so long.
+    pub fn learn(&mut self, strategy: Strategy, predicted_ms: f64, measured_ms: f64) {
+        let log = (measured_ms / predicted_ms).ln();
+        if !log.is_finite() {
+            return;
+        }
+        let log = log.clamp(-MAX_FACTOR.ln(), MAX_FACTOR.ln());
+        let known = &mut self.log_factors[strategy as usize];
+        *known = Some(known.map_or(log, |known| known + WEIGHT * (log - known)));
+    }
+
+    /// The forecast as it is expected to come true. A way that was never gone is off as the others are.
+    pub fn corrected(&self, forecast: Forecast) -> Forecast {
+        let known: Vec<f64> = self.log_factors.iter().flatten().copied().collect();
+        let others = known.iter().sum::<f64>() / known.len().max(1) as f64;
+        let log = self.log_factors[forecast.strategy as usize].unwrap_or(others);
+        Forecast { makespan_ms: forecast.makespan_ms * log.exp(), ..forecast }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corrected(experience: &SplitExperience, strategy: Strategy) -> f64 {
+        experience.corrected(Forecast { strategy, makespan_ms: 100.0 }).makespan_ms
+    }
+
+    #[test]
+    fn what_was_off_before_is_corrected() {
+        let mut experience = SplitExperience::default();
+        assert!((corrected(&experience, Strategy::Spatial) - 100.0).abs() < 1e-9);
+        for _ in 0..20 {
+            experience.learn(Strategy::Spatial, 100.0, 150.0);
+        }
+        assert!((corrected(&experience, Strategy::Spatial) - 150.0).abs() < 1e-6);
+        assert!((corrected(&experience, Strategy::Temporal) - 150.0).abs() < 1e-6, "never gone");
+        experience.learn(Strategy::Temporal, 100.0, 80.0);
+        assert!((corrected(&experience, Strategy::Temporal) - 80.0).abs() < 1e-6);
+        experience.learn(Strategy::Temporal, 0.0, 80.0);
+        experience.learn(Strategy::Temporal, f64::NAN, 80.0);
+        assert!((corrected(&experience, Strategy::Temporal) - 80.0).abs() < 1e-6);
+        experience.learn(Strategy::Pipeline, 1.0, 1e9);
+        assert!(corrected(&experience, Strategy::Pipeline) < 401.0);
+    }
+}
