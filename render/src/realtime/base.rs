@@ -17,6 +17,15 @@ const FROM_EVERYWHERE: f32 = 0.4;
 const FROM_ABOVE: f32 = 0.3;
 const FROM_CAMERA: f32 = 0.3;
 
+/// Least part of the albedo that light is multiplied by, and that radiance is divided by to get the light: below it,
+/// noise would grow faster than texture disappears. As in the denoiser.
+const ALBEDO_FLOOR: f32 = 0.03;
+
+/// What light is multiplied by where it meets a surface of that albedo.
+pub(super) fn texture(albedo: [f32; 3]) -> [f32; 3] {
+    albedo.map(|albedo| ALBEDO_FLOOR + (1.0 - ALBEDO_FLOOR) * albedo.clamp(0.0, 1.0))
+}
+
 /// From where a frame is seen, and how large it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BaseView {

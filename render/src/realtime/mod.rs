@@ -5,3 +5,9 @@
 //! both make the picture that is shown ([`compose`]).
 
 pub mod base;
+pub mod compose;
+pub mod layer;
+pub mod reproject;
+
+#[cfg(test)]
+mod planes;
