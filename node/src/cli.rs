@@ -96,6 +96,9 @@ pub enum Command {
         after_help = "Example: p2c2r-node sim testnet/scenarios/seed-five.toml --seeds 20\n         p2c2r-node sim testnet/scenarios/drift-churn.toml --faults 0..50"
     )]
     Sim(SimArgs),
+    /// See it work: nodes on this machine, beside a coordinator that learns nothing; less than three minutes each
+    #[command(subcommand, after_help = "Example: p2c2r-node demo swarm")]
+    Demo(DemoCommand),
     /// Measure this machine
     #[command(subcommand, after_help = "Example: p2c2r-node bench schedule")]
     Bench(BenchCommand),
@@ -237,6 +240,34 @@ pub struct GenerateArgs {
 fn drive_seconds(text: &str) -> Result<f32, String> {
     let seconds = text.parse::<f32>().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
     seconds.ok_or_else(|| "expected seconds from 0.1 to 3600, such as 5".to_owned())
+}
+
+/// `demo`.
+#[derive(Debug, Subcommand)]
+pub enum DemoCommand {
+    /// Five unequal, unreliable machines: how a coordinator learns what to expect of them
+    #[command(after_help = "Example: p2c2r-node demo learning")]
+    Learning(DemoArgs),
+    /// An animation split by space, by time and by stage: the cuts drawn over the pictures
+    #[command(after_help = "Example: p2c2r-node demo splitting -o out")]
+    Splitting(DemoArgs),
+    /// The night city on four machines, one of which fails in the middle: latency, failures, frames a second
+    #[command(after_help = "Example: p2c2r-node demo swarm -o out")]
+    Swarm(DemoArgs),
+}
+
+/// `demo learning`, `demo splitting`, `demo swarm`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Frames that each coordinator renders [default: what suits the demo]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub frames: Option<u32>,
+    /// Folder for pictures
+    #[arg(short, long, value_name = "DIR", default_value = "out")]
+    pub output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `bench`.

@@ -8,6 +8,7 @@ mod contributor;
 mod control;
 mod coordinator;
 mod data_dir;
+mod demo;
 mod develop;
 mod exit;
 mod headless;
@@ -63,6 +64,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Peers(args) => run(command::query::peers(&global, args)),
         Command::Scene(args) => command::scene::scene(&global, &args),
         Command::Sim(args) => command::sim::sim(&args),
+        Command::Demo(command) => run(demo::run(&global, command)),
         Command::Bench(BenchCommand::Render(args)) => bench::render::run(&global, &args),
         Command::Bench(BenchCommand::Schedule(args)) => run(bench::schedule::run(&global, args)),
     }

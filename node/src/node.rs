@@ -27,9 +27,9 @@ use tracing::{debug, info};
 
 use crate::{
     config::{DeviceConfig, NodeConfig},
-    contributor::{Contributor, ContributorConfig, Device},
+    contributor::{Contributor, ContributorConfig, Device, NewContributor},
     control::RenderRequest,
-    coordinator::{Canvas, Coordinator, Cut, Decisions, JobSpec},
+    coordinator::{Canvas, Coordinator, Cut, Decisions, JobSpec, Policy},
     data_dir::DataDir,
     develop::{Negative, pace::DevelopPace},
     heartbeat::{HeartbeatSource, beat},
@@ -79,7 +79,9 @@ impl Node {
             config.scene_cache_bytes,
             config.device.scene_memory_bytes,
         ));
+        let new = NewContributor::default();
         let (swarm, events) = p2c2r_swarm::start(SwarmConfig {
+            hand_overs: new.desk(),
             secret: key.clone(),
             listen: config.listen.clone(),
             join: config.join.clone(),
@@ -90,7 +92,7 @@ impl Node {
         })
         .await?;
         let mut node =
-            Self::assemble(config, &key, library, Some(swarm.clone()), Some(store), Some(data)).await?;
+            Self::assemble(config, &key, library, new, Some(swarm.clone()), Some(store), Some(data)).await?;
         let contributor = node.contributing.then(|| node.contributor.clone());
         node.background.push(tokio::spawn(serve(events, contributor)).abort_handle());
         let source = HeartbeatSource {
@@ -114,6 +116,7 @@ impl Node {
             &config,
             &SecretKey::from_seed(seed),
             Arc::new(SceneLibrary::in_memory(device.scene_memory_bytes)),
+            NewContributor::default(),
             None,
             None,
             None,
@@ -125,6 +128,7 @@ impl Node {
         config: &NodeConfig,
         key: &SecretKey,
         library: Arc<SceneLibrary>,
+        new: NewContributor,
         swarm: Option<SwarmHandle>,
         store: Option<SledStore>,
         data: Option<DataDir>,
@@ -136,7 +140,7 @@ impl Node {
             max_scene_bytes: config.max_scene_bytes,
         };
         let (contributor, device) =
-            Contributor::start(contributor_config, Arc::clone(&library), swarm.clone()).await?;
+            Contributor::start(contributor_config, new, Arc::clone(&library), swarm.clone()).await?;
         let learned: Box<dyn p2c2r_scheduler::history::Store + Send> = match &store {
             Some(store) => Box::new(store.clone()),
             None => Box::new(MemoryStore::default()),
@@ -221,6 +225,9 @@ impl Node {
             cut: Cut::Planned,
             encoding: PixelEncoding::RgbF32,
             sequence: None,
+            policy: Policy::Learned,
+            peers_only: false,
+            pipeline: None,
         })
     }
 
@@ -309,7 +316,8 @@ fn pass_plan(request: &RenderRequest, shot: &Shot) -> Option<PassPlan> {
     }
 }
 
-fn estimated_cost(scene: &ResidentScene, view: &FrameView) -> anyhow::Result<CostMap> {
+/// Where the work lies in a frame, estimated. Blocks for some milliseconds.
+pub fn estimated_cost(scene: &ResidentScene, view: &FrameView) -> anyhow::Result<CostMap> {
     let cells = cost_map(&scene.prepared, view, COST_CELL_PX);
     Ok(CostMap::new(view.size, cells.cell_px, &cells.cost)?)
 }

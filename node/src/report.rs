@@ -63,6 +63,41 @@ pub struct FrameReport {
     /// How the animation is split among the peers; nothing of a single picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitReport>,
+    /// What the stages of the sequence took so far; nothing of a frame that did not pass through stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<PipelineReport>,
+}
+
+/// A sequence whose frames pass through stages at different peers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PipelineReport {
+    /// Frames whose pictures are there.
+    pub frames: u32,
+    /// From the first offer to now, ms.
+    pub elapsed_ms: f64,
+    /// What the busiest peer did until now, ms: it could not have been sooner.
+    pub bound_ms: f64,
+    /// `bound_ms / elapsed_ms`: how close the pace comes to that of its slowest stage.
+    pub throughput_share: f64,
+    /// Frames that were begun anew.
+    pub restarts: u32,
+    /// What each peer did for each stage.
+    pub stages: Vec<StageReport>,
+}
+
+/// What a peer did for a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// `geometry`, `lighting` or `post`.
+    pub stage: String,
+    /// Node id.
+    pub peer: String,
+    /// Of how many frames.
+    pub frames: u32,
+    /// Time that it took, as it says, ms.
+    pub busy_ms: f64,
+    /// Time that was expected, ms.
+    pub predicted_ms: f64,
 }
 
 /// How an animation is split among the peers, and why so.
@@ -209,6 +244,12 @@ pub struct FailureReport {
     pub invalid: u32,
     /// Second copies of late tiles.
     pub hedges: u32,
+    /// Attempts that came to nothing, copies included.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Of these, those that left their tile with no copy under way.
+    #[serde(default)]
+    pub visible: u32,
 }
 
 impl FrameReport {

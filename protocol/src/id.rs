@@ -110,6 +110,11 @@ hash_type! {
     TileRoot
 }
 
+hash_type! {
+    /// What a stage hands on, or a picture's file, named by the BLAKE3 hash of its bytes.
+    PlaneHash
+}
+
 /// A job (one `render` command) of one coordinator: random, so that two coordinators never share one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(#[serde(with = "serde_bytes")] pub [u8; 16]);

@@ -12,6 +12,7 @@ pub mod limit;
 pub mod merkle;
 pub mod moment;
 pub mod sign;
+pub mod stage;
 pub mod task;
 pub mod text;
 pub mod ticket;

@@ -25,6 +25,13 @@ pub const MAX_SESSION_HEADER_BYTES: u32 = 4 << 10;
 pub const MAX_PIECE_BYTES: u32 = 64 << 10;
 /// Most bytes of a result's signed statement.
 pub const MAX_STATEMENT_BYTES: usize = 512;
+/// Most bytes of what one stage of a frame hands to the next.
+pub const MAX_PLANE_BYTES: u32 = 64 << 20;
+/// Most bytes of a picture's file that a stage sends.
+pub const MAX_PICTURE_BYTES: u32 = MAX_TILE_BYTES;
+/// Largest correction of a picture's exposure, stops.
+pub const MAX_EXPOSURE_STOPS: f32 = 64.0;
+
 /// Most tasks that a contributor may hold for one coordinator: the upper bound of any credit.
 pub const MAX_CREDIT: u32 = 4096;
 /// Longest text that a peer may send to be shown to a person (reasons, names), bytes.

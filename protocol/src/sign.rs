@@ -13,6 +13,8 @@ pub enum Domain {
     Heartbeat,
     /// A [`crate::task::ResultStatement`].
     Result,
+    /// A [`crate::stage::StageStatement`].
+    Stage,
 }
 
 impl Domain {
@@ -20,6 +22,7 @@ impl Domain {
         match self {
             Self::Heartbeat => b"p2c2r/heartbeat/v1\0",
             Self::Result => b"p2c2r/result/v1\0",
+            Self::Stage => b"p2c2r/stage/v1\0",
         }
     }
 }

@@ -6,7 +6,7 @@
 //!                            ◄─   Welcome(credit)
 //!   Prepare(scene, moment)   ─►                          once per moment; the package is fetched over /p2c2r/blob/1 if
 //!                            ◄─   Ready(bytes fetched) | Refused                     unknown: once for all its moments
-//!   Offer(task, request)     ─►
+//!   Offer(task, request)     ─►                          or OfferStage: a stage of a frame (crate::stage)
 //!                            ◄─   Accepted | Rejected(reason, retry after)
 //!                            ◄─   Progress*
 //!                            ◄─   Result + Piece*        pieces of different tasks interleave
@@ -28,6 +28,7 @@ use crate::{
         MAX_STATEMENT_BYTES, MAX_TILE_BYTES,
     },
     moment::SceneMoment,
+    stage::StageRequest,
     text::check_text,
     tile::{Camera, FrameSize, GeometryError, PixelEncoding, Sampling, TileRect},
 };
@@ -176,6 +177,14 @@ pub enum CoordinatorMessage {
         /// What to render.
         request: TileRequest,
     },
+    /// Offers a stage of a frame. The first stages answer with [`ContributorMessage::HandedOver`], the last with a
+    /// result whose payload is the picture's file.
+    OfferStage {
+        /// The attempt's name.
+        task: TaskId,
+        /// What to do.
+        request: Box<StageRequest>,
+    },
     /// Withdraws a task.
     Cancel {
         /// The attempt's name.
@@ -262,6 +271,19 @@ pub enum ContributorMessage {
         /// Current load.
         load: Load,
     },
+    /// A stage is done, and what came of it is where it is needed next.
+    HandedOver {
+        /// The attempt's name.
+        task: TaskId,
+        /// The canonical CBOR of the [`crate::stage::StageStatement`], as signed.
+        #[serde(with = "serde_bytes")]
+        statement: Vec<u8>,
+        /// The contributor's signature over it (64 bytes).
+        #[serde(with = "serde_bytes")]
+        signature: Vec<u8>,
+        /// Current load.
+        load: Load,
+    },
     /// The next bytes of a result, in order; they are the frame's payload.
     Piece {
         /// The attempt's name.
@@ -312,7 +334,11 @@ impl Header for CoordinatorMessage {
             Self::Hello { software, .. } => check_text("software", software),
             Self::Prepare { size_bytes, .. } => check_scene_bytes(*size_bytes),
             // An offer's request is judged when it is admitted: a refusal names the reason and keeps the session.
-            Self::Offer { .. } | Self::Cancel { .. } | Self::Ping { .. } | Self::Goodbye => Ok(()),
+            Self::Offer { .. }
+            | Self::OfferStage { .. }
+            | Self::Cancel { .. }
+            | Self::Ping { .. }
+            | Self::Goodbye => Ok(()),
         }
     }
 }
@@ -352,6 +378,11 @@ impl Header for ContributorMessage {
                     && signature.len() == 64
                     && (1..=MAX_TILE_BYTES).contains(payload_bytes);
                 if sane { Ok(()) } else { Err(FieldError("result header")) }
+            }
+            Self::HandedOver { statement, signature, .. }
+                if statement.len() > MAX_STATEMENT_BYTES || signature.len() != 64 =>
+            {
+                Err(FieldError("stage's statement"))
             }
             Self::Piece { offset, .. } if *offset >= MAX_TILE_BYTES => Err(FieldError("piece offset")),
             _ => Ok(()),

@@ -1,8 +1,8 @@
 //! A tile's pixels as they travel.
 
-use p2c2r_protocol::tile::{PixelEncoding, TileRect};
+use p2c2r_protocol::tile::{FrameSize, PixelEncoding, TileRect};
 
-use crate::{backend::TilePixels, film::FilmError, kernel::sum::RadianceSum};
+use crate::{backend::TilePixels, film::FilmError, frame::Features, kernel::sum::RadianceSum};
 
 /// A tile's pixels as they came; rows from the top.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +64,35 @@ pub fn decode_tile(
 
 fn refuse(bad: Option<usize>) -> Result<(), FilmError> {
     bad.map_or(Ok(()), |pixel| Err(FilmError::Radiance { pixel: pixel as u64 }))
+}
+
+/// A frame's features, plane after plane (albedo, normal, depth), as little-endian binary32.
+pub fn encode_features(features: &Features) -> Vec<u8> {
+    let planes = [&features.albedo, &features.normal].into_iter().flat_map(|plane| plane.as_flattened());
+    planes.chain(&features.depth).flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Reads what [`encode_features`] wrote of a frame of this size; nothing if the length is another one, or a value is no
+/// finite number.
+pub fn decode_features(bytes: &[u8], size: FrameSize) -> Option<Features> {
+    let pixels = usize::try_from(size.pixels()).ok()?;
+    let values = floats(bytes, pixels.checked_mul(7)?)?;
+    let (albedo, rest) = values.split_at(3 * pixels);
+    let (normal, depth) = rest.split_at(3 * pixels);
+    Some(Features { albedo: triples(albedo), normal: triples(normal), depth: depth.to_vec() })
+}
+
+fn floats(bytes: &[u8], count: usize) -> Option<Vec<f32>> {
+    let (values, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() || values.len() != count {
+        return None;
+    }
+    let floats: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    floats.iter().all(|value| value.is_finite()).then_some(floats)
+}
+
+fn triples(values: &[f32]) -> Vec<[f32; 3]> {
+    values.as_chunks::<3>().0.to_vec()
 }
 
 #[cfg(test)]
@@ -141,5 +170,23 @@ mod tests {
             prop_assert_eq!(there_and_back(PixelEncoding::RgbF32), TileData::Radiance(tile.radiance()));
             prop_assert_eq!(there_and_back(PixelEncoding::RgbSum), TileData::Sums(tile.sums.clone()));
         }
+    }
+
+    #[test]
+    fn features_come_back_as_they_were_and_others_are_refused() {
+        let size = FrameSize::new(3, 2).unwrap();
+        let features = Features {
+            albedo: (0..6_u8).map(|index| [f32::from(index), 0.5, 0.25]).collect(),
+            normal: (0..6_u8).map(|index| [-1.0, f32::from(index), 1e-30]).collect(),
+            depth: (0..6_u8).map(|index| f32::from(index) * 3.7).collect(),
+        };
+        let bytes = encode_features(&features);
+        assert_eq!(decode_features(&bytes, size), Some(features));
+        assert_eq!(decode_features(&bytes[..bytes.len() - 1], size), None);
+        assert_eq!(decode_features(&bytes, FrameSize::new(2, 3).unwrap()).map(|it| it.depth.len()), Some(6));
+        assert_eq!(decode_features(&bytes, FrameSize::new(2, 2).unwrap()), None);
+        let mut poisoned = bytes.clone();
+        poisoned[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert_eq!(decode_features(&poisoned, size), None);
     }
 }

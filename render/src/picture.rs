@@ -217,6 +217,16 @@ fn write_png(out: impl Write, frame: &Frame, options: &PictureOptions) -> Result
     writer.finish()
 }
 
+/// The frame as the bytes of a PNG: those that [`write()`] would write.
+pub fn encode_png(frame: &Frame, options: &PictureOptions) -> Result<Vec<u8>, PictureError> {
+    frame.check()?;
+    let mut bytes = Vec::new();
+    let failed =
+        |error: png::EncodingError| PictureError::Encode { path: PathBuf::new(), reason: error.to_string() };
+    write_png(&mut bytes, frame, options).map_err(failed)?;
+    Ok(bytes)
+}
+
 fn write_exr(out: impl Write + io::Seek, frame: &Frame) -> exr::error::UnitResult {
     match &frame.features {
         None => write_exr_radiance(out, frame),

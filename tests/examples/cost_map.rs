@@ -76,8 +76,9 @@ fn true_map(scene: &PreparedScene, view: &FrameView) -> Result<CostMap, Box<dyn 
         let mut wave = Wave::default();
         let tracer = &tracer;
         let cells = (0..columns).map(move |column| {
-            let pixels = (row * CELL_PX..((row + 1) * CELL_PX).min(view.size.height_px()))
-                .flat_map(|y| (column * CELL_PX..((column + 1) * CELL_PX).min(view.size.width_px())).map(move |x| (x, y)));
+            let pixels = (row * CELL_PX..((row + 1) * CELL_PX).min(view.size.height_px())).flat_map(|y| {
+                (column * CELL_PX..((column + 1) * CELL_PX).min(view.size.width_px())).map(move |x| (x, y))
+            });
             let paths: Vec<(u32, u32, u32)> =
                 pixels.flat_map(|(x, y)| (0..TRUE_SAMPLES).map(move |sample| (x, y, sample))).collect();
             wave.path_rays(tracer, &paths) as f32

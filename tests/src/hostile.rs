@@ -22,8 +22,8 @@ use p2c2r_protocol::{
     ticket::Ticket,
 };
 use p2c2r_swarm::{
-    Blob, BlobStore, ContributorEvent, ContributorLink, SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits,
-    TileResult,
+    Blob, BlobStore, ContributorEvent, ContributorLink, NoHandOvers, SwarmConfig, SwarmEvent, SwarmHandle,
+    SwarmLimits, TileResult,
 };
 use tokio::runtime::Runtime;
 
@@ -98,6 +98,7 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, offers: Arc<
         join: vec![ticket],
         mdns: false,
         blobs: Arc::new(NoBlobs),
+        hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "hostile/1".into(),
     })

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::{
     cli::{BenchScheduleArgs, GlobalArgs},
     config::{DeviceConfig, NodeConfig, Throttle},
-    coordinator::{Cut, JobSpec},
+    coordinator::{Cut, JobSpec, Policy},
     data_dir::DataDir,
     exit::Exit,
     node::{Node, job_id},
@@ -222,6 +222,9 @@ async fn frame(
         cut: Cut::Grid { edge_px: TILE_PX, in_flight },
         encoding: PixelEncoding::RgbF32,
         sequence: None,
+        policy: Policy::Learned,
+        peers_only: false,
+        pipeline: None,
     };
     let (progress, _) = watch::channel(Progress::default());
     let outcome = node.coordinator.render(spec, Arc::new(progress)).await?;

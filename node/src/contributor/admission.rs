@@ -29,11 +29,15 @@ pub fn admissible(request: &TileRequest) -> Result<(), RejectReason> {
     if request.kind != KIND {
         return Err(RejectReason::UnsupportedKind);
     }
-    let pixels = request.rect.pixels();
+    fits(request.rect.pixels(), &request.sampling, request.encoding)
+}
+
+/// Whether so many pixels are no more work, and no more bytes, than this node takes on at once.
+pub fn fits(pixels: u64, sampling: &Sampling, encoding: PixelEncoding) -> Result<(), RejectReason> {
     let segments = pixels
-        .checked_mul(u64::from(request.sampling.samples))
-        .and_then(|paths| paths.checked_mul(u64::from(request.sampling.max_depth)));
-    let bytes = pixels.checked_mul(u64::from(request.encoding.bytes_per_pixel()));
+        .checked_mul(u64::from(sampling.samples))
+        .and_then(|paths| paths.checked_mul(u64::from(sampling.max_depth)));
+    let bytes = pixels.checked_mul(u64::from(encoding.bytes_per_pixel()));
     if segments.is_none_or(|segments| segments > MAX_TASK_SEGMENTS)
         || pixels > MAX_TILE_PIXELS
         || bytes.is_none_or(|bytes| bytes > u64::from(MAX_TILE_BYTES))

@@ -1,13 +1,17 @@
 //! The contributor: renders tiles for coordinators, its own node's among them.
 //!
-//! One actor owns sessions and queue ([`actor`]); one thread owns the device ([`render_thread`]). The node's own
+//! One actor owns sessions and queue ([`actor`]); one thread owns the device ([`render_thread`]). Stages of frames
+//! ([`stages`]) await what others hand over ([`hand_overs`]). The node's own
 //! coordinator talks to it over an in-memory link, in the same messages as everybody else.
 
 mod actor;
 pub mod admission;
+mod hand_overs;
+pub mod hindrance;
 mod render_thread;
 mod scene;
 mod session;
+pub mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +27,12 @@ use p2c2r_render::{backend::RenderError, prepared::PreparedScene};
 use p2c2r_swarm::{ContributorLink, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::render_thread::Device;
-use self::render_thread::{RenderFailure, RenderThread, RenderedTile};
+pub use self::{hand_overs::HandOverDesk, render_thread::Device};
+use self::{
+    hindrance::Hindrance,
+    render_thread::{RenderFailure, RenderThread, Rendered, RenderedTile, SealedPlane},
+    stages::StageTools,
+};
 use crate::{config::DeviceConfig, scene_library::SceneLibrary};
 
 /// Inputs waiting for the actor; senders wait when it is full.
@@ -59,8 +67,16 @@ enum Input {
     Detached { session: SessionId },
     /// A scene was made ready, or not.
     ScenePrepared { session: SessionId, scene: SceneMoment, outcome: Result<ReadyScene, RejectReason> },
-    /// The render thread is through with a tile.
-    Rendered { session: SessionId, task: TaskId, outcome: Result<RenderedTile, RenderFailure> },
+    /// The render thread is through with a piece of work.
+    Rendered { session: SessionId, task: TaskId, outcome: Result<Rendered, RenderFailure> },
+    /// All that a last stage awaited is here.
+    StageReady { session: SessionId, task: TaskId },
+    /// A plane is where it is needed, or not.
+    HandedOver { session: SessionId, task: TaskId, sealed: SealedPlane, arrived: bool },
+    /// A picture was made, or not.
+    Posted { session: SessionId, task: TaskId, outcome: Result<RenderedTile, RejectReason> },
+    /// Something is wrong with this contributor, on purpose.
+    Hinder { hindrance: Hindrance },
     /// The node stops: hand back what waits, finish what runs, say goodbye.
     Drain { done: oneshot::Sender<()> },
 }
@@ -91,19 +107,48 @@ pub struct Contributor {
     load: watch::Receiver<Load>,
 }
 
+/// A contributor that is about to start: what it awaits can be brought as soon as the swarm is there.
+pub struct NewContributor {
+    inputs: mpsc::Sender<Input>,
+    queue: mpsc::Receiver<Input>,
+    desk: Arc<HandOverDesk>,
+}
+
+impl Default for NewContributor {
+    fn default() -> Self {
+        let (inputs, queue) = mpsc::channel(MAX_INPUTS);
+        let desk = Arc::new(HandOverDesk::new(inputs.downgrade()));
+        Self { inputs, queue, desk }
+    }
+}
+
+impl NewContributor {
+    /// Where other nodes hand over what stages here await.
+    pub fn desk(&self) -> Arc<HandOverDesk> {
+        Arc::clone(&self.desk)
+    }
+}
+
 impl Contributor {
     /// Opens the device and starts the actor.
     pub async fn start(
         config: ContributorConfig,
+        new: NewContributor,
         library: Arc<SceneLibrary>,
         swarm: Option<SwarmHandle>,
     ) -> Result<(Self, Device), RenderError> {
-        let (inputs, queue) = mpsc::channel(MAX_INPUTS);
+        let NewContributor { inputs, queue, desk } = new;
+        let threads = config.device.threads.unwrap_or(0);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = Arc::new(pool.map_err(|error| RenderError::Device(error.to_string()))?);
+        let tools = StageTools { key: config.key, pool, throttle: config.device.throttle };
         let (thread, device) =
-            RenderThread::start(config.device, config.kernel_cache, config.key, inputs.clone()).await?;
+            RenderThread::start(config.device, config.kernel_cache, tools.clone(), inputs.clone()).await?;
         let (load_out, load) = watch::channel(Load::default());
-        let scenes = scene::SceneSource::new(library, swarm, config.max_scene_bytes);
-        let actor = actor::Actor::new(inputs.downgrade(), thread, scenes, device.mrays_per_s, load_out);
+        let scenes = scene::SceneSource::new(library, swarm.clone(), config.max_scene_bytes);
+        let stages = actor::Stages { tools, desk, swarm };
+        let actor =
+            actor::Actor::new(inputs.downgrade(), thread, scenes, stages, device.mrays_per_s, load_out);
         tokio::spawn(actor.run(queue));
         Ok((Self { inputs, load }, device))
     }
@@ -117,6 +162,12 @@ impl Contributor {
     /// The load now.
     pub fn load(&self) -> Load {
         *self.load.borrow()
+    }
+
+    /// From now on something is wrong here, on purpose; nothing with the default.
+    pub async fn hinder(&self, hindrance: Hindrance) {
+        // The actor only ends with the node.
+        let _ = self.inputs.send(Input::Hinder { hindrance }).await;
     }
 
     /// Hands back what waits and waits for what runs.

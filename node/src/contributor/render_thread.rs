@@ -19,10 +19,12 @@ use p2c2r_protocol::{
     id::TaskId,
     merkle::encoded_root,
     sign::{Domain, SecretKey},
+    stage::{HandOver, Plane, StageRequest, plane_hash},
     task::{RejectReason, ResultStatement, TaskCounters, TileRequest},
+    tile::PixelEncoding,
 };
 use p2c2r_render::{
-    backend::{self, Backend, BackendInfo, FrameView, RenderControl, RenderError, TileJob},
+    backend::{self, Backend, BackendInfo, FrameView, RenderControl, RenderError, TileJob, TilePixels},
     encode::encode_tile,
     kernel::gpu::GpuOptions,
     prepared::PreparedScene,
@@ -30,7 +32,10 @@ use p2c2r_render::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
-use super::{Input, SessionId};
+use super::{
+    Input, SessionId,
+    stages::{self, StageTools},
+};
 use crate::config::{DeviceConfig, Throttle};
 
 /// Tiles that wait inside the thread's queue: one, so that the device never idles between two tiles while a
@@ -71,8 +76,8 @@ pub struct RenderJob {
     pub task: TaskId,
     /// The scene.
     pub scene: Arc<PreparedScene>,
-    /// What to render; checked by the protocol layer.
-    pub request: TileRequest,
+    /// What to do; checked by the protocol layer.
+    pub work: Work,
     /// When it was accepted.
     pub accepted_at: Instant,
     /// Set to stop it.
@@ -81,7 +86,41 @@ pub struct RenderJob {
     pub progress: Arc<TaskProgress>,
 }
 
-/// A finished tile, ready to send.
+/// What there is to do for the device.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// A tile.
+    Tile(TileRequest),
+    /// The features or the film of a whole frame, for another stage.
+    Stage(Box<StageRequest>),
+}
+
+/// What came of it.
+pub enum Rendered {
+    /// A tile, for the coordinator.
+    Tile(RenderedTile),
+    /// A plane, for the next stage.
+    Plane {
+        /// For whom.
+        request: Box<StageRequest>,
+        /// What is handed over.
+        brought: HandOver,
+        /// It.
+        bytes: Bytes,
+        /// For the coordinator.
+        sealed: SealedPlane,
+    },
+}
+
+/// A word for a plane that was handed over.
+pub struct SealedPlane {
+    /// Canonical CBOR of the statement, as signed.
+    pub statement: Vec<u8>,
+    /// The signature over it.
+    pub signature: Vec<u8>,
+}
+
+/// A finished tile, or a picture, ready to send.
 pub struct RenderedTile {
     /// Canonical CBOR of the statement, as signed.
     pub statement: Vec<u8>,
@@ -119,17 +158,16 @@ impl RenderThread {
     pub async fn start(
         config: DeviceConfig,
         kernel_cache: Option<PathBuf>,
-        key: SecretKey,
+        tools: StageTools,
         results: mpsc::Sender<Input>,
     ) -> Result<(Self, Device), RenderError> {
         let (jobs, queue) = sync_channel(QUEUE_AHEAD);
         let (opened, device) = oneshot::channel();
         let spawned = thread::Builder::new().name("render".into()).spawn(move || {
-            let throttle = config.throttle;
             match open(config, kernel_cache) {
                 Ok((backend, device)) => {
                     if opened.send(Ok(device)).is_ok() {
-                        render_loop(backend, throttle, &key, &queue, &results);
+                        render_loop(backend, &tools, &queue, &results);
                     }
                 }
                 // Nobody waits for the answer any more: the node is stopping.
@@ -164,15 +202,14 @@ fn open(
 
 fn render_loop(
     mut backend: Box<dyn Backend>,
-    throttle: Throttle,
-    key: &SecretKey,
+    tools: &StageTools,
     queue: &Receiver<RenderJob>,
     results: &mpsc::Sender<Input>,
 ) {
     while let Ok(job) = queue.recv() {
         let (session, task) = (job.session, job.task);
         // A panic in a kernel costs its tile, not the node.
-        let outcome = catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), throttle, key, &job)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| finish(backend.as_mut(), tools, &job)))
             .unwrap_or_else(|_| {
                 error!(?task, "the renderer panicked on a tile; please report this");
                 Err(RenderFailure::Failed(RejectReason::Internal))
@@ -183,38 +220,77 @@ fn render_loop(
     }
 }
 
-fn finish(
-    backend: &mut dyn Backend,
-    throttle: Throttle,
-    key: &SecretKey,
-    job: &RenderJob,
-) -> Result<RenderedTile, RenderFailure> {
+fn finish(backend: &mut dyn Backend, tools: &StageTools, job: &RenderJob) -> Result<Rendered, RenderFailure> {
     let started = Instant::now();
-    let request = &job.request;
-    let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
-    job.progress.end.store((1000.0 * throttle.factor) as u32, Ordering::Relaxed);
-    let control = RenderControl { cancelled: &job.cancelled, progress: &job.progress.done };
-    let tile = backend
-        .load(&job.scene)
-        .and_then(|()| backend.render(&job.scene, &TileJob { view, rect: request.rect }, &control))
-        .map_err(|error| match error {
-            RenderError::Cancelled => RenderFailure::Cancelled,
-            error => {
-                warn!(%error, "a tile could not be rendered");
+    let factor = tools.throttle.factor;
+    job.progress.end.store((1000.0 * factor) as u32, Ordering::Relaxed);
+    match &job.work {
+        Work::Tile(request) => {
+            let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
+            let tile = render(backend, job, &TileJob { view, rect: request.rect })?;
+            linger(tools.throttle, started, job)?;
+            let counters = counters(job, started, tile.rays, tile.samples());
+            let payload = encode_tile(&tile, request.encoding);
+            seal(&tools.key, request, payload, counters).map(Rendered::Tile).map_err(|reason| {
+                error!(%reason, "a result could not be signed");
                 RenderFailure::Failed(RejectReason::Internal)
-            }
-        })?;
-    linger(throttle, started, job)?;
-    let counters = TaskCounters {
+            })
+        }
+        Work::Stage(request) => stage(backend, tools, job, request, started),
+    }
+}
+
+fn render(backend: &mut dyn Backend, job: &RenderJob, tile: &TileJob) -> Result<TilePixels, RenderFailure> {
+    let control = RenderControl { cancelled: &job.cancelled, progress: &job.progress.done };
+    let rendered = backend.load(&job.scene).and_then(|()| backend.render(&job.scene, tile, &control));
+    rendered.map_err(|error| failure(&error))
+}
+
+fn failure(error: &RenderError) -> RenderFailure {
+    if matches!(error, RenderError::Cancelled) {
+        return RenderFailure::Cancelled;
+    }
+    warn!(%error, "a tile could not be rendered");
+    RenderFailure::Failed(RejectReason::Internal)
+}
+
+/// The features or the film of a frame.
+fn stage(
+    backend: &mut dyn Backend,
+    tools: &StageTools,
+    job: &RenderJob,
+    request: &StageRequest,
+    started: Instant,
+) -> Result<Rendered, RenderFailure> {
+    let plane = request.plane().ok_or(RenderFailure::Failed(RejectReason::Invalid))?;
+    let (bytes, rays, samples) = match plane {
+        Plane::Features => {
+            let control = RenderControl { cancelled: &job.cancelled, progress: &job.progress.done };
+            (stages::geometry(tools, &job.scene, request, &control).map_err(|error| failure(&error))?, 0, 0)
+        }
+        Plane::Film => {
+            let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
+            let tile = render(backend, job, &TileJob { view, rect: request.size.full() })?;
+            (encode_tile(&tile, PixelEncoding::RgbF32), tile.rays, tile.samples())
+        }
+    };
+    linger(tools.throttle, started, job)?;
+    let (hash, counters) = (plane_hash(&bytes), counters(job, started, rays, samples));
+    let (statement, signature) =
+        stages::seal(&tools.key, request, hash, Vec::new(), counters).map_err(RenderFailure::Failed)?;
+    let StageRequest { job: name, frame, attempt, .. } = *request;
+    let brought = HandOver { job: name, frame, attempt, plane, bytes: bytes.len() as u32, hash };
+    let sealed = SealedPlane { statement, signature };
+    Ok(Rendered::Plane { request: Box::new(request.clone()), brought, bytes: bytes.into(), sealed })
+}
+
+fn counters(job: &RenderJob, started: Instant, rays: u64, samples: u64) -> TaskCounters {
+    TaskCounters {
         queue_ms: (started - job.accepted_at).as_secs_f32() * 1e3,
         execution_ms: started.elapsed().as_secs_f32() * 1e3,
-        rays: tile.rays,
-        samples: tile.samples(),
-    };
-    seal(key, request, encode_tile(&tile, request.encoding), counters).map_err(|reason| {
-        error!(%reason, "a result could not be signed");
-        RenderFailure::Failed(RejectReason::Internal)
-    })
+        rays,
+        samples,
+    }
 }
 
 /// A throttled device is not done before its factor times the time that it took.

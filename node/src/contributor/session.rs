@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use p2c2r_protocol::{
@@ -18,7 +18,7 @@ use p2c2r_render::prepared::PreparedScene;
 use p2c2r_swarm::ContributorEvent;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::render_thread::TaskProgress;
+use super::{hindrance::delayed, render_thread::TaskProgress};
 
 /// Scenes that one session may hold ready, and may have tiles of; an older one is let go. Moments count each: a frame
 /// and the next one.
@@ -34,14 +34,28 @@ pub struct Task {
     told_progress: u32,
     /// Whether it left the queue for the render thread.
     pub running: bool,
-    /// What it is a tile of.
-    scene: SceneMoment,
+    /// What it is a tile of; nothing of a stage that needs no scene.
+    scene: Option<SceneMoment>,
+    /// Whether it is a stage of a frame.
+    pub is_stage: bool,
 }
 
 impl Task {
     /// A task of a scene, at its start.
     pub fn new(scene: SceneMoment) -> Self {
-        Self { cancelled: Arc::default(), progress: Arc::default(), told_progress: 0, running: false, scene }
+        Self { scene: Some(scene), is_stage: false, ..Self::of_post() }
+    }
+
+    /// The last stage of a frame.
+    pub fn of_post() -> Self {
+        Self {
+            cancelled: Arc::default(),
+            progress: Arc::default(),
+            told_progress: 0,
+            running: false,
+            scene: None,
+            is_stage: true,
+        }
     }
 }
 
@@ -58,6 +72,8 @@ pub struct Session {
     /// When it was last heard.
     pub last_heard: Instant,
     outbox: mpsc::Sender<ContributorEvent>,
+    /// The outbox itself, where answers are held back on their way to it.
+    direct: Option<mpsc::Sender<ContributorEvent>>,
     /// Payload bytes of the events in the outbox.
     unread: VecDeque<u64>,
     scenes: VecDeque<(SceneMoment, Arc<PreparedScene>)>,
@@ -74,9 +90,21 @@ impl Session {
             tasks: BTreeMap::new(),
             last_heard: now,
             outbox,
+            direct: None,
             unread: VecDeque::new(),
             scenes: VecDeque::new(),
             preparing: Vec::new(),
+        }
+    }
+
+    /// Holds every answer back so long.
+    pub fn delay(&mut self, delay: Duration) {
+        let direct = self.direct.take().unwrap_or_else(|| self.outbox.clone());
+        if delay.is_zero() {
+            self.outbox = direct;
+        } else {
+            self.outbox = delayed(direct.clone(), delay);
+            self.direct = Some(direct);
         }
     }
 
@@ -131,7 +159,7 @@ impl Session {
 
     /// Whether a tile of the scene may be taken on: tiles hold on to their scenes, and only so many may be held.
     pub fn may_render(&self, scene: &SceneMoment) -> bool {
-        let mut held: Vec<SceneMoment> = self.tasks.values().map(|task| task.scene).collect();
+        let mut held: Vec<SceneMoment> = self.tasks.values().filter_map(|task| task.scene).collect();
         held.push(*scene);
         held.sort_unstable();
         held.dedup();

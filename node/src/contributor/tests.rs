@@ -35,7 +35,7 @@ async fn contributor(library: Arc<SceneLibrary>) -> Contributor {
         key: SecretKey::from_seed([5; 32]),
         max_scene_bytes: 1 << 30,
     };
-    Contributor::start(config, library, None).await.unwrap().0
+    Contributor::start(config, NewContributor::default(), library, None).await.unwrap().0
 }
 
 /// A session that has been greeted.

@@ -12,7 +12,10 @@ use clap::ValueEnum;
 use p2c2r_protocol::tile::FrameSize;
 use serde::{Deserialize, Serialize};
 
-use crate::{develop::DevelopSettings, progress::Progress, report::FrameReport, sequence::FrameSequence};
+use crate::{
+    contributor::hindrance::Hindrance, develop::DevelopSettings, progress::Progress, report::FrameReport,
+    sequence::FrameSequence,
+};
 
 /// Longest line, bytes. The longest thing said is a report of a frame with many tiles.
 const MAX_LINE_BYTES: u64 = 16 << 20;
@@ -31,6 +34,8 @@ pub enum Request {
     Peers,
     /// Render a picture.
     Render(Box<RenderRequest>),
+    /// Let something be wrong with the node, to try a swarm with.
+    Hinder(Hindrance),
 }
 
 /// Light from all around. The path is absolute.
@@ -135,6 +140,8 @@ pub enum Reply {
         /// All that are known, connected ones first.
         peers: Vec<PeerReply>,
     },
+    /// It is so now.
+    Hindered,
     /// A job goes on.
     Progress(Progress),
     /// So many frames are there from before; comes first, if any are.

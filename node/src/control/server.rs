@@ -94,6 +94,12 @@ async fn answer(node: &Node, stream: UnixStream) -> io::Result<()> {
         Ok(Request::Ticket) => ticket(node).await,
         Ok(Request::Status) => status(node).await,
         Ok(Request::Peers) => peers(node).await,
+        Ok(Request::Hinder(hindrance)) if hindrance.is_sane() => {
+            warn!(?hindrance, "something is wrong here on purpose");
+            node.contributor.hinder(hindrance).await;
+            Reply::Hindered
+        }
+        Ok(Request::Hinder(_)) => Reply::Error { message: "no such hindrance".into() },
         Err(error) => Reply::Error { message: format!("the request is malformed: {error}") },
     };
     send(&mut out, &reply).await

@@ -14,7 +14,8 @@ use p2c2r_protocol::{
 use p2c2r_scheduler::{
     PeerView,
     decision::{self, FrameStart},
-    frame::{Frame, FrameConfig, FrameEnd},
+    frame::{FrameConfig, FrameEnd},
+    naive::NaiveFrame,
     split::hybrid::{self, Animation, Forecast},
     time::TimeMs,
     work::FrameWork,
@@ -23,9 +24,11 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use super::{
-    Cut, JobError, JobOutcome, JobSpec,
+    Cut, JobError, JobOutcome, JobSpec, Policy,
     decisions::Decisions,
     gather::Gathering,
+    machine::Machine,
+    pipeline::PipelineRun,
     sequence::{DeliveredFrame, Films},
     sessions::{Session, TrafficNow},
     summary,
@@ -76,6 +79,8 @@ pub struct Job {
     pub traffic_before: BTreeMap<NodeId, TrafficNow>,
     /// Set once tiles are out.
     pub run: Option<Run>,
+    /// Set once stages are out.
+    pub pipe: Option<PipelineRun>,
     /// Whole frames of a sequence that nobody has taken yet.
     pub undelivered: VecDeque<DeliveredFrame>,
     progress: Arc<watch::Sender<Progress>>,
@@ -133,7 +138,7 @@ pub struct Run {
     /// Its tasks are named from here on.
     pub first_task: TaskId,
     /// The frame's life.
-    pub frame: Frame,
+    pub frame: Machine,
     /// The accepted pixels.
     pub films: Films,
     /// When the first tile was offered.
@@ -211,6 +216,7 @@ impl Job {
             gathering,
             traffic_before: BTreeMap::new(),
             run: None,
+            pipe: None,
             undelivered: VecDeque::new(),
             progress,
         }
@@ -276,11 +282,19 @@ impl Job {
         };
         let joined = peers.iter().filter(|view| view.ready).map(|view| view.peer).collect();
         let start = FrameStart { first_task, work, peers, cost: spec.cost.clone(), cut, now: now_ms, config };
-        let plan = start.plan(&decisions.scheduler);
-        let frame = start.frame(plan.clone(), None);
-        if let Some(log) = &mut decisions.log {
-            log.planned(start, &decisions.scheduler, &plan, None);
-        }
+        let frame = match spec.policy {
+            Policy::Naive => {
+                Machine::Naive(NaiveFrame::new(&start.work, &start.peers, &start.cost, first_task))
+            }
+            Policy::Learned => {
+                let plan = start.plan(&decisions.scheduler);
+                let frame = start.frame(plan.clone(), None);
+                if let Some(log) = &mut decisions.log {
+                    log.planned(start, &decisions.scheduler, &plan, None);
+                }
+                Machine::Learned(Box::new(frame))
+            }
+        };
         self.run = Some(Run {
             first_task,
             joined,
@@ -341,11 +355,27 @@ impl Job {
         }
     }
 
+    /// The end of a pipeline, for whoever waits.
+    pub fn into_pictures(self, outcome: Result<(), JobError>, now: Instant) -> Concluded {
+        let Self { spec, reply, undelivered, pipe, .. } = self;
+        let report = pipe.map(|pipe| summary::sequence_report(&spec, &pipe, now));
+        let outcome = outcome.and_then(|()| {
+            report.map(|report| JobOutcome { canvas: None, report }).ok_or(JobError::NobodyLeft)
+        });
+        Concluded { spec, undelivered, reply, outcome }
+    }
+
+    /// Whether anything of it is out.
+    pub fn is_under_way(&self) -> bool {
+        self.run.is_some() || self.pipe.is_some()
+    }
+
     /// Tells how far it is.
     pub fn tell_progress(&self, now: Instant, peers: u32) {
-        let progress = match &self.run {
-            None => Progress { phase: Phase::Gathering, peers, ..Progress::default() },
-            Some(run) => run.progress(now, peers),
+        let progress = match (&self.run, &self.pipe) {
+            (None, Some(pipe)) => pipe.progress(peers),
+            (None, None) => Progress { phase: Phase::Gathering, peers, ..Progress::default() },
+            (Some(run), _) => run.progress(now, peers),
         };
         self.progress.send_replace(progress);
     }

@@ -8,6 +8,8 @@ mod canvas;
 mod decisions;
 mod gather;
 mod job;
+mod machine;
+mod pipeline;
 mod sequence;
 mod sessions;
 mod summary;
@@ -20,9 +22,12 @@ use p2c2r_protocol::{
     moment::SceneMoment,
     tile::{Camera, FrameSize, PixelEncoding, Sampling},
 };
-use p2c2r_scheduler::split::{
-    cost_map::CostMap,
-    hybrid::{Animation, Forecast},
+use p2c2r_scheduler::{
+    LearnedSpeed,
+    split::{
+        cost_map::CostMap,
+        hybrid::{Animation, Forecast},
+    },
 };
 use p2c2r_swarm::SwarmHandle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,7 +39,8 @@ use self::{
 pub use self::{
     canvas::Canvas,
     decisions::Decisions,
-    sequence::{DeliveredFrame, SequenceFrame, SequenceSpec},
+    pipeline::PipelineSpec,
+    sequence::{DeliveredFrame, FrameContent, SequenceFrame, SequenceSpec},
 };
 use crate::{
     contributor::Contributor, progress::Progress, report::FrameReport, scene_library::ResidentScene,
@@ -68,17 +74,33 @@ pub struct JobSpec {
     pub cost: CostMap,
     /// How it is cut.
     pub cut: Cut,
+    /// Who decides.
+    pub policy: Policy,
+    /// Whether this node's own device takes no part.
+    pub peers_only: bool,
     /// How its tiles' pixels travel.
     pub encoding: PixelEncoding,
     /// Whole frames of a sequence in place of the one frame, whose scene and cost stand for theirs.
     pub sequence: Option<SequenceSpec>,
+    /// The frames of the sequence pass through stages at different peers.
+    pub pipeline: Option<PipelineSpec>,
 }
 
 impl JobSpec {
     /// Whether this node's own device renders tiles of the frame.
     pub fn uses_own_device(&self) -> bool {
-        self.cut == Cut::Planned
+        self.cut == Cut::Planned && !self.peers_only
     }
+}
+
+/// Who decides which peer renders what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// The scheduler, by what it has learned.
+    #[default]
+    Learned,
+    /// A coordinator that knows nothing but round trips: to measure the other against.
+    Naive,
 }
 
 /// How a frame is cut into tiles.
@@ -135,7 +157,7 @@ pub enum JobError {
 pub struct Coordinator {
     inputs: mpsc::Sender<Input>,
     jobs: watch::Receiver<usize>,
-    learned: watch::Receiver<Vec<(NodeId, u64)>>,
+    learned: watch::Receiver<Vec<(NodeId, LearnedSpeed)>>,
 }
 
 impl Coordinator {
@@ -185,7 +207,12 @@ impl Coordinator {
 
     /// Outcomes that each peer's speed was learned from.
     pub fn outcomes(&self, peer: &NodeId) -> u64 {
-        self.learned.borrow().iter().find(|(node, _)| node == peer).map_or(0, |(_, outcomes)| *outcomes)
+        self.learned.borrow().iter().find(|(node, _)| node == peer).map_or(0, |(_, speed)| speed.outcomes)
+    }
+
+    /// What is known of the peers' speed at ray tracing.
+    pub fn learned(&self) -> Vec<(NodeId, LearnedSpeed)> {
+        self.learned.borrow().clone()
     }
 
     /// Ends all jobs and says goodbye to the contributors.

@@ -20,7 +20,7 @@ use crate::{report::FrameReport, scene_library::SceneLibrary};
 /// Frames that may be begun beyond those that were taken, for each peer: so many films may wait in memory.
 const FRAMES_AHEAD_PER_PEER: usize = 2;
 /// And besides.
-const FRAMES_AHEAD: usize = 4;
+pub const FRAMES_AHEAD: usize = 4;
 
 /// A frame of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,10 +52,18 @@ pub struct SequenceSpec {
 pub struct DeliveredFrame {
     /// Its place in the sequence, counted from 0.
     pub index: u32,
-    /// Its pixels.
-    pub canvas: Canvas,
-    /// Who rendered them.
+    /// What came of it.
+    pub content: FrameContent,
+    /// Who rendered it.
     pub report: FrameReport,
+}
+
+/// What a frame is delivered as.
+pub enum FrameContent {
+    /// Its pixels.
+    Film(Canvas),
+    /// The picture's file, made by a peer.
+    Picture(bytes::Bytes),
 }
 
 impl SequenceSpec {

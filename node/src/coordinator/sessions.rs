@@ -11,6 +11,7 @@ use p2c2r_protocol::{
     id::{Epoch, NodeId, TaskId},
     limit::MAX_CREDIT,
     moment::SceneMoment,
+    stage::StageRequest,
     task::{ContributorMessage, CoordinatorMessage, Load, RejectReason, TileRequest},
 };
 use p2c2r_scheduler::PeerView;
@@ -67,13 +68,36 @@ pub struct Session {
     /// Mean deviation from it, ms.
     jitter_ms: f32,
     /// Tasks that wait for their scene to be ready there.
-    deferred: Vec<(TaskId, TileRequest)>,
+    deferred: Vec<(TaskId, Deferred)>,
     /// The moment of the last task of a sequence that it was offered.
     last_offered: Option<SceneMoment>,
     outbox: mpsc::Sender<CoordinatorMessage>,
     last_heard: Instant,
     asked: Option<Asked>,
     next_nonce: u64,
+}
+
+/// What is offered once its scene is ready.
+#[derive(Debug)]
+enum Deferred {
+    Tile(TileRequest),
+    Stage(Box<StageRequest>),
+}
+
+impl Deferred {
+    fn scene(&self) -> SceneMoment {
+        match self {
+            Self::Tile(request) => request.scene,
+            Self::Stage(request) => request.scene,
+        }
+    }
+
+    fn into_message(self, task: TaskId) -> CoordinatorMessage {
+        match self {
+            Self::Tile(request) => CoordinatorMessage::Offer { task, request },
+            Self::Stage(request) => CoordinatorMessage::OfferStage { task, request },
+        }
+    }
 }
 
 /// What a contributor said at the start.
@@ -147,13 +171,27 @@ impl Session {
     /// Offers a tile of a sequence, once its moment of the scene is ready there. A contributor keeps two moments, so any but
     /// that of the last offer is asked for anew: one that it still has costs a word. `false` when it is gone.
     pub fn offer_at_moment(&mut self, task: TaskId, request: TileRequest, size_bytes: u64) -> bool {
-        let scene = request.scene;
+        self.offer_when_ready(task, Deferred::Tile(request), size_bytes)
+    }
+
+    /// As [`Session::offer_at_moment`], a stage of a frame.
+    pub fn offer_stage_at_moment(
+        &mut self,
+        task: TaskId,
+        request: Box<StageRequest>,
+        size_bytes: u64,
+    ) -> bool {
+        self.offer_when_ready(task, Deferred::Stage(request), size_bytes)
+    }
+
+    fn offer_when_ready(&mut self, task: TaskId, offer: Deferred, size_bytes: u64) -> bool {
+        let scene = offer.scene();
         let is_same = self.last_offered.replace(scene) == Some(scene);
         if is_same && self.is_ready(&scene) {
-            return self.send(CoordinatorMessage::Offer { task, request });
+            return self.send(offer.into_message(task));
         }
         self.prepare(scene, size_bytes);
-        self.deferred.push((task, request));
+        self.deferred.push((task, offer));
         !self.outbox.is_closed()
     }
 
@@ -161,14 +199,14 @@ impl Session {
     pub fn offer_deferred(&mut self) -> Vec<(TaskId, SceneState)> {
         let (settled, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.deferred)
             .into_iter()
-            .partition(|(_, request)| self.is_settled(&request.scene));
+            .partition(|(_, offer)| self.is_settled(&offer.scene()));
         self.deferred = waiting;
         let mut outcomes = Vec::with_capacity(settled.len());
-        for (task, request) in settled {
-            let Some(state) = self.state(&request.scene) else { continue };
-            if self.is_ready(&request.scene) {
+        for (task, offer) in settled {
+            let Some(state) = self.state(&offer.scene()) else { continue };
+            if self.is_ready(&offer.scene()) {
                 // A contributor that does not read is found out when its stream ends.
-                self.send(CoordinatorMessage::Offer { task, request });
+                self.send(offer.into_message(task));
             }
             outcomes.push((task, state));
         }

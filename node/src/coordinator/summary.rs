@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use p2c2r_protocol::{id::NodeId, tile::TileRect};
+use p2c2r_protocol::{id::NodeId, stage::Plane, tile::TileRect};
 use p2c2r_scheduler::{
     bound::{Capacity, smallest_time_ms},
     frame::{FrameEnd, FrameSummary, TileSummary},
@@ -11,6 +11,7 @@ use p2c2r_scheduler::{
 use super::{
     Canvas, JobSpec,
     job::Run,
+    pipeline::{FrameBook, PipelineRun},
     sessions::{Session, TrafficNow},
 };
 use crate::report::{
@@ -55,13 +56,7 @@ pub fn report(
         schema: SCHEMA.to_owned(),
         end: if missing.is_empty() { "complete" } else { "partial" }.to_owned(),
         frame: index.map(|_| number),
-        scene: SceneReport {
-            name: spec.scene_name.clone(),
-            hash: spec.scene.package.hash.to_string(),
-            time_us: moment.time.us(),
-            bytes: spec.scene.package.size_bytes(),
-            triangles: spec.scene.prepared.triangle_count() as u64,
-        },
+        scene: SceneReport { time_us: moment.time.us(), ..scene_report(spec) },
         size_px: [spec.size.width_px(), spec.size.height_px()],
         samples_per_pixel: spec.sampling.samples,
         least_samples_per_pixel: if missing.is_empty() { spec.sampling.samples } else { 0 },
@@ -86,11 +81,103 @@ pub fn report(
             peers_lost: run.peers_lost,
             invalid: summary.invalid,
             hedges: summary.hedges,
+            attempts: summary.failures,
+            visible: summary.visible_failures,
         },
         missing,
         warnings: spec.scene.warnings.to_vec(),
         picture: None,
         split: None,
+        pipeline: None,
+    }
+}
+
+/// The report of a frame that passed through stages.
+pub fn pipeline_report(
+    about: &About<'_>,
+    pipe: &PipelineRun,
+    index: u32,
+    book: &FrameBook,
+    now: Instant,
+) -> FrameReport {
+    let spec = about.spec;
+    let (number, moment, _) = spec.shot(index);
+    let since = book.since.unwrap_or(pipe.started);
+    let frame_ms = now.saturating_duration_since(since).as_secs_f64() * 1e3;
+    let busy_ms: f64 = book.stages.iter().map(|stage| stage.busy_ms).sum();
+    let peers = book.stages.iter().map(|stage| PeerReport {
+        node: stage.peer.clone(),
+        own_device: stage.peer == about.own.to_string(),
+        tiles: 1,
+        share: stage.busy_ms / busy_ms.max(1e-9),
+        busy_ms: stage.busy_ms,
+        utilisation: stage.busy_ms / frame_ms.max(1e-3),
+        round_trip_ms: 0.0,
+        scene_bytes: 0,
+    });
+    let film = book.planes.get(&Plane::Film).map(ToString::to_string);
+    FrameReport {
+        end: "complete".to_owned(),
+        frame: Some(number),
+        scene: SceneReport { time_us: moment.time.us(), ..scene_report(spec) },
+        least_samples_per_pixel: spec.sampling.samples,
+        film_blake3: film.unwrap_or_default(),
+        frame_ms,
+        gather_ms: pipe.gathered.as_secs_f64() * 1e3,
+        bound_ms: busy_ms,
+        bound_ratio: frame_ms / busy_ms.max(1e-9),
+        rays: book.rays,
+        mrays_per_s: book.rays as f64 / frame_ms.max(1e-3) / 1e3,
+        peers: peers.collect(),
+        bytes: bytes_report(about.sessions, about.traffic_before),
+        pipeline: Some(pipe.report(now)),
+        ..sequence_report(spec, pipe, now)
+    }
+}
+
+/// The report of a whole sequence whose frames passed through stages.
+pub fn sequence_report(spec: &JobSpec, pipe: &PipelineRun, now: Instant) -> FrameReport {
+    let report = pipe.report(now);
+    FrameReport {
+        schema: SCHEMA.to_owned(),
+        end: "complete".to_owned(),
+        frame: None,
+        scene: scene_report(spec),
+        size_px: [spec.size.width_px(), spec.size.height_px()],
+        samples_per_pixel: spec.sampling.samples,
+        least_samples_per_pixel: spec.sampling.samples,
+        max_depth: spec.sampling.max_depth,
+        seed: spec.sampling.seed,
+        film_blake3: String::new(),
+        frame_ms: report.elapsed_ms,
+        gather_ms: pipe.gathered.as_secs_f64() * 1e3,
+        bound_ms: report.bound_ms,
+        bound_ratio: report.elapsed_ms / report.bound_ms.max(1e-9),
+        rays: 0,
+        mrays_per_s: 0.0,
+        tiles: Vec::new(),
+        peers: Vec::new(),
+        bytes: BytesReport::default(),
+        failures: FailureReport {
+            peers_lost: pipe.peers_lost,
+            invalid: pipe.invalid,
+            ..FailureReport::default()
+        },
+        missing: Vec::new(),
+        warnings: spec.scene.warnings.to_vec(),
+        picture: None,
+        split: None,
+        pipeline: Some(report),
+    }
+}
+
+fn scene_report(spec: &JobSpec) -> SceneReport {
+    SceneReport {
+        name: spec.scene_name.clone(),
+        hash: spec.scene.package.hash.to_string(),
+        time_us: spec.scene.time.us(),
+        bytes: spec.scene.package.size_bytes(),
+        triangles: spec.scene.prepared.triangle_count() as u64,
     }
 }
 

@@ -119,7 +119,7 @@ pub fn develop(
 }
 
 /// Of a picture of so many samples, those that its features are averaged over.
-fn feature_samples(samples: u32) -> u32 {
+pub fn feature_samples(samples: u32) -> u32 {
     samples.min(MAX_FEATURE_SAMPLES)
 }
 

@@ -31,6 +31,8 @@ pub fn merged(earlier: FrameReport, later: FrameReport) -> FrameReport {
             peers_lost: earlier.failures.peers_lost + later.failures.peers_lost,
             invalid: earlier.failures.invalid + later.failures.invalid,
             hedges: earlier.failures.hedges + later.failures.hedges,
+            attempts: earlier.failures.attempts + later.failures.attempts,
+            visible: earlier.failures.visible + later.failures.visible,
         },
         ..later
     }

@@ -7,11 +7,13 @@ mod strategy;
 mod whole_frames;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::Context;
+use bytes::Bytes;
 use p2c2r_protocol::{moment::SceneMoment, tile::SceneTime};
 use p2c2r_render::{
     limit::SceneLimits,
@@ -31,7 +33,7 @@ use tokio::{
 
 use self::{
     job_log::{JobLog, warn_unnoted},
-    whole_frames::WholeFrames,
+    whole_frames::{TakenContent, WholeFrames},
 };
 use crate::{
     control::{EnvironmentRequest, PreviewTarget, RenderRequest, SplitChoice},
@@ -187,8 +189,9 @@ impl<'a> Shoot<'a> {
     /// Renders and writes the next picture, whole or not at all; nothing when all are done. Dropping the future cancels
     /// it.
     pub async fn next(&mut self) -> anyhow::Result<Option<FrameReport>> {
-        if self.strategy().await? == Strategy::Temporal {
-            return self.next_whole_frame().await;
+        let strategy = self.strategy().await?;
+        if strategy != Strategy::Spatial {
+            return self.next_whole_frame(strategy).await;
         }
         let Some(shot) = self.wanted_shot(self.taken)? else { return Ok(None) };
         let taking = self.take(&shot).await;
@@ -223,10 +226,10 @@ impl<'a> Shoot<'a> {
     }
 
     /// As [`Shoot::next`], of frames at different peers: each picture is written when it is done, and told of in its turn.
-    async fn next_whole_frame(&mut self) -> anyhow::Result<Option<FrameReport>> {
+    async fn next_whole_frame(&mut self, strategy: Strategy) -> anyhow::Result<Option<FrameReport>> {
         let mut frames = match self.whole_frames.take() {
             Some(frames) => frames,
-            None => self.begin_whole_frames().await?,
+            None => self.begin_whole_frames(strategy).await?,
         };
         let report = loop {
             if let Some(report) = frames.in_turn(self.taken) {
@@ -253,14 +256,17 @@ impl<'a> Shoot<'a> {
     ) -> anyhow::Result<Option<(usize, FrameReport)>> {
         loop {
             let Some(frame) = frames.next().await? else { return Ok(None) };
-            let report = self.write(&frame.shot, frame.negative, frame.report).await?;
+            let report = match frame.content {
+                TakenContent::Negative(negative) => self.write(&frame.shot, negative, frame.report).await?,
+                TakenContent::Picture(file) => self.write_file(&frame.shot, file, frame.report).await?,
+            };
             if !frame.is_again {
                 return Ok(Some((frame.place, report)));
             }
         }
     }
 
-    async fn begin_whole_frames(&mut self) -> anyhow::Result<WholeFrames<'a>> {
+    async fn begin_whole_frames(&mut self, strategy: Strategy) -> anyhow::Result<WholeFrames<'a>> {
         self.progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
         let mut shots = Vec::with_capacity(self.wanted.len());
         for place in 0..self.wanted.len() {
@@ -268,7 +274,10 @@ impl<'a> Shoot<'a> {
         }
         let first = shots.first().context("no frames are left")?;
         let subject = self.subject(first.time).await?;
-        WholeFrames::begin(self.node, self.request, &subject, shots, Arc::clone(&self.progress)).await
+        let pipeline =
+            (strategy == Strategy::Pipeline).then(|| strategy::pipeline(self.node, self.request, &shots));
+        let progress = Arc::clone(&self.progress);
+        WholeFrames::begin(self.node, self.request, &subject, shots, pipeline, progress).await
     }
 
     async fn take(&mut self, shot: &Shot) -> anyhow::Result<FrameReport> {
@@ -356,6 +365,28 @@ impl<'a> Shoot<'a> {
         Ok(self.packed.insert(packed).clone())
     }
 
+    /// Writes a picture that a peer made.
+    async fn write_file(
+        &self,
+        shot: &Shot,
+        file: Bytes,
+        mut report: FrameReport,
+    ) -> anyhow::Result<FrameReport> {
+        report.split = self.split.as_ref().map(|(_, split)| split.clone());
+        self.progress.send_modify(|progress| progress.phase = Phase::Writing);
+        let force = self.request.force || self.request.resume;
+        let (output, note) = (shot.output.clone(), self.log.clone().zip(shot.frame));
+        spawn_blocking(move || -> anyhow::Result<FrameReport> {
+            check_target(&output, force)?;
+            write_whole(&output, &file)?;
+            if let Some((log, frame)) = note {
+                log.finish(frame, &output).unwrap_or_else(|error| warn_unnoted(frame, &error));
+            }
+            Ok(report)
+        })
+        .await?
+    }
+
     async fn write(
         &self,
         shot: &Shot,
@@ -389,6 +420,19 @@ impl<'a> Shoot<'a> {
     }
 }
 
+/// Writes a file beside, and renames it: at no time is there half a picture.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".partial");
+    let beside = PathBuf::from(beside);
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The error that is reported is the first one.
+        let _ = fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Whether all pictures could be made and written.
 fn check(request: &RenderRequest) -> anyhow::Result<()> {
     if let Some(sequence) = &request.frames {
@@ -407,6 +451,9 @@ fn check(request: &RenderRequest) -> anyhow::Result<()> {
 /// Whether the request is one that can be split as it says.
 fn check_split(request: &RenderRequest) -> anyhow::Result<()> {
     let split = format!("{:?}", request.split).to_lowercase();
+    if request.split == SplitChoice::Pipeline {
+        strategy::check_pipeline(request)?;
+    }
     anyhow::ensure!(request.frames.is_some(), "--split {split} is for an animation: say which --frames");
     anyhow::ensure!(
         request.preview.is_none() && request.deadline_ms.is_none(),

@@ -1,5 +1,5 @@
-//! Whole frames of an animation at different peers: all of them are one job of the coordinator, which hands each over as
-//! soon as it is there.
+//! Whole frames of an animation at different peers, or their stages: all of them are one job of the coordinator, which
+//! hands each over as soon as it is there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use bytes::Bytes;
 use p2c2r_protocol::tile::SceneTime;
 use p2c2r_render::{backend::FrameView, limit::SceneLimits, scene::gltf::cameras_over};
 use tokio::{
@@ -19,7 +20,10 @@ use tokio::{
 use super::{Shot, Subject};
 use crate::{
     control::RenderRequest,
-    coordinator::{Canvas, DeliveredFrame, JobError, JobOutcome, JobSpec, SequenceFrame, SequenceSpec},
+    coordinator::{
+        Canvas, DeliveredFrame, FrameContent, JobError, JobOutcome, JobSpec, PipelineSpec, SequenceFrame,
+        SequenceSpec,
+    },
     develop::{DevelopSettings, Negative, needs_scene},
     node::{self, Node},
     progress::Progress,
@@ -51,12 +55,20 @@ pub struct TakenFrame {
     pub place: usize,
     /// Which picture.
     pub shot: Shot,
-    /// Its film.
-    pub negative: Negative,
+    /// What came of it.
+    pub content: TakenContent,
     /// Who rendered it.
     pub report: FrameReport,
     /// It was there before, and one who had a hand in it was found to forge.
     pub is_again: bool,
+}
+
+/// What is made a picture of, or is one.
+pub enum TakenContent {
+    /// A film.
+    Negative(Negative),
+    /// The picture's file.
+    Picture(Bytes),
 }
 
 impl<'a> WholeFrames<'a> {
@@ -66,6 +78,7 @@ impl<'a> WholeFrames<'a> {
         request: &RenderRequest,
         subject: &Subject,
         shots: Vec<Shot>,
+        pipeline: Option<PipelineSpec>,
         progress: Arc<watch::Sender<Progress>>,
     ) -> anyhow::Result<Self> {
         let mut spec = node.job(request, subject).await?;
@@ -77,6 +90,7 @@ impl<'a> WholeFrames<'a> {
             camera,
             cost,
         };
+        spec.pipeline = pipeline;
         let (deliver, frames) = mpsc::channel(MAX_WAITING);
         spec.sequence = Some(SequenceSpec {
             frames: shots.iter().zip(cameras).map(frame).collect(),
@@ -136,22 +150,34 @@ impl<'a> WholeFrames<'a> {
     }
 
     async fn taken(&mut self, frame: DeliveredFrame) -> anyhow::Result<TakenFrame> {
-        let DeliveredFrame { index, canvas, report } = frame;
+        let DeliveredFrame { index, content, report } = frame;
         let shot = self.shots.get(index as usize).context("a frame came that nobody asked for")?.clone();
-        let Canvas::Radiance(film) = canvas else {
-            anyhow::bail!("a frame came back in another form than that which was asked for");
+        let (place, is_again) = (index as usize, !self.seen.insert(index));
+        let film = match content {
+            FrameContent::Picture(file) => {
+                return Ok(TakenFrame {
+                    place,
+                    shot,
+                    content: TakenContent::Picture(file),
+                    report,
+                    is_again,
+                });
+            }
+            FrameContent::Film(Canvas::Radiance(film)) => film,
+            FrameContent::Film(Canvas::Sums(_)) => {
+                anyhow::bail!("a frame came back in another form than that which was asked for")
+            }
         };
         let (_, _, camera) = self.spec.shot(index);
         let view = FrameView { size: self.spec.size, sampling: self.spec.sampling, camera };
-        let is_again = !self.seen.insert(index);
         let scene = if needs_scene(&self.develop, &shot.output) {
             let spec = self.spec.clone();
             Some(spawn_blocking(move || spec.scene_of(index)).await??)
         } else {
             None
         };
-        let place = index as usize;
-        Ok(TakenFrame { place, shot, negative: Negative { film, scene, view }, report, is_again })
+        let content = TakenContent::Negative(Negative { film, scene, view });
+        Ok(TakenFrame { place, shot, content, report, is_again })
     }
 }
 

@@ -16,8 +16,8 @@ use p2c2r_protocol::{
     tile::{Camera, FrameSize, PixelEncoding, Sampling},
 };
 use p2c2r_swarm::{
-    Blob, BlobStore, ContributorEvent, ContributorLink, CoordinatorLink, SwarmConfig, SwarmEvent,
-    SwarmHandle, SwarmLimits, TileResult, start,
+    Blob, BlobStore, ContributorEvent, ContributorLink, CoordinatorLink, NoHandOvers, SwarmConfig,
+    SwarmEvent, SwarmHandle, SwarmLimits, TileResult, start,
 };
 
 const CONTRIBUTORS: u8 = 4;
@@ -79,6 +79,7 @@ async fn node(seed: u8, listen: &str, join: &[Ticket]) -> Result<SwarmHandle, Bo
         join: join.to_vec(),
         mdns: false,
         blobs: Arc::new(NoBlobs),
+        hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "session_throughput".into(),
     })

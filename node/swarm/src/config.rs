@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use p2c2r_protocol::{sign::SecretKey, ticket::Ticket};
 
-use crate::{blob::BlobStore, limit};
+use crate::{blob::BlobStore, hand_over::HandOverStore, limit};
 
 /// What a node brings into the swarm.
 pub struct SwarmConfig {
@@ -18,6 +18,8 @@ pub struct SwarmConfig {
     pub mdns: bool,
     /// The packages that this node serves.
     pub blobs: Arc<dyn BlobStore>,
+    /// Takes what other nodes hand over.
+    pub hand_overs: Arc<dyn HandOverStore>,
     /// How much others may cost it.
     pub limits: SwarmLimits,
     /// Name and version of the program, told to peers.

@@ -2,6 +2,8 @@
 
 use p2c2r_protocol::{blob, frame::FrameError, id::NodeId};
 
+use crate::wire::ReadError;
+
 /// Why the swarm, or something asked of it, failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,5 +88,44 @@ impl BlobError {
     /// Whether another stream to the same peer may help.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Io(_) | Self::Stalled | Self::Swarm(_) | Self::Busy)
+    }
+}
+
+/// Why something could not be handed over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandOverError {
+    /// No stream to the peer.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
+    /// The stream broke.
+    #[error("the hand-over broke off: {0}")]
+    Io(#[from] std::io::Error),
+    /// The stream ended.
+    #[error("the hand-over ended in the middle")]
+    Ended,
+    /// Nothing came, or nothing was taken, for too long.
+    #[error("the hand-over stalled")]
+    Stalled,
+    /// The peer sent something that is no message.
+    #[error("the peer broke the protocol: {0}")]
+    Frame(#[from] FrameError),
+    /// The peer sent a message in the wrong place.
+    #[error("the peer sent a message in the wrong place")]
+    Unexpected,
+    /// The peer does not await it.
+    #[error("the peer does not await it")]
+    Refused,
+    /// The bytes are not those that were named.
+    #[error("the bytes are not those that were named")]
+    Hash,
+}
+
+impl From<ReadError> for HandOverError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => Self::Io(error),
+            ReadError::Frame(error) => Self::Frame(error),
+        }
     }
 }

@@ -8,6 +8,7 @@ use libp2p_stream::{Control, OpenStreamError};
 use p2c2r_protocol::{
     blob::ChunkManifest,
     id::{NodeId, SceneHash},
+    stage::HandOver,
     ticket::Ticket,
 };
 use tokio::{
@@ -21,7 +22,8 @@ use crate::{
     actor::Command,
     blob,
     counters::{Counters, SwarmCounters},
-    error::{BlobError, SwarmError},
+    error::{BlobError, HandOverError, SwarmError},
+    hand_over,
     identity::peer_id,
     limit::{OPEN_TIMEOUT, SHUTDOWN_GRACE},
     peers::PeerStatus,
@@ -103,6 +105,17 @@ impl SwarmHandle {
         let fetched = blob::fetch(open, scene, size_bytes, progress).await?;
         Counters::add(&self.counters.blob_bytes_received, fetched.0.len() as u64);
         Ok(fetched)
+    }
+
+    /// Hands a plane over to the peer that awaits it.
+    pub async fn hand_over(
+        &self,
+        peer: NodeId,
+        brought: HandOver,
+        bytes: Bytes,
+    ) -> Result<(), HandOverError> {
+        let stream = self.open_stream(peer, hand_over::PROTOCOL).await?;
+        hand_over::bring(stream, brought, &bytes).await
     }
 
     /// What the swarm has counted since its start.

@@ -10,6 +10,7 @@
 //!                               ── gossip: which heartbeats are believed   peers: what is known of each
 //!      ◄── links ──► session pumps ──► streams /p2c2r/task/1
 //!      ◄── packages ── blob client, server ──► streams /p2c2r/blob/1
+//!      ◄── planes ──── hand_over ────────────► streams /p2c2r/stage/1
 //! ```
 
 mod actor;
@@ -22,6 +23,7 @@ mod discovery;
 mod error;
 mod event;
 mod gossip;
+mod hand_over;
 mod handle;
 mod identity;
 pub mod limit;
@@ -39,8 +41,9 @@ pub use crate::{
     blob::{Blob, BlobStore},
     config::{SwarmConfig, SwarmLimits},
     counters::SwarmCounters,
-    error::{BlobError, SwarmError},
+    error::{BlobError, HandOverError, SwarmError},
     event::SwarmEvent,
+    hand_over::{HandOverStore, NoHandOvers},
     handle::SwarmHandle,
     peers::PeerStatus,
     session::{ContributorEvent, ContributorLink, CoordinatorLink, TileResult, Traffic, local_pair},

@@ -94,6 +94,15 @@ pub const MAX_BLOB_ATTEMPTS: u32 = 5;
 /// Longest wait before the second of these; doubles with each further one.
 pub const BLOB_RETRY: Duration = Duration::from_millis(40);
 
+/// Streams on which planes are handed over at once.
+pub const MAX_HAND_OVERS: usize = 16;
+/// Of these, of one peer.
+pub const MAX_HAND_OVERS_PER_PEER: usize = 4;
+/// A read or write of a hand-over that moves nothing for this long has failed.
+pub const HAND_OVER_STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes reserved for a plane before its first piece has come.
+pub const HAND_OVER_FIRST_RESERVE_BYTES: usize = 1 << 20;
+
 /// Listeners are up within this, or starting fails.
 pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long shutting down waits for open sessions and connections.

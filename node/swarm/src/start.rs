@@ -14,6 +14,7 @@ use crate::{
     counters::Counters,
     error::SwarmError,
     event::SwarmEvent,
+    hand_over,
     handle::SwarmHandle,
     identity,
     limit::{COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, QUIC_IDLE_TIMEOUT_MS, QUIC_KEEP_ALIVE},
@@ -40,8 +41,10 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let refused = |_| SwarmError::Start("a stream protocol is registered twice".to_owned());
     let sessions = control.accept(session::PROTOCOL).map_err(refused)?;
     let blobs = control.accept(blob::PROTOCOL).map_err(refused)?;
+    let hand_overs = control.accept(hand_over::PROTOCOL).map_err(refused)?;
     let limits = config.limits;
     let acceptors = [
+        tokio::spawn(hand_over::serve(hand_overs, config.hand_overs, pumps.clone())),
         tokio::spawn(session::accept(
             sessions,
             events_in.clone(),

@@ -21,8 +21,8 @@ use p2c2r_protocol::{
 use tokio::{io::AsyncWriteExt, net::UdpSocket, sync::mpsc, time::timeout};
 
 use crate::{
-    Blob, BlobError, BlobStore, ContributorEvent, ContributorLink, SwarmConfig, SwarmError, SwarmEvent,
-    SwarmHandle, SwarmLimits, limit,
+    Blob, BlobError, BlobStore, ContributorEvent, ContributorLink, NoHandOvers, SwarmConfig, SwarmError,
+    SwarmEvent, SwarmHandle, SwarmLimits, limit,
     session::{self, offer, result},
     start,
 };
@@ -54,6 +54,7 @@ fn config(seed: u8, listen: &[&str], join: &[Ticket]) -> SwarmConfig {
         join: join.to_vec(),
         mdns: false,
         blobs: Arc::new(Shelf::default()),
+        hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "test/1".into(),
     }

@@ -62,6 +62,8 @@ pub struct Frame {
     rejected: u32,
     invalid: u32,
     hedges: u32,
+    failures: u32,
+    visible_failures: u32,
 }
 
 impl Frame {
@@ -102,6 +104,8 @@ impl Frame {
             rejected: 0,
             invalid: 0,
             hedges: 0,
+            failures: 0,
+            visible_failures: 0,
         }
     }
 
@@ -365,7 +369,10 @@ impl Frame {
         let (tile, peer) = (attempt.tile, attempt.peer);
         scheduler.observe(&attempt.outcome(&self.work, self.now, result));
         self.tiles[tile].failed_at.insert(peer);
+        self.failures += 1;
+        let is_open = !self.tiles[tile].is_done();
         self.withdraw(task);
+        self.visible_failures += u32::from(is_open && self.tiles[tile].out.is_empty());
     }
 
     /// The attempt is over; its tile waits again unless another copy is out.

@@ -66,6 +66,10 @@ pub struct FrameSummary {
     pub invalid: u32,
     /// Second copies.
     pub hedges: u32,
+    /// Attempts that ended without a result, copies included; not those that a busy peer turned down.
+    pub failures: u32,
+    /// Of these, those that left their tile with no copy under way.
+    pub visible_failures: u32,
 }
 
 impl Frame {
@@ -125,6 +129,14 @@ impl Frame {
                 busy_ms: self.peers.get(&peer).map_or(0.0, |state| state.busy_ms),
             })
             .collect();
-        FrameSummary { tiles, peers, rejected: self.rejected, invalid: self.invalid, hedges: self.hedges }
+        FrameSummary {
+            tiles,
+            peers,
+            rejected: self.rejected,
+            invalid: self.invalid,
+            hedges: self.hedges,
+            failures: self.failures,
+            visible_failures: self.visible_failures,
+        }
     }
 }

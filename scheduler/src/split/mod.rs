@@ -1,8 +1,10 @@
 //! Ways to cut work into subtasks.
 
 pub mod cost_map;
+pub mod equal;
 pub mod grid;
 pub mod hybrid;
+pub mod pipeline;
 pub mod spatial;
 pub mod temporal;
 

@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use p2c2r_protocol::{id::NodeId, task::RejectReason};
 use p2c2r_scheduler::frame::Event;
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::{
     super::{
         job::Job,
-        sequence::DeliveredFrame,
+        sequence::{DeliveredFrame, FrameContent},
         sessions::SceneState,
         summary::{self, About},
     },
@@ -29,21 +28,12 @@ impl Actor {
 
     /// Hands whole frames over, as many as are taken now.
     pub(super) fn deliver(&mut self, now: Instant) {
-        let Some(job) = self.jobs.front_mut() else { return };
-        let Some(sequence) = job.spec.sequence.clone() else { return };
-        job.conclude_whole_frames(self.node, &self.sessions, now);
-        let mut taken = 0;
-        while let Some(frame) = job.undelivered.pop_front() {
-            match sequence.deliver.try_send(frame) {
-                Ok(()) => taken += 1,
-                Err(TrySendError::Full(frame)) => {
-                    job.undelivered.push_front(frame);
-                    break;
-                }
-                // Whoever waited is gone: the job is found abandoned.
-                Err(TrySendError::Closed(_)) => job.undelivered.clear(),
-            }
+        let Some(job) = self.jobs.front_mut().filter(|job| job.run.is_some()) else { return };
+        if job.spec.sequence.is_none() {
+            return;
         }
+        job.conclude_whole_frames(self.node, &self.sessions, now);
+        let taken = job.hand_over_frames();
         if taken > 0 {
             for _ in 0..taken {
                 job.run.iter_mut().for_each(|run| run.films.note_taken());
@@ -66,6 +56,10 @@ impl Actor {
         for (task, state) in session.offer_deferred() {
             if let SceneState::Refused { reason } = state {
                 let is_busy = reason == RejectReason::Busy;
+                if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+                    self.stage_scene_refused(task, is_busy, now);
+                    continue;
+                }
                 let run = self.jobs.front_mut().and_then(|job| job.run.as_mut());
                 let was_out = run.is_some_and(|run| run.owns(peer, task) && run.out.remove(&task).is_some());
                 if was_out {
@@ -94,7 +88,8 @@ impl Job {
                     *before = session.traffic_now();
                 }
             }
-            self.undelivered.push_back(DeliveredFrame { index, canvas, report });
+            let content = FrameContent::Film(canvas);
+            self.undelivered.push_back(DeliveredFrame { index, content, report });
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
         JobError, JobSpec,
         gather::{Decision, Gathering},
         job::{Job, Reply},
+        pipeline,
     },
     Actor,
     tiles::time_ms,
@@ -70,7 +71,7 @@ impl Actor {
 
     pub(super) fn try_start(&mut self, now: Instant) {
         let Some(job) = self.jobs.front() else { return };
-        if job.run.is_some() {
+        if job.is_under_way() {
             return;
         }
         let scene = job.spec.scene.moment();
@@ -100,6 +101,9 @@ impl Actor {
         if matches!(job.reply, Reply::Forecasts(..)) {
             return self.tell_forecasts(&views, now);
         }
+        if job.spec.pipeline.is_some() {
+            return self.start_pipeline(&views, now);
+        }
         job.start(&mut self.decisions, views.clone(), self.next_task, self.started, now);
         self.open_first_frames(now);
         self.frame_event(Event::Start, now);
@@ -113,7 +117,16 @@ impl Actor {
         let Some(job) = self.jobs.pop_front() else { return };
         if let Reply::Forecasts(animation, _) = &job.reply {
             let now_ms = time_ms(self.started, now);
-            let forecasts = job.forecasts(animation, &self.decisions, views, now_ms);
+            let mut forecasts = job.forecasts(animation, &self.decisions, views, now_ms);
+            let own = self.sessions.get(&self.node).and_then(|own| own.welcome).map(|own| own.mrays_per_s);
+            forecasts.extend(pipeline::forecast(
+                &job.spec,
+                views,
+                own,
+                animation.frames,
+                &self.decisions,
+                now_ms,
+            ));
             self.before_survey = job.traffic_before;
             if let Reply::Forecasts(_, reply) = job.reply {
                 let _ = reply.send(Ok(forecasts));
@@ -152,7 +165,9 @@ impl Actor {
         let abandoned = self.jobs.front().is_some_and(|job| job.reply.is_closed());
         if abandoned {
             info!("a job was cancelled");
-            if self.jobs.front().is_some_and(|job| job.run.is_some()) {
+            if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+                self.abort_pipeline(now);
+            } else if self.jobs.front().is_some_and(|job| job.run.is_some()) {
                 self.frame_event(Event::Abort, now);
             } else {
                 self.give_up(JobError::Stopping, now);
@@ -167,7 +182,7 @@ impl Actor {
 
     pub(super) fn tell_learned(&self) {
         let learned = self.sessions.keys().filter_map(|peer| {
-            self.decisions.scheduler.speed(peer, WorkKind::RayTracing).map(|speed| (*peer, speed.outcomes))
+            self.decisions.scheduler.speed(peer, WorkKind::RayTracing).map(|speed| (*peer, speed))
         });
         self.learned_out.send_replace(learned.collect());
     }

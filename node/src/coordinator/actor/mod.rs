@@ -4,6 +4,7 @@
 mod deliver;
 mod jobs;
 mod peers;
+mod pipeline;
 mod tiles;
 
 use std::{
@@ -17,8 +18,11 @@ use futures::{
     StreamExt,
     stream::{BoxStream, SelectAll},
 };
-use p2c2r_protocol::id::{Epoch, NodeId, TaskId};
-use p2c2r_scheduler::{Fitted, frame::Event};
+use p2c2r_protocol::{
+    id::{Epoch, NodeId, TaskId},
+    stage::StageStatement,
+};
+use p2c2r_scheduler::{Fitted, LearnedSpeed, frame::Event, pipeline::Event as PipelineEvent};
 use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,6 +30,7 @@ use super::{
     JobError, JobSpec,
     decisions::Decisions,
     job::{Job, Reply},
+    pipeline::StageForgery,
     sessions::{Generation, Session, TrafficNow},
     verify::{Forgery, ProbeSecret, VerifiedTile},
 };
@@ -57,6 +62,12 @@ pub enum Input {
     Closed { peer: NodeId, generation: Generation },
     /// A result was judged.
     Judged { peer: NodeId, task: TaskId, verdict: Result<VerifiedTile, Forgery> },
+    /// A picture was judged.
+    PictureJudged {
+        peer: NodeId,
+        task: TaskId,
+        verdict: Result<(StageStatement, bytes::Bytes), StageForgery>,
+    },
     /// Models were fitted anew; nothing when that failed.
     Fitted(Option<Box<Fitted>>),
     /// End everything.
@@ -75,7 +86,7 @@ pub struct Actor {
     swarm: Option<SwarmHandle>,
     inputs: mpsc::WeakSender<Input>,
     jobs_out: watch::Sender<usize>,
-    learned_out: watch::Sender<Vec<(NodeId, u64)>>,
+    learned_out: watch::Sender<Vec<(NodeId, LearnedSpeed)>>,
     started: Instant,
     sessions: BTreeMap<NodeId, Session>,
     /// What the contributors say, each stream with its end.
@@ -106,7 +117,7 @@ impl Actor {
         swarm: Option<SwarmHandle>,
         inputs: mpsc::WeakSender<Input>,
         jobs_out: watch::Sender<usize>,
-        learned_out: watch::Sender<Vec<(NodeId, u64)>>,
+        learned_out: watch::Sender<Vec<(NodeId, LearnedSpeed)>>,
     ) -> Result<Self, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
@@ -153,7 +164,7 @@ impl Actor {
                 Some(input) = self.inboxes.next() => self.apply(input, Instant::now()),
                 () = sleep_until(wake) => {
                     self.wake = None;
-                    self.frame_event(Event::Wake, Instant::now());
+                    self.woken(Instant::now());
                 }
                 _ = tick.tick() => self.tick(Instant::now()),
             }
@@ -182,6 +193,7 @@ impl Actor {
                 }
             }
             Input::Judged { peer, task, verdict } => self.judged(peer, task, verdict, now),
+            Input::PictureJudged { peer, task, verdict } => self.picture_judged(peer, task, verdict, now),
             Input::Fitted(fitted) => {
                 self.fitting = false;
                 if let Some(fitted) = fitted {
@@ -223,12 +235,16 @@ impl Actor {
         self.try_start(now);
         self.check_deadline(now);
         self.deliver(now);
+        self.deliver_pictures(now);
         let ready = |job: &Job| {
             self.sessions
                 .iter()
-                .filter(|(peer, session)| match &job.run {
-                    Some(run) => run.joined.contains(peer),
-                    None => job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.moment()),
+                .filter(|(peer, session)| match (&job.run, &job.pipe) {
+                    (Some(run), _) => run.joined.contains(peer),
+                    (None, Some(pipe)) => pipe.joined.contains(peer),
+                    (None, None) => {
+                        job.takes_part(**peer, session) && session.is_ready(&job.spec.scene.moment())
+                    }
                 })
                 .count()
         };
@@ -237,8 +253,17 @@ impl Actor {
         }
     }
 
+    fn woken(&mut self, now: Instant) {
+        if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+            return self.pipeline_event(PipelineEvent::Wake, now);
+        }
+        self.frame_event(Event::Wake, now);
+    }
+
     fn stop(&mut self, done: oneshot::Sender<()>, now: Instant) {
-        if self.jobs.front().is_some_and(|job| job.run.is_some()) {
+        if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+            self.abort_pipeline(now);
+        } else if self.jobs.front().is_some_and(|job| job.run.is_some()) {
             self.frame_event(Event::Abort, now);
         }
         for job in self.jobs.drain(..) {

@@ -150,6 +150,9 @@ impl Actor {
             return self.close(peer, "it said goodbye", now);
         }
         if let Some(message) = about_task {
+            if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+                return self.stage_message(peer, message, now);
+            }
             return self.task_message(peer, &message, now);
         }
         if !greeted && self.sessions.get(&peer).is_some_and(|session| session.welcome.is_some()) {
@@ -179,6 +182,9 @@ impl Actor {
             self.frame_event(Event::PeerReady(view), now);
             self.ask_for_next_scene(peer);
         }
+        if ready && job_has_pipeline(self) {
+            self.pipeline_peer_ready(peer, now);
+        }
         self.settle(peer, if ready { Candidate::Ready } else { Candidate::Failed }, now);
     }
 
@@ -202,6 +208,7 @@ impl Actor {
             run.out.retain(|_, out| out.peer != peer);
             self.frame_event(Event::PeerLost(peer), now);
         }
+        self.pipeline_peer_lost(peer, now);
         self.settle(peer, Candidate::Failed, now);
     }
 
@@ -223,6 +230,10 @@ impl Actor {
             session.send(CoordinatorMessage::Goodbye);
         }
     }
+}
+
+fn job_has_pipeline(actor: &Actor) -> bool {
+    actor.jobs.front().is_some_and(|job| job.pipe.is_some())
 }
 
 /// Whether a heartbeat's sender would take tiles of ours. Only the exact class: its pixels are the same bits as ours.

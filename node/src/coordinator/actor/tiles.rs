@@ -23,6 +23,7 @@ use super::{
     super::{
         gather::Candidate,
         job::{OutTask, Place},
+        machine::Machine,
         verify::{Forgery, Judgement, VerifiedTile},
     },
     Actor, Input,
@@ -40,7 +41,7 @@ impl Actor {
             let mut outbox = Outbox::default();
             let now_ms = time_ms(self.started, now);
             run.frame.handle(now_ms, event, &mut self.decisions.scheduler, &mut outbox);
-            if let Some(log) = &mut self.decisions.log {
+            if let (Some(log), Machine::Learned(_)) = (&mut self.decisions.log, &run.frame) {
                 log.decided(run.first_task, now_ms, event, &outbox);
             }
             self.next_task = run.frame.next_task();
@@ -105,16 +106,18 @@ impl Actor {
                 self.distrusted.insert(peer);
                 self.sessions.remove(&peer);
             }
-            Command::WakeAt(at) => {
-                let at = self.started + Duration::from_secs_f64((at.0 / 1000.0).max(0.0));
-                self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-            }
+            Command::WakeAt(at) => self.wake_at(at),
             Command::Done(end) => {
                 if let Some(run) = job.run.as_mut() {
                     run.end = Some(end);
                 }
             }
         }
+    }
+
+    pub(super) fn wake_at(&mut self, at: TimeMs) {
+        let at = self.started + Duration::from_secs_f64((at.0 / 1000.0).max(0.0));
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
     pub(super) fn task_message(&mut self, peer: NodeId, message: &ContributorMessage, now: Instant) {
@@ -156,6 +159,9 @@ impl Actor {
     pub(super) fn result(&mut self, peer: NodeId, result: TileResult, now: Instant) {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.heard(result.load, now);
+        }
+        if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
+            return self.picture(peer, result);
         }
         let (Some(job), Some(inputs)) = (self.jobs.front(), self.inputs.upgrade()) else { return };
         let task = result.task;

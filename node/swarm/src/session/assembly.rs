@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use p2c2r_protocol::{
     frame::Frame,
     id::TaskId,
+    limit::MAX_PICTURE_BYTES,
+    stage::Stage,
     task::{ContributorMessage, CoordinatorMessage, Load},
 };
 
@@ -42,7 +44,10 @@ pub(super) struct Assembly {
 
 #[derive(Debug)]
 struct Due {
+    /// Of a picture's file, the most that it may have, until its header says.
     expected_bytes: u64,
+    /// Whether the result says how large it is, not our request.
+    says_its_size: bool,
     received_bytes: u64,
     /// The contributor may have finished before our cancellation arrived: what still comes is checked and dropped.
     cancelled: bool,
@@ -71,14 +76,10 @@ impl Assembly {
     pub(super) fn sent(&mut self, message: &CoordinatorMessage) {
         match message {
             CoordinatorMessage::Offer { task, request } => {
-                let due = Due {
-                    expected_bytes: request.payload_bytes(),
-                    received_bytes: 0,
-                    cancelled: false,
-                    header: None,
-                    payload: Payload::Empty,
-                };
-                self.due.insert(*task, due);
+                self.due.insert(*task, Due::new(request.payload_bytes(), false));
+            }
+            CoordinatorMessage::OfferStage { task, request } if request.stage == Stage::Post => {
+                self.due.insert(*task, Due::new(u64::from(MAX_PICTURE_BYTES), true));
             }
             CoordinatorMessage::Cancel { task } => {
                 if let Some(due) = self.due.get_mut(task).filter(|due| !due.cancelled) {
@@ -136,9 +137,15 @@ impl Assembly {
         if due.header.is_some() {
             return Err(Violation::Repeated(task));
         }
-        if found_bytes != due.expected_bytes {
+        let fits = if due.says_its_size {
+            (1..=due.expected_bytes).contains(&found_bytes)
+        } else {
+            found_bytes == due.expected_bytes
+        };
+        if !fits {
             return Err(Violation::Size { task, found_bytes, expected_bytes: due.expected_bytes });
         }
+        due.expected_bytes = found_bytes;
         due.header = Some(header);
         Ok(())
     }
@@ -164,6 +171,17 @@ impl Assembly {
 }
 
 impl Due {
+    fn new(expected_bytes: u64, says_its_size: bool) -> Self {
+        Self {
+            expected_bytes,
+            says_its_size,
+            received_bytes: 0,
+            cancelled: false,
+            header: None,
+            payload: Payload::Empty,
+        }
+    }
+
     fn take(&mut self, task: TaskId, offset: u64, bytes: Bytes) -> Result<(), Violation> {
         if offset != self.received_bytes {
             return Err(Violation::Order { task, found: offset, expected: self.received_bytes });
@@ -184,8 +202,9 @@ impl Due {
             Payload::Pieces(pieces) => pieces.extend_from_slice(&bytes),
             _ if bytes.len() as u64 == self.expected_bytes => self.payload = Payload::Whole(bytes),
             _ => {
-                // The size is our own request's, not one that the peer claims.
-                let mut pieces = BytesMut::with_capacity(self.expected_bytes as usize);
+                // A size that the peer only claims is believed as its bytes come.
+                let room = if self.says_its_size { bytes.len() as u64 } else { self.expected_bytes };
+                let mut pieces = BytesMut::with_capacity(room as usize);
                 pieces.extend_from_slice(&bytes);
                 self.payload = Payload::Pieces(pieces);
             }

@@ -10,7 +10,7 @@ use p2c2r_scheduler::{
     Outcome, OutcomeResult, PeerView, Prediction,
     history::MemoryStore,
     predict::{Predictor, ema::EmaPredictor},
-    split::{Share, Splitter, cost_map::CostMap, spatial::SpatialSplitter},
+    split::{Share, Splitter, cost_map::CostMap, equal::equal_areas, spatial::SpatialSplitter},
     work::FrameWork,
 };
 
@@ -23,28 +23,6 @@ use crate::{
 
 /// Most tiles of a frame.
 const MAX_TILES: usize = 256;
-
-/// As many tiles of the same area as there are peers, in rows.
-fn equal_areas(work: &FrameWork, count: usize) -> Vec<TileRect> {
-    let (width, height) = (work.size.width_px(), work.size.height_px());
-    let count = count.clamp(1, MAX_TILES).min(work.size.pixels() as usize);
-    let columns = ((count as f64).sqrt().ceil() as usize).min(width as usize).max(1);
-    let edge = |at: usize, of: usize, length: u32| (u64::from(length) * at as u64 / of as u64) as u32;
-    let mut tiles = Vec::with_capacity(count);
-    let mut first = 0;
-    while first < count {
-        let in_row = columns.min(count - first);
-        // A row with fewer tiles is less high.
-        let (top, bottom) = (edge(first, count, height), edge(first + in_row, count, height));
-        for column in 0..in_row {
-            let (left, right) = (edge(column, in_row, width), edge(column + 1, in_row, width));
-            tiles.push(TileRect { x: left, y: top, width: right - left, height: bottom - top });
-        }
-        first += in_row;
-    }
-    tiles.retain(|tile| tile.pixels() > 0);
-    tiles
-}
 
 /// So many tiles of the same estimated cost.
 fn equal_costs(work: &FrameWork, count: usize, cost: &CostMap) -> Vec<TileRect> {

@@ -1,4 +1,7 @@
-//! Owns sessions and queue. The loop only picks the next input; every reaction is a synchronous function.
+//! Owns sessions and queue. The loop only picks the next input; every reaction is a synchronous function; those to stages
+//! of frames are in [`stages`].
+
+mod stages;
 
 use std::{
     collections::BTreeMap,
@@ -20,10 +23,12 @@ use p2c2r_swarm::{ContributorEvent, ContributorLink, TileResult};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
+pub use self::stages::Stages;
 use super::{
     Input, ReadyScene, SessionId,
     admission::{AdmissionQueue, CREDIT, admissible},
-    render_thread::{QUEUE_AHEAD, RenderFailure, RenderJob, RenderThread, RenderedTile},
+    hindrance::{Fate, Hindrance, Misfortune},
+    render_thread::{QUEUE_AHEAD, RenderFailure, RenderJob, RenderThread, Rendered, RenderedTile, Work},
     scene::SceneSource,
     session::{Session, Task},
 };
@@ -52,6 +57,7 @@ pub struct Actor {
     inputs: mpsc::WeakSender<Input>,
     thread: RenderThread,
     scenes: SceneSource,
+    stages: Stages,
     mrays_per_s: f32,
     load: watch::Sender<Load>,
     sessions: BTreeMap<SessionId, Session>,
@@ -61,6 +67,8 @@ pub struct Actor {
     queue: AdmissionQueue,
     /// Tiles inside the render thread.
     running: usize,
+    hindrance: Hindrance,
+    misfortune: Misfortune,
     draining: Option<(oneshot::Sender<()>, Instant)>,
 }
 
@@ -70,6 +78,7 @@ impl Actor {
         inputs: mpsc::WeakSender<Input>,
         thread: RenderThread,
         scenes: SceneSource,
+        stages: Stages,
         mrays_per_s: f32,
         load: watch::Sender<Load>,
     ) -> Self {
@@ -77,6 +86,7 @@ impl Actor {
             inputs,
             thread,
             scenes,
+            stages,
             mrays_per_s,
             load,
             sessions: BTreeMap::new(),
@@ -84,6 +94,8 @@ impl Actor {
             next_session: 0,
             queue: AdmissionQueue::default(),
             running: 0,
+            hindrance: Hindrance::default(),
+            misfortune: Misfortune::default(),
             draining: None,
         }
     }
@@ -116,7 +128,20 @@ impl Actor {
             Input::Detached { session } => self.close(session, "the stream ended"),
             Input::ScenePrepared { session, scene, outcome } => self.scene_prepared(session, scene, outcome),
             Input::Rendered { session, task, outcome } => self.rendered(session, task, outcome),
+            Input::StageReady { session, task } => self.stage_ready(session, task),
+            Input::HandedOver { session, task, sealed, arrived } => {
+                self.handed_over(session, task, sealed, arrived);
+            }
+            Input::Posted { session, task, outcome } => self.posted(session, task, outcome),
+            Input::Hinder { hindrance } => self.hinder(hindrance),
             Input::Drain { done } => self.drain(done, now),
+        }
+    }
+
+    fn hinder(&mut self, hindrance: Hindrance) {
+        self.hindrance = hindrance;
+        for session in self.sessions.values_mut().filter(|session| !session.owner) {
+            session.delay(Duration::from_millis(u64::from(hindrance.delay_ms)));
         }
     }
 
@@ -132,7 +157,11 @@ impl Actor {
             .map(move |message| Input::Message { session, message })
             .chain(stream::iter([Input::Detached { session }]));
         self.inboxes.push(said.boxed());
-        self.sessions.insert(session, Session::new(peer, owner, outbox, now));
+        let mut opened = Session::new(peer, owner, outbox, now);
+        if !owner {
+            opened.delay(Duration::from_millis(u64::from(self.hindrance.delay_ms)));
+        }
+        self.sessions.insert(session, opened);
     }
 
     fn message(&mut self, id: SessionId, message: CoordinatorMessage, now: Instant) {
@@ -156,6 +185,9 @@ impl Actor {
                 self.prepare(id, scene, size_bytes);
             }
             CoordinatorMessage::Offer { task, request } if greeted => self.offer(id, task, request, now),
+            CoordinatorMessage::OfferStage { task, request } if greeted => {
+                self.offer_stage(id, task, request, now);
+            }
             CoordinatorMessage::Cancel { task } if greeted => self.cancel(id, task),
             CoordinatorMessage::Ping { nonce } => self.say(id, ContributorMessage::Pong { nonce, load }),
             CoordinatorMessage::Goodbye => self.close(id, "the coordinator said goodbye"),
@@ -250,7 +282,7 @@ impl Actor {
             session: id,
             task,
             scene,
-            request,
+            work: Work::Tile(request),
             accepted_at: now,
             cancelled: Arc::clone(&entry.cancelled),
             progress: Arc::clone(&entry.progress),
@@ -281,27 +313,39 @@ impl Actor {
             None => CancelledState::Finished,
         };
         self.queue.remove(id, task);
+        self.stages.desk.withdraw(id, task);
         self.say(id, ContributorMessage::Cancelled { task, state });
     }
 
-    fn rendered(&mut self, id: SessionId, task: TaskId, outcome: Result<RenderedTile, RenderFailure>) {
+    fn rendered(&mut self, id: SessionId, task: TaskId, outcome: Result<Rendered, RenderFailure>) {
         self.running = self.running.saturating_sub(1);
-        let load = self.current_load();
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        // A task that was cancelled meanwhile has been answered already.
-        if session.tasks.remove(&task).is_none() {
-            return;
-        }
+        // A task that was cancelled meanwhile has been answered already. One that is handed over is not done yet.
+        let is_known = match &outcome {
+            Ok(Rendered::Plane { .. }) => session.tasks.contains_key(&task),
+            _ => session.tasks.remove(&task).is_some(),
+        };
         match outcome {
-            Ok(RenderedTile { statement, signature, payload }) => {
-                let result = TileResult { task, statement, signature, payload, load };
-                let sent = session.send(ContributorEvent::Result(result));
-                if !sent || (!session.owner && session.unread_bytes() > MAX_UNREAD_BYTES) {
-                    self.close(id, "the coordinator does not read its results");
-                }
-            }
+            _ if !is_known => {}
+            Ok(rendered) => self.deliver(id, task, rendered),
             Err(RenderFailure::Cancelled) => {}
             Err(RenderFailure::Failed(reason)) => self.reject(id, task, reason),
+        }
+    }
+
+    fn send_result(&mut self, id: SessionId, task: TaskId, rendered: RenderedTile) {
+        match self.misfortune.next(&self.hindrance) {
+            Fate::Sent => {}
+            Fate::Failed => return self.reject(id, task, RejectReason::Internal),
+            Fate::Silent => return,
+        }
+        let load = self.current_load();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let RenderedTile { statement, signature, payload } = rendered;
+        let result = TileResult { task, statement, signature, payload, load };
+        let sent = session.send(ContributorEvent::Result(result));
+        if !sent || (!session.owner && session.unread_bytes() > MAX_UNREAD_BYTES) {
+            self.close(id, "the coordinator does not read its results");
         }
     }
 
@@ -339,12 +383,14 @@ impl Actor {
         for session in self.sessions.values_mut() {
             session.tell_progress();
         }
+        self.look_for_ready_stages();
     }
 
     /// Ends a session: its tiles stop at once.
     fn close(&mut self, id: SessionId, reason: &str) {
         let Some(session) = self.sessions.remove(&id) else { return };
         let queued = self.queue.remove_session(id).len();
+        self.stages.desk.withdraw_all(id);
         let tasks = session.tasks.len();
         if tasks > 0 {
             info!(coordinator = %session.peer.short(), reason, tasks, queued, "dropped a coordinator's work");

@@ -1,0 +1,35 @@
+//! Demos on real nodes that the command itself starts: what the seed document shows, with figures that were measured.
+
+mod claims;
+mod fleet;
+mod learning;
+mod sheet;
+mod shooting;
+mod splitting;
+mod swarm;
+mod tally;
+
+use crate::{
+    cli::{DemoCommand, GlobalArgs},
+    exit::Exit,
+    signals::StopSignals,
+};
+
+/// Runs a demo to its end, or until it is interrupted; its nodes end with it.
+pub async fn run(_global: &GlobalArgs, command: DemoCommand) -> anyhow::Result<Exit> {
+    let mut stop = StopSignals::listen()?;
+    let demo = async {
+        match &command {
+            DemoCommand::Learning(args) => learning::run(args).await,
+            DemoCommand::Splitting(args) => splitting::run(args).await,
+            DemoCommand::Swarm(args) => swarm::run(args).await,
+        }
+    };
+    tokio::select! {
+        outcome = demo => outcome.map(|()| Exit::Done),
+        () = stop.recv() => {
+            eprintln!("interrupted; the nodes are stopped");
+            Ok(Exit::Interrupted)
+        }
+    }
+}
