@@ -42,16 +42,16 @@ pub struct LayerPixel {
     pub position: [f32; 3],
     /// Unit normal there, world space.
     pub normal: [f32; 3],
-    /// Mean distance along the rays, world units; 0 where there is no surface, or where its light is not known.
+    /// Mean distance along the rays, world units; 0 where there is no surface.
     pub distance: f32,
-    /// Frames of light that it is the mean of.
+    /// Frames of light that it is the mean of; 0 where none is known.
     pub history: f32,
 }
 
 impl LayerPixel {
     /// Whether there is light to be had.
     pub fn is_lit(&self) -> bool {
-        self.distance > 0.0
+        self.history > 0.0
     }
 }
 
@@ -126,7 +126,7 @@ impl LitFrame {
                 if pixel.is_lit() { (seen.albedo, seen.normal) } else { ([0.0; 3], [0.0; 3]) };
             features.albedo.push(albedo);
             features.normal.push(normal);
-            features.depth.push(pixel.distance);
+            features.depth.push(if pixel.is_lit() { pixel.distance } else { 0.0 });
             radiance.push(scaled(pixel.light, texture(albedo)));
         }
         let mut frame = Frame { size: self.view.size, radiance, features: Some(features) };
@@ -155,31 +155,27 @@ impl LightingLayer {
     /// Mixes in the light of an earlier layer, each frame of it with the same weight.
     fn mix(&mut self, earlier: &Self) {
         let lookup = earlier.lookup();
-        for pixel in self.pixels.iter_mut().filter(|pixel| pixel.is_lit()) {
+        for pixel in self.pixels.iter_mut().filter(|pixel| pixel.distance > 0.0) {
             let Some(before) = lookup.at(pixel.position.into(), pixel.normal.into(), pixel.distance) else {
                 continue;
             };
-            let history = before.history.min(MAX_HISTORY - 1.0);
-            let share = reciprocal(history + 1.0);
+            let all = (before.history + pixel.history).min(MAX_HISTORY);
+            let share = pixel.history * reciprocal(all);
             pixel.light = std::array::from_fn(|channel| {
                 before.light[channel] + (pixel.light[channel] - before.light[channel]) * share
             });
-            pixel.history = history + 1.0;
+            pixel.history = all;
         }
     }
 }
 
 fn lit(seen: &Seen, reflected: [f32; 3], covered: bool) -> LayerPixel {
-    if !covered || seen.distance <= 0.0 {
+    if seen.distance <= 0.0 {
         return LayerPixel::default();
     }
-    LayerPixel {
-        light: divided(reflected, texture(seen.albedo)),
-        position: seen.position,
-        normal: seen.normal,
-        distance: seen.distance,
-        history: 1.0,
-    }
+    let (light, history) =
+        if covered { (divided(reflected, texture(seen.albedo)), 1.0) } else { ([0.0; 3], 0.0) };
+    LayerPixel { light, position: seen.position, normal: seen.normal, distance: seen.distance, history }
 }
 
 fn scaled(color: [f32; 3], by: [f32; 3]) -> [f32; 3] {
@@ -316,15 +312,24 @@ mod tests {
     }
 
     #[test]
-    fn pixels_that_did_not_arrive_have_no_light() {
+    fn pixels_that_did_not_arrive_have_the_light_of_before_or_none() {
         let scene = cornell();
         let view = view(&scene, 3, 1);
-        let mut film = film(&scene, &view);
+        let whole = film(&scene, &view);
+        let mut film = whole.clone();
         film.remove(TileRect { x: 0, y: 0, width: 24, height: 9 });
         let frame = LitFrame::new(&scene, &view, &film).unwrap();
         let layer = frame.denoised(&frame.layer(None)).unwrap();
-        assert!(layer.pixels[..24 * 9].iter().all(|pixel| *pixel == LayerPixel::default()));
-        assert!(layer.pixels[24 * 9..].iter().any(LayerPixel::is_lit));
+        let (upper, lower) = layer.pixels.split_at(24 * 9);
+        assert!(!upper.iter().any(LayerPixel::is_lit) && lower.iter().any(LayerPixel::is_lit));
+        assert!(upper.iter().all(|pixel| pixel.light == [0.0; 3]));
+        let before = LitFrame::new(&scene, &view, &whole).unwrap().layer(None);
+        let again = frame.layer(Some(&before));
+        for (pixel, before) in again.pixels[..24 * 9].iter().zip(&before.pixels) {
+            assert_eq!(pixel.is_lit(), before.is_lit());
+            let difference = (pixel.light[0] - before.light[0]).abs();
+            assert!(difference <= before.light[0] * 0.5 + 0.2, "{pixel:?} {before:?}");
+        }
         let other = Film::new(FrameSize::new(3, 3).unwrap());
         assert!(matches!(LitFrame::new(&scene, &view, &other), Err(LayerError::Size)));
     }
