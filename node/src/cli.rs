@@ -252,8 +252,22 @@ pub enum DemoCommand {
     #[command(after_help = "Example: p2c2r-node demo splitting -o out")]
     Splitting(DemoArgs),
     /// The night city on four machines, one of which fails in the middle: latency, failures, frames a second
-    #[command(after_help = "Example: p2c2r-node demo swarm -o out")]
-    Swarm(DemoArgs),
+    #[command(
+        after_help = "Example: p2c2r-node demo swarm -o out\n         p2c2r-node demo swarm --overlay   (sixty pictures a second, under light from the swarm)"
+    )]
+    Swarm(SwarmDemoArgs),
+}
+
+/// `demo swarm`.
+#[derive(Debug, Args)]
+pub struct SwarmDemoArgs {
+    /// Instead: a drive through the city at 60 frames a second, each frame made here, under ray-traced light that the swarm
+    /// sends for every third
+    #[arg(long)]
+    pub overlay: bool,
+    /// What all demos have in common.
+    #[command(flatten)]
+    pub demo: DemoArgs,
 }
 
 /// `demo learning`, `demo splitting`, `demo swarm`.

@@ -17,6 +17,7 @@ mod heartbeat;
 mod logging;
 mod memory;
 mod node;
+mod overlay;
 mod passes;
 mod progress;
 mod report;

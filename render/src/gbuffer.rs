@@ -7,13 +7,10 @@ use rayon::prelude::*;
 use crate::{
     backend::{FrameView, RenderControl, RenderError, TileJob},
     frame::Features,
-    kernel::{
-        first_hit::{FirstHit, FirstSurface},
-        path::PathTracer,
-        wave::Wave,
-    },
-    math::{Vec3, cross, dot, reciprocal, safe_reciprocal},
+    kernel::{first_hit::FirstHit, path::PathTracer, wave::Wave},
+    math::{Vec3, reciprocal},
     prepared::PreparedScene,
+    projection::Projection,
 };
 
 /// The instance of pixels that see none.
@@ -118,9 +115,10 @@ fn pixel(hits: &[FirstHit], films: Option<&[Projection; 2]>) -> Pixel {
             motion = films.map_or([0.0; 2], |[now, before]| moved(now, before, hit));
         }
         samples += 1;
-        if let Some(FirstSurface { albedo: color, normal: facing, distance, .. }) = hit.surface {
+        if let Some(surface) = hit.surface {
             surfaces += 1;
-            (albedo, normal, depth) = (albedo + color, normal + facing, depth + distance);
+            albedo = albedo + surface.albedo();
+            (normal, depth) = (normal + surface.normal, depth + surface.distance);
         }
     }
     let of_all = reciprocal(samples.max(1) as f32);
@@ -137,60 +135,11 @@ fn pixel(hits: &[FirstHit], films: Option<&[Projection; 2]>) -> Pixel {
 fn moved(now: &Projection, before: &Projection, hit: &FirstHit) -> [f32; 2] {
     // What hits nothing is infinitely far away: only turning moves it.
     let place = |film: &Projection| match hit.surface {
-        Some(surface) => film.place(surface.position - film.origin),
+        Some(surface) => film.place_of_point(surface.position),
         None => film.place_of_direction(hit.direction),
     };
     match (place(now), place(before)) {
         (Some([x, y]), Some([old_x, old_y])) => [old_x - x, old_y - y],
         _ => NEVER_SEEN,
-    }
-}
-
-/// A camera the other way round: from a direction to the film.
-struct Projection {
-    origin: Vec3,
-    /// Rows of the inverse of (forward, right, up), up to their common factor: it cancels out.
-    forward: Vec3,
-    right: Vec3,
-    up: Vec3,
-    half_width: f32,
-    half_height: f32,
-    /// Of a camera whose rays are parallel, the reciprocal of the common factor: it does not cancel out there.
-    parallel: Option<f32>,
-}
-
-impl Projection {
-    fn new(camera: &Camera, size: FrameSize) -> Self {
-        let [forward, right, up] = [camera.forward, camera.right, camera.up].map(Vec3::from);
-        let across = cross(right, up);
-        // A camera whose axes turn the other way has a negative factor.
-        let sign = if dot(forward, across) < 0.0 { -1.0 } else { 1.0 };
-        Self {
-            origin: camera.origin.into(),
-            forward: across * sign,
-            right: cross(up, forward) * sign,
-            up: cross(forward, right) * sign,
-            half_width: size.width_px() as f32 * 0.5,
-            half_height: size.height_px() as f32 * 0.5,
-            parallel: camera.parallel.then(|| safe_reciprocal(dot(forward, across) * sign)),
-        }
-    }
-
-    /// Where something infinitely far away is seen: by parallel rays everywhere, so that it never moves.
-    fn place_of_direction(&self, direction: Vec3) -> Option<[f32; 2]> {
-        if self.parallel.is_some() { Some([0.0; 2]) } else { self.place(direction) }
-    }
-
-    /// Where what lies in a direction is seen, pixels from the film's top left; nothing if that is backwards, or nearly
-    /// sideways.
-    fn place(&self, direction: Vec3) -> Option<[f32; 2]> {
-        let ahead = dot(self.forward, direction);
-        if ahead <= 1e-12 {
-            return None;
-        }
-        let nearness = self.parallel.unwrap_or_else(|| reciprocal(ahead));
-        let (u, v) = (dot(self.right, direction) * nearness, dot(self.up, direction) * nearness);
-        let place = [(1.0 + u) * self.half_width, (1.0 - v) * self.half_height];
-        place.iter().all(|coordinate| coordinate.is_finite()).then_some(place)
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! Only correctly rounded arithmetic is used, so the same film gives the same PNG on every machine.
 
+mod agx;
+mod table;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::exponent::{exp2, log2, power};
+pub use self::table::ToneTable;
+use crate::exponent::{exp2, power};
 
 /// Largest correction of the exposure, stops: from one end to the other of what `f32` can hold.
 pub const MAX_EXPOSURE_STOPS: f32 = 64.0;
@@ -81,16 +85,21 @@ impl ToneMapping {
         self.display(radiance).map(|linear| (encode_srgb(linear) * 65535.0 + 0.5) as u16)
     }
 
-    /// The light that the screen is to give, 0 to 1 for each channel. What is not above zero gives 0.
-    fn display(self, radiance: [f32; 3]) -> [f64; 3] {
+    /// What radiance is multiplied by first.
+    fn gain(self) -> f64 {
         let wanted = self.exposure_stops;
         let stops = if wanted.is_nan() { 0.0 } else { wanted.clamp(-MAX_EXPOSURE_STOPS, MAX_EXPOSURE_STOPS) };
-        let gain = exp2(f64::from(stops));
+        exp2(f64::from(stops))
+    }
+
+    /// The light that the screen is to give, 0 to 1 for each channel. What is not above zero gives 0.
+    fn display(self, radiance: [f32; 3]) -> [f64; 3] {
+        let gain = self.gain();
         // No infinity: it would leave the curves' quotients as NaN.
         let exposed =
             radiance.map(|channel| if channel > 0.0 { f64::from(channel.min(f32::MAX)) * gain } else { 0.0 });
         let shown = match self.curve {
-            ToneCurve::AgX => agx(exposed),
+            ToneCurve::AgX => agx::shown(exposed),
             ToneCurve::Aces => aces(exposed),
             ToneCurve::Linear => exposed,
         };
@@ -106,33 +115,6 @@ type Exchange = [[f64; 2]; 3];
 fn exchange([r, g, b]: [f64; 3], takes: &Exchange) -> [f64; 3] {
     let [[rg, rb], [gr, gb], [br, bg]] = *takes;
     [r + rg * (g - r) + rb * (b - r), g + gr * (r - g) + gb * (b - g), b + br * (r - b) + bg * (g - b)]
-}
-
-/// `AgX` by T. Sobotka (2022), with the matrices for sRGB primaries, the range of exposures and the polynomial of sixth
-/// order for the default contrast from B. Wrensch, "Minimal `AgX` Implementation" (2023).
-fn agx(radiance: [f64; 3]) -> [f64; 3] {
-    const INSET: Exchange = [
-        [0.078_433_599_999_999_2, 0.079_223_745_147_764_3],
-        [0.042_328_242_261_012_3, 0.079_166_127_460_543_4],
-        [0.042_375_654_905_705_1, 0.078_433_6],
-    ];
-    const OUTSET: Exchange = [
-        [-0.098_020_881_140_136_8, -0.099_029_744_079_720_5],
-        [-0.052_896_851_757_456_2, -0.098_961_176_844_843_3],
-        [-0.052_971_635_514_443_8, -0.098_043_450_117_124_1],
-    ];
-    /// Exposures that the curve shows, in stops about radiance 1.
-    const DARKEST: f64 = -12.473_93;
-    const BRIGHTEST: f64 = 4.026_069;
-    let contrast = |channel: f64| {
-        // 2^-20 is below the darkest exposure, and has a logarithm.
-        let stops = log2(channel.max(1.0 / 1_048_576.0)).clamp(DARKEST, BRIGHTEST);
-        let x = (stops - DARKEST) / (BRIGHTEST - DARKEST);
-        (((((15.5 * x - 40.14) * x + 31.96) * x - 6.868) * x + 0.4298) * x + 0.1191) * x - 0.002_32
-    };
-    let encoded = exchange(exchange(radiance, &INSET).map(contrast), &OUTSET);
-    // The curve ends in codes for a display of exponent 2.2.
-    encoded.map(|code| power(code, 2.2))
 }
 
 /// ACES: S. Hill's fit of the reference rendering and sRGB output transforms, with its matrices from and to sRGB

@@ -1,7 +1,9 @@
 //! Demos on real nodes that the command itself starts: what the seed document shows, with figures that were measured.
 
+mod animation;
 mod claims;
 mod learning;
+mod overlay;
 mod sheet;
 mod shooting;
 mod splitting;
@@ -21,7 +23,8 @@ pub async fn run(_global: &GlobalArgs, command: DemoCommand) -> anyhow::Result<E
         match &command {
             DemoCommand::Learning(args) => learning::run(args).await,
             DemoCommand::Splitting(args) => splitting::run(args).await,
-            DemoCommand::Swarm(args) => swarm::run(args).await,
+            DemoCommand::Swarm(args) if args.overlay => overlay::run(&args.demo).await,
+            DemoCommand::Swarm(args) => swarm::run(&args.demo).await,
         }
     };
     tokio::select! {

@@ -45,6 +45,13 @@ impl Sheet {
         Self { width_px, height_px, pixels }
     }
 
+    /// A picture, three codes a pixel, rows from the top.
+    pub fn of_pixels(width_px: u32, height_px: u32, pixels: Vec<u8>) -> anyhow::Result<Self> {
+        let expected = width_px as usize * height_px as usize * 3;
+        anyhow::ensure!(pixels.len() == expected, "a picture of {width_px}x{height_px} has too few pixels");
+        Ok(Self { width_px, height_px, pixels })
+    }
+
     /// Reads a PNG of 8 bits a channel.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let file = std::io::BufReader::new(File::open(path)?);

@@ -69,6 +69,14 @@ pub struct Path {
     bounce: u32,
 }
 
+impl Path {
+    /// Begins with a ray.
+    #[inline(always)]
+    fn new(ray: Ray, key: u32) -> Self {
+        Self { ray, radiance: Vec3::ZERO, throughput: Vec3::ONE, density: 0.0, key, bounce: 0 }
+    }
+}
+
 /// A path that has hit something.
 #[derive(Debug, Clone, Copy)]
 pub struct Struck {
@@ -135,14 +143,16 @@ impl<'a> PathTracer<'a> {
     #[inline(always)]
     pub fn begin(&self, x: u32, y: u32, sample_index: u32) -> Path {
         let key = path_key(self.sampling.seed, y * self.size.width_px() + x, sample_index);
-        Path {
-            ray: self.camera_ray(x, y, key),
-            radiance: Vec3::ZERO,
-            throughput: Vec3::ONE,
-            density: 0.0,
-            key,
-            bounce: 0,
-        }
+        Path::new(self.camera_ray(x, y, key), key)
+    }
+
+    /// A path of one ray, from the middle of the lens through the middle of the pixel: what is seen of a scene that
+    /// stands still stands still, too.
+    #[inline(always)]
+    pub fn begin_at_centre(&self, x: u32, y: u32) -> Path {
+        let (origin, direction) = self.film_ray(x as f32 + 0.5, y as f32 + 0.5);
+        let key = path_key(self.sampling.seed, y * self.size.width_px() + x, 0);
+        Path::new(Ray { origin, direction: normalize(direction) }, key)
     }
 
     /// Where the random numbers of the see-through surfaces before the path's next hit come from.
@@ -263,14 +273,8 @@ impl<'a> PathTracer<'a> {
     /// Through a random point of the pixel, from a random point of the lens.
     #[inline(always)]
     fn camera_ray(&self, x: u32, y: u32, key: u32) -> Ray {
-        let u = (x as f32 + random(key, FILM)) * self.inverse_width * 2.0 - 1.0;
-        let v = 1.0 - (y as f32 + random(key, FILM + 1)) * self.inverse_height * 2.0;
-        let film = self.right * u + self.up * v;
-        let (origin, direction) = if self.parallel {
-            (self.origin + film, self.forward)
-        } else {
-            (self.origin, self.forward + film)
-        };
+        let (origin, direction) =
+            self.film_ray(x as f32 + random(key, FILM), y as f32 + random(key, FILM + 1));
         let lens = &self.lens;
         if lens.radius <= 0.0 {
             return Ray { origin, direction: normalize(direction) };
@@ -280,6 +284,23 @@ impl<'a> PathTracer<'a> {
         let (sine, cosine) = sin_cos_turn(random(key, LENS + 1));
         let aside = lens.right * (cosine * distance) + lens.up * (sine * distance);
         Ray { origin: origin + aside, direction: normalize(direction * lens.focus_distance - aside) }
+    }
+
+    /// Through a point of the film, pixels from its top left: the ray's origin, and its direction, of any length.
+    #[inline(always)]
+    fn film_ray(&self, x: f32, y: f32) -> (Vec3, Vec3) {
+        let u = x * self.inverse_width * 2.0 - 1.0;
+        let v = 1.0 - y * self.inverse_height * 2.0;
+        let film = self.right * u + self.up * v;
+        if self.parallel { (self.origin + film, self.forward) } else { (self.origin, self.forward + film) }
+    }
+
+    /// Radiance from outside the scene, as a path's first ray sees it.
+    #[inline(always)]
+    pub(crate) fn surroundings(&self, direction: Vec3) -> Vec3 {
+        self.scene
+            .environment()
+            .map_or_else(|| self.sky(direction), |environment| environment.radiance(direction))
     }
 
     /// Radiance from outside the scene, as much of it as is not looked for as a light.

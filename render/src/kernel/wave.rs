@@ -141,13 +141,47 @@ impl Wave {
     /// What the first rays of single paths meet: those of the paths that [`Self::pixels`] follows for the same
     /// samples.
     pub fn first_hits(&mut self, tracer: &PathTracer<'_>, paths: &[(u32, u32, u32)]) -> Vec<FirstHit> {
+        let mut hits = Vec::with_capacity(paths.len());
+        self.meet(tracer, paths.iter().map(|(x, y, sample)| tracer.begin(*x, *y, *sample)), &mut hits);
+        hits
+    }
+
+    /// What the middles of pixels show, added to `hits`. Neighbours in the list had better be neighbours in the
+    /// picture.
+    pub fn centre_hits(
+        &mut self,
+        tracer: &PathTracer<'_>,
+        pixels: impl Iterator<Item = (u32, u32)>,
+        hits: &mut Vec<FirstHit>,
+    ) {
+        self.meet(tracer, pixels.map(|(x, y)| tracer.begin_at_centre(x, y)), hits);
+    }
+
+    fn meet(&mut self, tracer: &PathTracer<'_>, paths: impl Iterator<Item = Path>, hits: &mut Vec<FirstHit>) {
         self.paths.clear();
-        self.paths.extend(paths.iter().map(|(x, y, sample)| tracer.begin(*x, *y, *sample)));
+        self.paths.extend(paths);
         self.active.clear();
         self.active.extend(0..self.paths.len() as u32);
-        with_level!(self.level, simd => self.find_hits(simd, tracer, true));
-        let met = self.paths.iter().zip(&self.closest.hits);
-        met.map(|(path, hit)| tracer.first_hit(path, hit)).collect()
+        with_level!(self.level, simd => {
+            self.find_hits(simd, tracer, true);
+            self.look(simd, tracer, hits);
+        });
+    }
+
+    /// What is seen where rays have hit, or left the scene.
+    #[inline(always)]
+    fn look<S: Simd>(&mut self, simd: S, tracer: &PathTracer<'_>, hits: &mut Vec<FirstHit>) {
+        self.struck.clear();
+        for (path, hit) in self.closest.hits.iter().enumerate().filter(|(_, hit)| hit.is_some()) {
+            self.struck.push(Struck { path: path as u32, hit: *hit });
+        }
+        let first = hits.len();
+        hits.extend(self.paths.iter().map(FirstHit::missed));
+        for at in (0..self.struck.len()).step_by(MAX_LANES) {
+            self.announce(tracer, at);
+            let struck = &self.struck[at..self.struck.len().min(at + MAX_LANES)];
+            tracer.look::<f32x8<S>>(simd, struck, &self.paths, &mut hits[first..]);
+        }
     }
 
     fn trace(&mut self, tracer: &PathTracer<'_>, sums: &mut [RadianceSum]) {

@@ -155,7 +155,8 @@ impl Actor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let wake = self.wake.map(tokio::time::Instant::from_std);
+            let wake = [self.wake, self.deadline()].into_iter().flatten().min();
+            let wake = wake.map(tokio::time::Instant::from_std);
             tokio::select! {
                 input = queue.recv() => match input {
                     Some(input) => self.apply(input, Instant::now()),
@@ -163,8 +164,9 @@ impl Actor {
                 },
                 Some(input) = self.inboxes.next() => self.apply(input, Instant::now()),
                 () = sleep_until(wake) => {
-                    self.wake = None;
-                    self.woken(Instant::now());
+                    let now = Instant::now();
+                    self.wake = self.wake.filter(|at| *at > now);
+                    self.woken(now);
                 }
                 _ = tick.tick() => self.tick(Instant::now()),
             }
@@ -254,6 +256,7 @@ impl Actor {
     }
 
     fn woken(&mut self, now: Instant) {
+        self.check_deadline(now);
         if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
             return self.pipeline_event(PipelineEvent::Wake, now);
         }

@@ -219,13 +219,15 @@ impl Actor {
         }
     }
 
+    /// When the time of the frame in hand is over, if it has such a time and has not reached it.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let job = self.jobs.front()?;
+        let run = job.run.as_ref().filter(|run| !run.deadline_reached)?;
+        run.started.checked_add(Duration::from_millis(job.spec.deadline_ms?))
+    }
+
     pub(super) fn check_deadline(&mut self, now: Instant) {
-        let reached = self.jobs.front().is_some_and(|job| {
-            let (Some(deadline_ms), Some(run)) = (job.spec.deadline_ms, job.run.as_ref()) else {
-                return false;
-            };
-            now.saturating_duration_since(run.started) >= Duration::from_millis(deadline_ms)
-        });
+        let reached = self.deadline().is_some_and(|deadline| now >= deadline);
         if reached {
             if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
                 run.deadline_reached = true;
