@@ -160,7 +160,7 @@ mod tests {
             work_ms: done_ms,
             light: light.map(staleness),
             pixels: CarriedCounts { carried: 8, filled: 1, missing: 1 },
-            order: if number % 3 == 0 { OrderState::Taken } else { OrderState::NotDue },
+            order: if number.is_multiple_of(3) { OrderState::Taken } else { OrderState::NotDue },
         }
     }
 
