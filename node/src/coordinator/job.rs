@@ -20,7 +20,7 @@ use p2c2r_scheduler::{
     time::TimeMs,
     work::FrameWork,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tracing::error;
 
 use super::{
@@ -29,6 +29,7 @@ use super::{
     gather::Gathering,
     machine::Machine,
     pipeline::PipelineRun,
+    reply::{Concluded, Reply},
     sequence::{DeliveredFrame, Films},
     sessions::{Session, TrafficNow},
     summary,
@@ -39,33 +40,6 @@ use crate::progress::{Phase, Progress};
 
 /// Progress by less than this is not worth a thought.
 const MIN_PROGRESS: f32 = 0.001;
-
-/// Where what becomes of a job goes.
-pub enum Reply {
-    /// The film and its report.
-    Outcome(oneshot::Sender<Result<JobOutcome, JobError>>),
-    /// Nothing is rendered: only what each way to split such an animation is expected to take.
-    Forecasts(Animation, oneshot::Sender<Result<Vec<Forecast>, JobError>>),
-}
-
-impl Reply {
-    /// Whether nobody waits for it any more.
-    pub fn is_closed(&self) -> bool {
-        match self {
-            Self::Outcome(reply) => reply.is_closed(),
-            Self::Forecasts(_, reply) => reply.is_closed(),
-        }
-    }
-
-    /// The job will not be done.
-    pub fn refuse(self, error: JobError) {
-        // Whoever went away does not want to know.
-        match self {
-            Self::Outcome(reply) => drop(reply.send(Err(error))),
-            Self::Forecasts(_, reply) => drop(reply.send(Err(error))),
-        }
-    }
-}
 
 /// A job in line or at its head.
 pub struct Job {
@@ -171,33 +145,6 @@ impl Run {
     /// Whether the peer has the task.
     pub fn owns(&self, peer: NodeId, task: TaskId) -> bool {
         self.out.get(&task).is_some_and(|out| out.peer == peer)
-    }
-}
-
-/// A job that is over.
-pub struct Concluded {
-    spec: Arc<JobSpec>,
-    undelivered: VecDeque<DeliveredFrame>,
-    reply: Reply,
-    outcome: Result<JobOutcome, JobError>,
-}
-
-impl Concluded {
-    /// Tells whoever waits, once all frames that are whole were taken.
-    pub async fn tell(self) {
-        if let Some(sequence) = &self.spec.sequence {
-            for frame in self.undelivered {
-                if sequence.deliver.send(frame).await.is_err() {
-                    break;
-                }
-            }
-        }
-        match (self.reply, self.outcome) {
-            (Reply::Outcome(reply), outcome) => drop(reply.send(outcome)),
-            (reply @ Reply::Forecasts(..), outcome) => {
-                reply.refuse(outcome.err().unwrap_or(JobError::NobodyLeft));
-            }
-        }
     }
 }
 

@@ -10,6 +10,7 @@ mod gather;
 mod job;
 mod machine;
 mod pipeline;
+mod reply;
 mod sequence;
 mod sessions;
 mod summary;
@@ -34,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     actor::{Actor, Input},
-    job::Reply,
+    reply::Reply,
 };
 pub use self::{
     canvas::Canvas,

@@ -4,15 +4,11 @@
 
 pub mod experience;
 mod job_log;
+mod request;
 mod strategy;
 mod whole_frames;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -33,63 +29,20 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
+pub use self::request::{Shot, check_outputs};
 use self::{
     job_log::{JobLog, warn_unnoted},
-    whole_frames::{TakenContent, WholeFrames},
+    request::{check, unfinished},
+    whole_frames::{TakenContent, WholeFrames, write_whole},
 };
 use crate::{
-    control::{EnvironmentRequest, PreviewTarget, RenderRequest, SplitChoice},
-    develop::{self, Negative, Stop, develop},
+    control::{EnvironmentRequest, RenderRequest},
+    develop::{Negative, Stop, develop},
     node::Node,
     progress::{Phase, Progress},
     report::{FrameReport, SplitReport},
     scene_library::{Package, ResidentScene},
-    sequence::numbered,
 };
-
-/// One picture of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shot {
-    /// Number of the frame; nothing of a picture that is in no sequence.
-    pub frame: Option<u32>,
-    /// The scene's moment.
-    pub time: SceneTime,
-    /// Picture to write.
-    pub output: PathBuf,
-    /// File that shows the passes.
-    pub preview: Option<PathBuf>,
-    /// Whether it is the first of the request.
-    pub is_first: bool,
-}
-
-impl RenderRequest {
-    /// How many pictures it asks for.
-    pub fn pictures(&self) -> u32 {
-        self.frames.map_or(1, |sequence| sequence.frames.count())
-    }
-
-    /// A picture of it, counted from 0; nothing beyond the last.
-    fn shot(&self, index: u32) -> anyhow::Result<Option<Shot>> {
-        let picture = match self.frames {
-            None if index == 0 => Some((None, SceneTime::START, self.output.clone())),
-            None => None,
-            Some(sequence) => match sequence.frames.numbers().nth(index as usize) {
-                None => None,
-                Some(frame) => Some((Some(frame), sequence.time_of(frame)?, numbered(&self.output, frame))),
-            },
-        };
-        Ok(picture.map(|(frame, time, output)| Shot {
-            frame,
-            time,
-            preview: self.preview.as_ref().map(|preview| match preview {
-                PreviewTarget::Picture => output.clone(),
-                PreviewTarget::File(path) => path.clone(),
-            }),
-            output,
-            is_first: index == 0,
-        }))
-    }
-}
 
 /// What a picture is taken of.
 pub struct Subject {
@@ -435,70 +388,6 @@ impl<'a> Shoot<'a> {
             }
         })
     }
-}
-
-/// Writes a file beside, and renames it: at no time is there half a picture.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".partial");
-    let beside = PathBuf::from(beside);
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // The error that is reported is the first one.
-        let _ = fs::remove_file(&beside);
-    }
-    written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Whether all pictures could be made and written.
-fn check(request: &RenderRequest) -> anyhow::Result<()> {
-    if let Some(sequence) = &request.frames {
-        sequence.check()?;
-    }
-    develop::check(&request.develop)?;
-    if request.split != SplitChoice::Auto && request.split != SplitChoice::Spatial {
-        check_split(request)?;
-    }
-    if let Some(PreviewTarget::File(preview)) = &request.preview {
-        check_target(preview, request.force)?;
-    }
-    check_outputs(request)
-}
-
-/// Whether the request is one that can be split as it says.
-fn check_split(request: &RenderRequest) -> anyhow::Result<()> {
-    let split = format!("{:?}", request.split).to_lowercase();
-    if request.split == SplitChoice::Pipeline {
-        strategy::check_pipeline(request)?;
-    }
-    anyhow::ensure!(request.frames.is_some(), "--split {split} is for an animation: say which --frames");
-    anyhow::ensure!(
-        request.preview.is_none() && request.deadline_ms.is_none(),
-        "--split {split} renders frames in one piece: leave --progressive and --deadline-ms out"
-    );
-    Ok(())
-}
-
-/// The pictures of a job that was begun before and are not finished.
-fn unfinished(log: &JobLog, request: &RenderRequest) -> anyhow::Result<Vec<u32>> {
-    let mut unfinished = Vec::new();
-    for index in 0..request.pictures() {
-        let Some(shot) = request.shot(index)? else { continue };
-        if !shot.frame.is_some_and(|frame| log.is_finished(frame, &shot.output)) {
-            unfinished.push(index);
-        }
-    }
-    Ok(unfinished)
-}
-
-/// Whether all pictures could be written.
-pub fn check_outputs(request: &RenderRequest) -> anyhow::Result<()> {
-    for index in 0..request.pictures() {
-        if let Some(shot) = request.shot(index)? {
-            check_target(&shot.output, request.force || request.resume)?;
-        }
-    }
-    Ok(())
 }
 
 fn pack(path: &Path, environment: Option<&EnvironmentRequest>) -> anyhow::Result<Packed> {

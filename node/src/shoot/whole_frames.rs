@@ -3,7 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     future::Future,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
 };
@@ -179,6 +181,19 @@ impl<'a> WholeFrames<'a> {
         let content = TakenContent::Negative(Negative { film, scene, view });
         Ok(TakenFrame { place, shot, content, report, is_again })
     }
+}
+
+/// Writes a file beside, and renames it: at no time is there half a picture.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".partial");
+    let beside = PathBuf::from(beside);
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The error that is reported is the first one.
+        let _ = fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The camera of each frame: those of the scene move with its nodes, one that was made to see everything does not.

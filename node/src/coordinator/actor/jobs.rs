@@ -12,8 +12,9 @@ use super::{
     super::{
         JobError, JobSpec,
         gather::{Decision, Gathering},
-        job::{Job, Reply},
+        job::Job,
         pipeline,
+        reply::Reply,
     },
     Actor,
     tiles::time_ms,

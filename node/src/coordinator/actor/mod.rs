@@ -29,8 +29,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     JobError, JobSpec,
     decisions::Decisions,
-    job::{Job, Reply},
+    job::Job,
     pipeline::StageForgery,
+    reply::Reply,
     sessions::{Generation, Session, TrafficNow},
     verify::{Forgery, ProbeSecret, VerifiedTile},
 };
