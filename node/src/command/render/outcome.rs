@@ -138,6 +138,11 @@ impl<'a> Outcome<'a> {
         }
     }
 
+    /// Alone there is nothing to split.
+    fn is_news(&self, report: &FrameReport, split: &SplitReport) -> bool {
+        self.said_split.as_ref() != Some(split) && (report.peers.len() > 1 || !split.is_chosen)
+    }
+
     /// What a person is told: what the picture has to do without, even if quiet; else who rendered it.
     fn lines(&mut self, report: &FrameReport) -> Vec<String> {
         let output = picture_path(&self.args.output, report.frame);
@@ -145,8 +150,7 @@ impl<'a> Outcome<'a> {
         if !self.quiet {
             let news = report.warnings.iter().filter(|warning| !self.warned.contains(warning));
             lines.extend(news.map(|warning| format!("warning: {warning}")));
-            if let Some(split) = report.split.as_ref().filter(|split| self.said_split.as_ref() != Some(split))
-            {
+            if let Some(split) = report.split.as_ref().filter(|split| self.is_news(report, split)) {
                 lines.push(split.line());
             }
             if let (Some(frame), Some(frames)) = (report.frame, self.args.frames) {
