@@ -13,6 +13,7 @@ pub mod merkle;
 pub mod moment;
 pub mod sign;
 pub mod stage;
+pub mod step;
 pub mod task;
 pub mod text;
 pub mod ticket;

@@ -32,6 +32,21 @@ pub const MAX_PICTURE_BYTES: u32 = MAX_TILE_BYTES;
 /// Largest correction of a picture's exposure, stops.
 pub const MAX_EXPOSURE_STOPS: f32 = 64.0;
 
+/// Most bytes of a message's CBOR header on a step stream.
+pub const MAX_STEP_HEADER_BYTES: u32 = 2 << 10;
+/// Most bytes of a step's snapshot, or of what comes of it.
+pub const MAX_STEP_BYTES: u32 = 1 << 20;
+/// Most frames that one step simulates.
+pub const MAX_STEP_TICKS: u16 = 12;
+/// Longest time that a step may take, microseconds.
+pub const MAX_STEP_BUDGET_US: u32 = 10_000_000;
+/// Most bodies of a game's level.
+pub const MAX_LEVEL_BODIES: u16 = 1024;
+/// Most agents of a game's level.
+pub const MAX_LEVEL_AGENTS: u16 = 2048;
+/// Most sources of sound of a game's level.
+pub const MAX_LEVEL_SOUNDS: u16 = 32;
+
 /// Most tasks that a contributor may hold for one coordinator: the upper bound of any credit.
 pub const MAX_CREDIT: u32 = 4096;
 /// Longest text that a peer may send to be shown to a person (reasons, names), bytes.

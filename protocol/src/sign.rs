@@ -15,6 +15,8 @@ pub enum Domain {
     Result,
     /// A [`crate::stage::StageStatement`].
     Stage,
+    /// A [`crate::step::StepStatement`].
+    Step,
 }
 
 impl Domain {
@@ -23,6 +25,7 @@ impl Domain {
             Self::Heartbeat => b"p2c2r/heartbeat/v1\0",
             Self::Result => b"p2c2r/result/v1\0",
             Self::Stage => b"p2c2r/stage/v1\0",
+            Self::Step => b"p2c2r/step/v1\0",
         }
     }
 }

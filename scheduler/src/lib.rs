@@ -7,6 +7,7 @@
 pub mod bound;
 pub mod decision;
 pub mod frame;
+pub mod functional;
 pub mod history;
 pub mod naive;
 pub mod peer;

@@ -2,7 +2,7 @@
 
 use p2c2r_protocol::{heartbeat::Heartbeat, id::NodeId};
 
-use crate::session::ContributorLink;
+use crate::{session::ContributorLink, step::StepPeerLink};
 
 /// Something happened in the swarm. A node that does not keep up misses events, but never state:
 /// [`crate::SwarmHandle::peers`] tells that at any time.
@@ -26,4 +26,6 @@ pub enum SwarmEvent {
     },
     /// A coordinator opened a work session to this node and greeted. Dropping the link closes it.
     Session(ContributorLink),
+    /// The owner of a game opened a stream of steps to this node. Dropping the link closes it.
+    Steps(StepPeerLink),
 }

@@ -29,6 +29,7 @@ use crate::{
     peers::PeerStatus,
     seed::Seed,
     session::{self, CoordinatorLink},
+    step::{self, StepOwnerLink},
     wire::tokio_stream,
 };
 
@@ -116,6 +117,12 @@ impl SwarmHandle {
     ) -> Result<(), HandOverError> {
         let stream = self.open_stream(peer, hand_over::PROTOCOL).await?;
         hand_over::bring(stream, brought, &bytes).await
+    }
+
+    /// Opens a stream of game steps to a peer. One that is open to it already ends.
+    pub async fn open_steps(&self, peer: NodeId) -> Result<StepOwnerLink, SwarmError> {
+        let stream = self.open_stream(peer, step::PROTOCOL).await?;
+        Ok(step::spawn_owner(stream, peer, &self.pumps))
     }
 
     /// What the swarm has counted since its start.

@@ -11,6 +11,7 @@
 //!      ◄── links ──► session pumps ──► streams /p2c2r/task/1
 //!      ◄── packages ── blob client, server ──► streams /p2c2r/blob/1
 //!      ◄── planes ──── hand_over ────────────► streams /p2c2r/stage/1
+//!      ◄── links ──► step ───────────────────► streams /p2c2r/step/1
 //! ```
 
 mod actor;
@@ -33,6 +34,7 @@ mod routing;
 mod seed;
 mod session;
 mod start;
+mod step;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -48,4 +50,5 @@ pub use crate::{
     peers::PeerStatus,
     session::{ContributorEvent, ContributorLink, CoordinatorLink, TileResult, Traffic, local_pair},
     start::start,
+    step::{StepOwnerLink, StepPeerLink},
 };

@@ -62,6 +62,12 @@ pub const MAX_CONNECT_WAITERS: usize = 64;
 pub const SESSION_QUEUE: usize = 1024;
 /// Incoming work sessions at once.
 pub const MAX_INCOMING_SESSIONS: usize = 64;
+/// Incoming streams of game steps at once.
+pub const MAX_STEP_STREAMS: usize = 16;
+/// Steps or answers waiting in one direction of such a stream: all that may be under way, twice.
+pub const STEP_QUEUE: usize = 128;
+/// An answer or step that cannot be written for so long ends the stream.
+pub const STEP_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Cancellations that may wait for their answer on one session.
 pub const MAX_UNANSWERED_CANCELS: usize = MAX_CREDIT as usize;
 /// Results that are cut into pieces side by side; further ones wait in the queue before.

@@ -20,7 +20,7 @@ use crate::{
     limit::{COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, QUIC_IDLE_TIMEOUT_MS, QUIC_KEEP_ALIVE},
     listen::listen,
     seed::Seed,
-    session,
+    session, step,
 };
 
 /// Starts a node's swarm and returns once every listener is bound.
@@ -42,9 +42,11 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let sessions = control.accept(session::PROTOCOL).map_err(refused)?;
     let blobs = control.accept(blob::PROTOCOL).map_err(refused)?;
     let hand_overs = control.accept(hand_over::PROTOCOL).map_err(refused)?;
+    let steps = control.accept(step::PROTOCOL).map_err(refused)?;
     let limits = config.limits;
     let acceptors = [
         tokio::spawn(hand_over::serve(hand_overs, config.hand_overs, pumps.clone())),
+        tokio::spawn(step::accept(steps, events_in.clone(), pumps.clone())),
         tokio::spawn(session::accept(
             sessions,
             events_in.clone(),
