@@ -11,6 +11,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2c2r_protocol::{
+    id::WorkKind,
     limit::{MAX_FRAME_EDGE_PX, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL},
     ticket::Ticket,
     tile::FrameSize,
@@ -167,12 +168,38 @@ pub struct RunArgs {
     /// How to take part in the swarm.
     #[command(flatten)]
     pub network: NetworkArgs,
-    /// Take no work from other nodes
-    #[arg(long, env = "P2C2R_NO_CONTRIBUTE")]
-    pub no_contribute: bool,
+    /// What it does for others.
+    #[command(flatten)]
+    pub offer: OfferArgs,
     /// What renders here.
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// What a node does for others.
+#[derive(Debug, Args, Default)]
+pub struct OfferArgs {
+    /// Take no work from other nodes
+    #[arg(long, env = "P2C2R_NO_CONTRIBUTE")]
+    pub no_contribute: bool,
+    /// Take no work of this kind from other nodes (may be given several times)
+    #[arg(
+        long,
+        env = "P2C2R_DECLINE",
+        value_delimiter = ',',
+        value_name = "ray_tracing|rendering|physics|ai|audio",
+        value_parser = work_kind,
+        conflicts_with = "no_contribute"
+    )]
+    pub decline: Vec<WorkKind>,
+}
+
+/// A kind of work, by its name.
+pub fn work_kind(name: &str) -> Result<WorkKind, String> {
+    WorkKind::from_name(name).ok_or_else(|| {
+        let names = WorkKind::ALL.map(WorkKind::name).join(", ");
+        format!("`{name}` is no kind of work; there are: {names}")
+    })
 }
 
 /// `ticket`, `status`, `peers`.
@@ -251,6 +278,10 @@ pub enum DemoCommand {
     /// An animation split by space, by time and by stage: the cuts drawn over the pictures
     #[command(after_help = "Example: p2c2r-node demo splitting -o out")]
     Splitting(DemoArgs),
+    /// A game at sixty frames a second, its physics, agents, picture, light and sound each on another machine; one is
+    /// killed, one is delayed
+    #[command(after_help = "Example: p2c2r-node demo game -o out")]
+    Game(DemoArgs),
     /// The night city on four machines, one of which fails in the middle: latency, failures, frames a second
     #[command(
         after_help = "Example: p2c2r-node demo swarm -o out\n         p2c2r-node demo swarm --overlay   (sixty pictures a second, under light from the swarm)"
@@ -270,7 +301,7 @@ pub struct SwarmDemoArgs {
     pub demo: DemoArgs,
 }
 
-/// `demo learning`, `demo splitting`, `demo swarm`.
+/// `demo learning`, `demo splitting`, `demo game`, `demo swarm`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Frames that each coordinator renders [default: what suits the demo]

@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use p2c2r_protocol::ticket::Ticket;
+use p2c2r_protocol::{id::WorkKind, ticket::Ticket};
 use p2c2r_render::backend::BackendChoice;
 use serde::Deserialize;
 
 use crate::{
-    cli::{DeviceArgs, NetworkArgs, throttle_in_range},
+    cli::{DeviceArgs, NetworkArgs, OfferArgs, throttle_in_range, work_kind},
     data_dir::{self, DataDirError},
     memory,
 };
@@ -86,6 +86,8 @@ struct File {
     max_scene_mib: Option<u64>,
     /// Every tile takes so many times as long.
     throttle: Option<f32>,
+    /// Kinds of work that are not done for others.
+    decline: Vec<String>,
 }
 
 /// Everything that a node is told.
@@ -105,6 +107,8 @@ pub struct NodeConfig {
     pub scene_cache_bytes: u64,
     /// Largest scene accepted from others, bytes.
     pub max_scene_bytes: u64,
+    /// Kinds of work that are not done for others.
+    pub declined: Vec<WorkKind>,
     /// Where decisions are written down.
     pub decision_log: Option<PathBuf>,
 }
@@ -160,6 +164,7 @@ impl NodeConfig {
             device,
             scene_cache_bytes: 0,
             max_scene_bytes: DEFAULT_MAX_SCENE_MIB << 20,
+            declined: Vec::new(),
             decision_log: None,
         }
     }
@@ -169,7 +174,7 @@ impl NodeConfig {
         named: Option<&Path>,
         network: &NetworkArgs,
         device: &DeviceArgs,
-        no_contribute: bool,
+        offer: &OfferArgs,
     ) -> Result<Self, ConfigError> {
         let (path, file) = if let Some(path) = named {
             (path.to_owned(), read(path)?)
@@ -178,7 +183,7 @@ impl NodeConfig {
             let file = if path.exists() { read(&path)? } else { File::default() };
             (path, file)
         };
-        Self::merge(&path, file, network, device, no_contribute)
+        Self::merge(&path, file, network, device, offer)
     }
 
     fn merge(
@@ -186,7 +191,7 @@ impl NodeConfig {
         file: File,
         network: &NetworkArgs,
         device: &DeviceArgs,
-        no_contribute: bool,
+        offer: &OfferArgs,
     ) -> Result<Self, ConfigError> {
         let value = |key, reason: String| ConfigError::Value { path: path.to_owned(), key, reason };
         let from_file = DeviceArgs {
@@ -202,6 +207,12 @@ impl NodeConfig {
                 .transpose()?,
             throttle_hidden: false,
         };
+        let mut declined = offer.decline.clone();
+        if declined.is_empty() {
+            for name in &file.decline {
+                declined.push(work_kind(name).map_err(|reason| value("decline", reason))?);
+            }
+        }
         let mut join = network.join.clone();
         if join.is_empty() {
             for text in &file.join {
@@ -216,7 +227,8 @@ impl NodeConfig {
             listen,
             join,
             mdns: !network.no_mdns && file.mdns.unwrap_or(true),
-            contribute: !no_contribute && file.contribute.unwrap_or(true),
+            declined,
+            contribute: !offer.no_contribute && file.contribute.unwrap_or(true),
             device: DeviceConfig::from_args(&DeviceArgs {
                 backend: device.backend.or(from_file.backend),
                 threads: device.threads.or(from_file.threads),
@@ -257,7 +269,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         fs::write(&path, text).unwrap();
-        NodeConfig::load(Some(&path), &NetworkArgs::default(), device, false)
+        NodeConfig::load(Some(&path), &NetworkArgs::default(), device, &OfferArgs::default())
     }
 
     #[test]
@@ -285,9 +297,19 @@ mod tests {
     }
 
     #[test]
+    fn kinds_of_work_are_declined_by_flag_or_file() {
+        let text = "decline = [\"physics\", \"audio\"]";
+        let declined = load(text, &DeviceArgs::default()).unwrap().declined;
+        assert_eq!(declined, [WorkKind::Physics, WorkKind::Audio]);
+        let wrong = load("decline = [\"cooking\"]", &DeviceArgs::default()).unwrap_err().to_string();
+        assert!(wrong.contains("`decline`") && wrong.contains("ray_tracing"), "{wrong}");
+    }
+
+    #[test]
     fn missing_named_file_is_an_error() {
         let missing = Path::new("/nonexistent/p2c2r.toml");
-        let loaded = NodeConfig::load(Some(missing), &NetworkArgs::default(), &DeviceArgs::default(), false);
+        let (network, device, offer) = (NetworkArgs::default(), DeviceArgs::default(), OfferArgs::default());
+        let loaded = NodeConfig::load(Some(missing), &network, &device, &offer);
         assert!(matches!(loaded, Err(ConfigError::Read { .. })));
     }
 }

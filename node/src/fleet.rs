@@ -141,6 +141,17 @@ impl Fleet {
         Ok(())
     }
 
+    /// Ends a node at once, as a crash would.
+    pub fn kill(&mut self, node: &NodeId) {
+        self.members.retain(|member| member.id != *node);
+    }
+
+    /// Lets something be wrong with that node from now on.
+    pub async fn hinder_node(&self, node: &NodeId, hindrance: Hindrance) -> anyhow::Result<()> {
+        let index = self.members.iter().position(|member| member.id == *node).context("no such node")?;
+        self.hinder(index, hindrance).await
+    }
+
     /// For files; gone with the fleet.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -32,6 +32,8 @@ pub struct HeartbeatSource {
     pub device: Device,
     /// Whether work from others is taken.
     pub contributing: bool,
+    /// Kinds of work that are not done for others.
+    pub declined: Vec<WorkKind>,
     /// Load.
     pub contributor: Contributor,
     /// Resident scenes.
@@ -82,7 +84,7 @@ impl HeartbeatSource {
             exactness: if info.exact { ExactnessClass::Exact } else { ExactnessClass::Tolerant },
             mrays_per_s: self.device.mrays_per_s,
             threads: info.threads,
-            kinds: vec![WorkKind::RayTracing],
+            kinds: WorkKind::ALL.into_iter().filter(|kind| !self.declined.contains(kind)).collect(),
             contributing: self.contributing,
             load,
             price: 0,

@@ -12,6 +12,7 @@ mod demo;
 mod develop;
 mod exit;
 mod fleet;
+mod game;
 mod headless;
 mod heartbeat;
 mod logging;

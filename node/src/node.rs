@@ -104,6 +104,7 @@ impl Node {
             key,
             device: node.device.clone(),
             contributing: node.contributing,
+            declined: config.declined.clone(),
             contributor: node.contributor.clone(),
             library: Arc::clone(&node.library),
         };
@@ -143,6 +144,7 @@ impl Node {
             kernel_cache: data.as_ref().map(DataDir::kernels),
             key: key.clone(),
             max_scene_bytes: config.max_scene_bytes,
+            declined: config.declined.clone(),
         };
         let (contributor, device) =
             Contributor::start(contributor_config, new, Arc::clone(&library), swarm.clone()).await?;
@@ -287,6 +289,11 @@ async fn serve(mut events: mpsc::Receiver<SwarmEvent>, contributor: Option<Contr
             SwarmEvent::Session(link) => {
                 if let Some(contributor) = &contributor {
                     contributor.attach(link, false).await;
+                }
+            }
+            SwarmEvent::Steps(link) => {
+                if let Some(contributor) = &contributor {
+                    contributor.serve_steps(link);
                 }
             }
             SwarmEvent::Connected(peer) => debug!(peer = %peer.short(), "connected"),

@@ -164,6 +164,11 @@ impl WorkKind {
     /// Every kind, in the order of their values.
     pub const ALL: [Self; 5] = [Self::RayTracing, Self::Rendering, Self::Physics, Self::Ai, Self::Audio];
 
+    /// The kind of that name, if there is one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name that the wire, reports, stores and scenario files use.
     pub const fn name(self) -> &'static str {
         match self {
@@ -235,6 +240,7 @@ mod tests {
             assert_eq!(bytes, to_canonical(&kind.name()).unwrap());
             assert_eq!(decode_bounded::<WorkKind>(&bytes, 64), Ok(kind));
         }
+        assert_eq!(WorkKind::ALL.map(|kind| WorkKind::from_name(kind.name())), WorkKind::ALL.map(Some));
         let names: std::collections::BTreeSet<&str> = WorkKind::ALL.map(WorkKind::name).into();
         assert_eq!(names.len(), WorkKind::ALL.len());
         for unknown in ["", "RayTracing", "mining"] {

@@ -1,6 +1,7 @@
 //! `ticket`, `status`, `peers`: ask the running node.
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use p2c2r_protocol::id::WorkKind;
 use serde_json::json;
 
 use crate::{
@@ -89,7 +90,12 @@ fn table(peers: &[PeerReply]) -> Table {
     for peer in peers {
         let link = if peer.connected { peer.transport.as_deref().unwrap_or("yes") } else { "-" };
         let device = match (&peer.device, peer.contributing) {
-            (Some(device), Some(true)) => device.clone(),
+            (Some(device), Some(true)) => {
+                let declined = WorkKind::ALL.map(WorkKind::name);
+                let declined = declined.iter().filter(|kind| !peer.kinds.iter().any(|does| does == *kind));
+                let declined: Vec<&str> = declined.copied().collect();
+                if declined.is_empty() { device.clone() } else { format!("{device} (no {})", declined.join(", ")) }
+            }
             (Some(device), _) => format!("{device} (takes no work)"),
             (None, _) => "-".to_owned(),
         };

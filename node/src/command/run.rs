@@ -20,7 +20,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(12);
 
 /// Runs until SIGINT or SIGTERM.
 pub async fn run(global: &GlobalArgs, args: RunArgs) -> anyhow::Result<Exit> {
-    let config = NodeConfig::load(args.config.as_deref(), &args.network, &args.device, args.no_contribute)?;
+    let config = NodeConfig::load(args.config.as_deref(), &args.network, &args.device, &args.offer)?;
     let root = data_dir::resolve(global.data_dir.as_deref())?;
     let data = DataDir::open(&root)?;
     let mut stop = StopSignals::listen()?;

@@ -1,7 +1,8 @@
 //! The contributor: renders tiles for coordinators, its own node's among them.
 //!
 //! One actor owns sessions and queue ([`actor`]); one thread owns the device ([`render_thread`]). Stages of frames
-//! ([`stages`]) await what others hand over ([`hand_overs`]). The node's own
+//! ([`stages`]) await what others hand over ([`hand_overs`]); steps of games' frames have a thread of their own
+//! ([`steps`]). The node's own
 //! coordinator talks to it over an in-memory link, in the same messages as everybody else.
 
 mod actor;
@@ -12,19 +13,20 @@ mod render_thread;
 mod scene;
 mod session;
 pub mod stages;
+pub mod steps;
 #[cfg(test)]
 mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 
 use p2c2r_protocol::{
-    id::TaskId,
+    id::{TaskId, WorkKind},
     moment::SceneMoment,
     sign::SecretKey,
     task::{CoordinatorMessage, Load, RejectReason},
 };
 use p2c2r_render::{backend::RenderError, prepared::PreparedScene};
-use p2c2r_swarm::{ContributorLink, SwarmHandle};
+use p2c2r_swarm::{ContributorLink, StepPeerLink, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::{hand_overs::HandOverDesk, render_thread::Device};
@@ -32,6 +34,7 @@ use self::{
     hindrance::Hindrance,
     render_thread::{RenderFailure, RenderThread, Rendered, RenderedTile, SealedPlane},
     stages::StageTools,
+    steps::{StepDesk, StepTools},
 };
 use crate::{config::DeviceConfig, scene_library::SceneLibrary};
 
@@ -98,6 +101,8 @@ pub struct ContributorConfig {
     pub key: SecretKey,
     /// Largest scene accepted, bytes.
     pub max_scene_bytes: u64,
+    /// Kinds of work that are not done for others.
+    pub declined: Vec<WorkKind>,
 }
 
 /// The way to talk to the contributor.
@@ -105,6 +110,7 @@ pub struct ContributorConfig {
 pub struct Contributor {
     inputs: mpsc::Sender<Input>,
     load: watch::Receiver<Load>,
+    steps: StepDesk,
 }
 
 /// A contributor that is about to start: what it awaits can be brought as soon as the swarm is there.
@@ -142,21 +148,33 @@ impl Contributor {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = Arc::new(pool.map_err(|error| RenderError::Device(error.to_string()))?);
         let tools = StageTools { key: config.key, pool, throttle: config.device.throttle };
+        let steps = StepTools {
+            key: tools.key.clone(),
+            declined: config.declined.clone(),
+            throttle: config.device.throttle.factor,
+        };
+        let steps = StepDesk::start(steps).map_err(|error| RenderError::Device(error.to_string()))?;
         let (thread, device) =
             RenderThread::start(config.device, config.kernel_cache, tools.clone(), inputs.clone()).await?;
         let (load_out, load) = watch::channel(Load::default());
         let scenes = scene::SceneSource::new(library, swarm.clone(), config.max_scene_bytes);
         let stages = actor::Stages { tools, desk, swarm };
+        let traces = !config.declined.contains(&WorkKind::RayTracing);
         let actor =
-            actor::Actor::new(inputs.downgrade(), thread, scenes, stages, device.mrays_per_s, load_out);
+            actor::Actor::new(inputs.downgrade(), thread, scenes, stages, device.mrays_per_s, load_out, traces);
         tokio::spawn(actor.run(queue));
-        Ok((Self { inputs, load }, device))
+        Ok((Self { inputs, load, steps }, device))
     }
 
     /// Serves a coordinator. `owner` marks the node's own, whose work comes first.
     pub async fn attach(&self, link: ContributorLink, owner: bool) {
         // The actor only ends with the node; then there is nobody to serve.
         let _ = self.inputs.send(Input::Attach { link, owner }).await;
+    }
+
+    /// Does the steps of a game until its stream ends.
+    pub fn serve_steps(&self, link: StepPeerLink) {
+        tokio::spawn(self.steps.clone().serve(link));
     }
 
     /// The load now.
@@ -166,6 +184,7 @@ impl Contributor {
 
     /// From now on something is wrong here, on purpose; nothing with the default.
     pub async fn hinder(&self, hindrance: Hindrance) {
+        self.steps.hinder(hindrance);
         // The actor only ends with the node.
         let _ = self.inputs.send(Input::Hinder { hindrance }).await;
     }

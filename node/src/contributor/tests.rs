@@ -33,6 +33,7 @@ async fn contributor(library: Arc<SceneLibrary>) -> Contributor {
         },
         kernel_cache: None,
         key: SecretKey::from_seed([5; 32]),
+        declined: Vec::new(),
         max_scene_bytes: 1 << 30,
     };
     Contributor::start(config, NewContributor::default(), library, None).await.unwrap().0

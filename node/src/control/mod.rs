@@ -215,6 +215,8 @@ pub struct PeerReply {
     pub heartbeat_age_ms: Option<u64>,
     /// Whether it takes work.
     pub contributing: Option<bool>,
+    /// Kinds of work that it takes, by their names.
+    pub kinds: Vec<String>,
     /// Backend and adapter.
     pub device: Option<String>,
     /// The speed that it says it has, million rays per second.

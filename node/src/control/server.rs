@@ -173,6 +173,9 @@ fn peer_reply(node: &Node, peer: PeerStatus) -> PeerReply {
         heartbeat_age_ms: peer.heartbeat_age_ms,
         contributing: heartbeat.map(|heartbeat| heartbeat.contributing),
         device: heartbeat.map(|heartbeat| format!("{}: {}", heartbeat.backend, heartbeat.adapter)),
+        kinds: heartbeat.map_or_else(Vec::new, |heartbeat| {
+            heartbeat.kinds.iter().map(|kind| kind.name().to_owned()).collect()
+        }),
         announced_mrays_per_s: heartbeat.map(|heartbeat| heartbeat.mrays_per_s),
         outcomes: node.coordinator.outcomes(&peer.node),
         addresses: peer.addresses,

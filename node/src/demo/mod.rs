@@ -2,6 +2,7 @@
 
 mod animation;
 mod claims;
+mod game;
 mod learning;
 mod overlay;
 mod sheet;
@@ -23,6 +24,7 @@ pub async fn run(_global: &GlobalArgs, command: DemoCommand) -> anyhow::Result<E
         match &command {
             DemoCommand::Learning(args) => learning::run(args).await,
             DemoCommand::Splitting(args) => splitting::run(args).await,
+            DemoCommand::Game(args) => game::run(args).await,
             DemoCommand::Swarm(args) if args.overlay => overlay::run(&args.demo).await,
             DemoCommand::Swarm(args) => swarm::run(&args.demo).await,
         }

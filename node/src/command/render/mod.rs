@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::outcome::Outcome;
 use crate::{
-    cli::{GlobalArgs, RenderArgs},
+    cli::{GlobalArgs, OfferArgs, RenderArgs},
     config::{DeviceConfig, NodeConfig},
     control::{RenderRequest, Reply, Request, client::Client},
     data_dir::{self, DataDir},
@@ -120,7 +120,8 @@ async fn render_somewhere(
         }
         return follow(client, outcome).await;
     }
-    let config = NodeConfig::load(None, &args.network, &args.device, true)?;
+    let offer = OfferArgs { no_contribute: true, ..OfferArgs::default() };
+    let config = NodeConfig::load(None, &args.network, &args.device, &offer)?;
     let node = Node::start(&config, DataDir::open(&root)?).await?;
     find_peers(&node, &config, args, outcome.view()).await;
     render_on(node, request, outcome).await

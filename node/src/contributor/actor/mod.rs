@@ -69,6 +69,8 @@ pub struct Actor {
     running: usize,
     hindrance: Hindrance,
     misfortune: Misfortune,
+    /// Whether tiles and stages are taken from others.
+    traces: bool,
     draining: Option<(oneshot::Sender<()>, Instant)>,
 }
 
@@ -81,6 +83,7 @@ impl Actor {
         stages: Stages,
         mrays_per_s: f32,
         load: watch::Sender<Load>,
+        traces: bool,
     ) -> Self {
         Self {
             inputs,
@@ -96,6 +99,7 @@ impl Actor {
             running: 0,
             hindrance: Hindrance::default(),
             misfortune: Misfortune::default(),
+            traces,
             draining: None,
         }
     }
@@ -204,6 +208,7 @@ impl Actor {
         let refusal = match size_bytes {
             0 => Some(RejectReason::Invalid),
             _ if size_bytes > MAX_SCENE_BYTES => Some(RejectReason::TooLarge),
+            _ if !self.traces && !session.owner => Some(RejectReason::UnsupportedKind),
             _ => (!session.may_prepare(&scene)).then_some(RejectReason::Busy),
         };
         if let Some(reason) = refusal {
@@ -269,6 +274,9 @@ impl Actor {
         let session = self.sessions.get_mut(&id).ok_or(RejectReason::Invalid)?;
         if session.tasks.contains_key(&task) {
             return Err(RejectReason::Invalid);
+        }
+        if !self.traces && !session.owner {
+            return Err(RejectReason::UnsupportedKind);
         }
         if session.tasks.len() >= CREDIT as usize || (!session.owner && all_unread > MAX_ALL_UNREAD_BYTES) {
             return Err(RejectReason::Busy);

@@ -74,6 +74,9 @@ impl Actor {
         if !is_ours || session.tasks.contains_key(&task) {
             return Err(RejectReason::Invalid);
         }
+        if !self.traces && !session.owner {
+            return Err(RejectReason::UnsupportedKind);
+        }
         let stages = session.tasks.values().filter(|task| task.is_stage).count();
         if stages >= MAX_STAGES || session.tasks.len() >= CREDIT as usize {
             return Err(RejectReason::Busy);

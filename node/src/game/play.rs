@@ -1,0 +1,261 @@
+//! The loop's thread: a frame every sixtieth of a second, from what is there.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use p2c2r_game::{
+    frame_loop::{Check, Command, FrameLoop, Tally},
+    layout::Push,
+    level::Level,
+    limit::{FRAMES_AHEAD, FRAMES_PER_S},
+    prediction::Source,
+};
+use p2c2r_protocol::{
+    id::{NodeId, WorkKind},
+    step::StepMessage,
+    task::RejectReason,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    link::{Arrival, MAX_ARRIVALS, PeerLink},
+    script,
+};
+
+/// Times that every peer is tried at everything before the first frame.
+const TRIALS: usize = 4;
+/// A trial takes no longer.
+const TRIAL_LIMIT: Duration = Duration::from_secs(2);
+/// The loop looks whether it is stopped at least so often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What is played.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaySpec {
+    /// How many frames.
+    pub frames: u32,
+    /// Of how many frames the picture of one is kept.
+    pub keep_every: u32,
+    /// Decides which answers are checked.
+    pub secret: u32,
+}
+
+/// What others may want to know while it is played.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// Frames that were shown.
+    pub frame: u32,
+    /// Who does what now.
+    pub assigned: BTreeMap<WorkKind, NodeId>,
+}
+
+/// One frame.
+#[derive(Debug, Clone)]
+pub struct PlayedFrame {
+    /// From when it was due until it was begun, ms.
+    pub late_ms: f64,
+    /// From its begin until it was shown and everything was sent, ms.
+    pub work_ms: f64,
+    /// Where its bodies are from.
+    pub source: Source,
+    /// Where they were shown, metres.
+    pub bodies: Vec<[f32; 3]>,
+}
+
+/// A base picture and the light over it.
+#[derive(Debug, Clone)]
+pub struct KeptPicture {
+    /// The base.
+    pub base: Vec<u8>,
+    /// The light, if any has come yet.
+    pub light: Option<Vec<u8>>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Played {
+    /// All frames, in order.
+    pub frames: Vec<PlayedFrame>,
+    /// Pictures that were kept.
+    pub pictures: Vec<KeptPicture>,
+    /// Blocks of sound, by frame.
+    pub sound: BTreeMap<u32, Vec<u8>>,
+    /// What the player did.
+    pub pushes: Vec<Push>,
+    /// What became of the steps.
+    pub tally: Tally,
+    /// Who did what at the end, and what is expected of it, ms.
+    pub assignments: Vec<(WorkKind, NodeId, Option<(f64, f64)>)>,
+}
+
+/// Everything that the thread talks to.
+pub struct Ends {
+    /// The peers.
+    pub links: Vec<PeerLink>,
+    /// What they say.
+    pub arrivals: Receiver<Arrival>,
+    /// Takes answers to be computed again, if it has room.
+    pub checks: SyncSender<Check>,
+    /// Hears of every frame, if it has room.
+    pub news: mpsc::Sender<News>,
+    /// Whether to stop early.
+    pub stopped: Arc<AtomicBool>,
+}
+
+struct Player {
+    game: FrameLoop,
+    outboxes: BTreeMap<NodeId, mpsc::Sender<(StepMessage, Bytes)>>,
+    ends: Ends,
+    began: Instant,
+    played: Played,
+}
+
+/// Plays all frames; on the calling thread.
+pub fn play(spec: PlaySpec, level: Arc<Level>, mut ends: Ends) -> Played {
+    let bodies = level.spec.bodies;
+    let mut game = FrameLoop::new(level, script::camera(0), spec.secret);
+    let links = std::mem::take(&mut ends.links);
+    for link in &links {
+        game.join(link.peer, link.kinds.iter().copied());
+    }
+    let played = Played {
+        frames: Vec::new(),
+        pictures: Vec::new(),
+        sound: BTreeMap::new(),
+        pushes: Vec::new(),
+        tally: Tally::default(),
+        assignments: Vec::new(),
+    };
+    let outboxes = links.into_iter().map(|link| (link.peer, link.outbox)).collect();
+    let mut player = Player { game, outboxes, ends, began: Instant::now(), played };
+    player.try_out();
+    let interval = Duration::from_secs(1) / FRAMES_PER_S;
+    let start = Instant::now() + interval;
+    for frame in 1..=spec.frames {
+        let due = start + interval * (frame - 1);
+        player.listen_until(due);
+        if player.ends.stopped.load(Ordering::Relaxed) {
+            break;
+        }
+        player.frame(frame, due, bodies);
+        if frame.is_multiple_of(spec.keep_every.max(1)) {
+            player.keep_picture();
+        }
+    }
+    // The last answers are worth waiting for: they are due, too.
+    player.listen_until(Instant::now() + interval * 6);
+    player.played.tally = player.game.tally().clone();
+    player.played.assignments = player.game.assignments();
+    player.played
+}
+
+impl Player {
+    fn now_us(&self) -> u64 {
+        self.us(Instant::now())
+    }
+
+    fn us(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.began).as_micros() as u64
+    }
+
+    /// Lets every peer show what it can, one after the other, so that nobody is measured beside the others.
+    fn try_out(&mut self) {
+        let peers: Vec<NodeId> = self.outboxes.keys().copied().collect();
+        for peer in peers.iter().cycle().take(peers.len() * TRIALS) {
+            let commands = self.game.probe_all(&[*peer], self.now_us());
+            self.send(commands);
+            let limit = Instant::now() + TRIAL_LIMIT;
+            while !self.game.is_idle() && Instant::now() < limit && !self.ends.stopped.load(Ordering::Relaxed) {
+                self.listen_until(Instant::now() + Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn frame(&mut self, number: u32, due: Instant, bodies: u16) {
+        let begun = Instant::now();
+        let kick = script::kick(number, bodies);
+        self.played.pushes.extend(kick.map(|(body, change)| Push::new(number + FRAMES_AHEAD, body, change)));
+        let (frame, commands) = self.game.frame(self.us(begun), script::camera(number), kick);
+        self.send(commands);
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        self.played.frames.push(PlayedFrame {
+            late_ms: ms(begun.saturating_duration_since(due)),
+            work_ms: ms(begun.elapsed()),
+            source: frame.bodies.source,
+            bodies: frame.bodies.states.iter().map(p2c2r_game::layout::BodyState::position).collect(),
+        });
+        let assigned = self.game.assignments().into_iter().map(|(kind, peer, _)| (kind, peer)).collect();
+        // Whoever does not keep up misses some.
+        let _ = self.ends.news.try_send(News { frame: number, assigned });
+    }
+
+    fn keep_picture(&mut self) {
+        if let Some(base) = self.game.base() {
+            let light = self.game.light().map(|light| light.bytes.clone());
+            self.played.pictures.push(KeptPicture { base: base.bytes.clone(), light });
+        }
+    }
+
+    /// Hears what comes until the next frame is due, and then what is there already.
+    fn listen_until(&mut self, due: Instant) {
+        // What one frame hears is limited: whoever floods the loop does not hold it up.
+        let mut heard_late = 0;
+        while !self.ends.stopped.load(Ordering::Relaxed) && heard_late < MAX_ARRIVALS {
+            let left = due.saturating_duration_since(Instant::now());
+            match self.ends.arrivals.recv_timeout(left.min(LOOK_INTERVAL)) {
+                Ok(arrival) => {
+                    self.hear(arrival);
+                    heard_late += usize::from(left.is_zero());
+                }
+                Err(_) if left.is_zero() => return,
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(LOOK_INTERVAL)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, arrival: Arrival) {
+        let now_us = self.now_us();
+        let commands = match arrival {
+            Arrival::Answer { peer, id, statement, output, at } => {
+                let at_us = self.us(at);
+                if let Some(check) = self.game.answer(peer, id, &statement, output.to_vec(), at_us) {
+                    // A checker that is busy checks another one.
+                    let _ = self.ends.checks.try_send(check);
+                }
+                if let Some(sound) = self.game.sound() {
+                    self.played.sound.entry(sound.tick).or_insert_with(|| sound.bytes.clone());
+                }
+                Vec::new()
+            }
+            Arrival::Refused { peer, id, reason } => self.game.refused(peer, id, reason, now_us),
+            Arrival::Lost { peer } => {
+                self.outboxes.remove(&peer);
+                self.game.lose(peer, now_us)
+            }
+            Arrival::Checked { check, is_right } => self.game.checked(&check, is_right, now_us),
+        };
+        self.send(commands);
+    }
+
+    /// Sends what there is room for; a peer that has none is busy.
+    fn send(&mut self, commands: Vec<Command>) {
+        let mut waiting = commands;
+        while let Some(Command { peer, request, payload }) = waiting.pop() {
+            let message = (StepMessage::Step(request), Bytes::from(payload));
+            let sent = self.outboxes.get(&peer).is_some_and(|outbox| outbox.try_send(message).is_ok());
+            if !sent {
+                let now_us = self.now_us();
+                waiting.extend(self.game.refused(peer, request.id, RejectReason::Busy, now_us));
+            }
+        }
+    }
+}
