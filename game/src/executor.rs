@@ -59,6 +59,19 @@ impl Executor {
         &self.level
     }
 
+    /// Makes ready what the first step of a kind of work would have to wait for.
+    pub fn make_ready(&mut self, kind: WorkKind) {
+        match kind {
+            WorkKind::Ai => {
+                self.navigation.get_or_insert_with(|| Navigation::new(&self.level));
+            }
+            WorkKind::Audio => {
+                self.mixer.get_or_insert_with(Mixer::default);
+            }
+            _ => {}
+        }
+    }
+
     /// Does a step. What physics and agents answer is the difference to what they were given.
     pub fn run(
         &mut self,
@@ -71,6 +84,7 @@ impl Executor {
         if snapshot_len(&spec, kind).ok_or(ExecuteError::Kind)? != snapshot.0.len() {
             return Err(ExecuteError::Length);
         }
+        self.make_ready(kind);
         let level = Arc::clone(&self.level);
         match kind {
             WorkKind::Physics => {

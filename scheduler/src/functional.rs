@@ -23,6 +23,8 @@ const WORTH_MOVING: f64 = 0.7;
 const TIME_OUT_MS: f64 = 1000.0;
 /// The longest such time, ms.
 const MAX_TIME_OUT_MS: f64 = 30_000.0;
+/// Weight of the newest of what answers took beyond the work itself.
+const OVERHEAD_WEIGHT: f64 = 0.1;
 /// The penalty grows with this power of what is used of the deadline: half of it is far better than all of it.
 const POWER: i32 = 3;
 /// Rounds of improving one choice after the other: it settles within two or three.
@@ -67,6 +69,8 @@ pub struct Move {
 
 struct Candidate {
     kinds: BTreeSet<WorkKind>,
+    /// Mean of what its answers took beyond the work itself, ms: a way that has become long is long for all kinds.
+    overhead_ms: Option<f64>,
     /// No work for it until then, and how long that was.
     timed_out: BTreeMap<WorkKind, (f64, f64)>,
 }
@@ -94,7 +98,8 @@ impl FunctionalSplit {
 
     /// A peer that does these kinds of work.
     pub fn join(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>) {
-        self.peers.insert(peer, Candidate { kinds: kinds.into_iter().collect(), timed_out: BTreeMap::new() });
+        let kinds = kinds.into_iter().collect();
+        self.peers.insert(peer, Candidate { kinds, overhead_ms: None, timed_out: BTreeMap::new() });
     }
 
     /// A peer is gone.
@@ -131,6 +136,11 @@ impl FunctionalSplit {
     pub fn observe(&mut self, peer: NodeId, kind: WorkKind, total_ms: f64, execution_ms: f64, in_time: bool) {
         if in_time && self.assigned(kind) == Some(peer) {
             self.misses.remove(&kind);
+        }
+        if let Some(candidate) = self.peers.get_mut(&peer) {
+            let overhead_ms = (total_ms - execution_ms).max(0.0);
+            let mean_ms = candidate.overhead_ms.get_or_insert(overhead_ms);
+            *mean_ms += (overhead_ms - *mean_ms) * OVERHEAD_WEIGHT;
         }
         let queue_ms = 0.0;
         let result = OutcomeResult::Success { queue_ms, execution_ms: execution_ms.clamp(1e-3, 1e6) };
@@ -253,7 +263,9 @@ impl FunctionalSplit {
         }
         let expected = self.expected(peer, load.kind);
         busy_share += expected.execution_ms / load.period_ms;
-        let total_ms = (expected.overhead_ms + expected.execution_ms) * expected.p95_total_factor + wait_ms;
+        let own_ms = self.peers.get(&peer).and_then(|candidate| candidate.overhead_ms).unwrap_or(0.0);
+        let overhead_ms = expected.overhead_ms.max(own_ms);
+        let total_ms = (overhead_ms + expected.execution_ms) * expected.p95_total_factor + wait_ms;
         let used = total_ms / load.deadline_ms + busy_share.powi(2) * 0.2;
         used.powi(POWER) / (1.0 - expected.failure_risk).max(0.05)
     }
@@ -323,6 +335,20 @@ mod tests {
         assert_eq!(split.assigned(WorkKind::Ai), Some(peer(2)));
         assert_eq!(split.assigned(WorkKind::RayTracing), Some(peer(0)), "the one that has nothing else to do");
         assert!(split.plan(NOW).is_empty(), "what serves stays");
+    }
+
+    #[test]
+    fn a_way_that_has_become_long_is_long_for_all_kinds() {
+        let mut split = split(2);
+        for kind in WorkKind::ALL {
+            tried(&mut split, 0, kind, 3.0);
+            tried(&mut split, 1, kind, 3.5);
+        }
+        for _ in 0..20 {
+            split.observe(peer(0), WorkKind::Physics, 85.0, 2.0, false);
+        }
+        split.plan(NOW);
+        assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)), "its answers to anything would be late");
     }
 
     #[test]

@@ -315,17 +315,20 @@ impl FrameLoop {
     fn take(&mut self, step: &OpenStep, output: &[u8]) -> bool {
         let Work { kind, tick, ticks, snapshot, due, .. } = &step.work;
         let target = tick.wrapping_add(u32::from(*ticks));
-        // A probe's snapshot is a real one, so its answer is as good as any other.
+        // Probes may go farther ahead than what the player does is known.
+        let may_learn = target <= self.tick + FRAMES_AHEAD;
         match kind {
             WorkKind::Physics => {
                 let length = usize::from(self.level.spec.bodies) * BODY_LEN;
-                states::<BODY_LEN>(snapshot, length, output)
-                    .is_some_and(|states| self.bodies.learn(target, states.into_iter().map(BodyState).collect()))
+                states::<BODY_LEN>(snapshot, length, output).is_some_and(|states| {
+                    !may_learn || self.bodies.learn(target, states.into_iter().map(BodyState).collect())
+                })
             }
             WorkKind::Ai => {
                 let length = usize::from(self.level.spec.agents) * AGENT_LEN;
-                states::<AGENT_LEN>(snapshot, length, output)
-                    .is_some_and(|states| self.agents.learn(target, states.into_iter().map(AgentState).collect()))
+                states::<AGENT_LEN>(snapshot, length, output).is_some_and(|states| {
+                    !may_learn || self.agents.learn(target, states.into_iter().map(AgentState).collect())
+                })
             }
             WorkKind::Rendering | WorkKind::RayTracing | WorkKind::Audio => {
                 let pixels = |(width, height): (u32, u32)| (width * height) as usize * PIXEL_BYTES;

@@ -149,6 +149,22 @@ fn with_peers_that_answer_in_time_everything_is_as_if_it_were_computed_here() {
 }
 
 #[test]
+fn peers_that_are_tried_out_before_the_game_change_nothing_in_it() {
+    let mut world = World::new(3);
+    for _ in 0..4 {
+        for index in 0..3 {
+            let commands = world.game.probe_all(&[peer(index)], world.now_us);
+            world.carry_out(commands);
+            world.until(world.now_us + 100_000);
+        }
+    }
+    assert!(world.game.is_idle());
+    world.frames(60);
+    assert_eq!(world.game.tally.subsystems[&WorkKind::Physics].due, 60);
+    assert!(world.divergence_m() < 1e-4, "{}", world.divergence_m());
+}
+
+#[test]
 fn a_peer_that_falls_silent_loses_its_work_and_the_picture_goes_on() {
     let mut world = World::new(3);
     world.frames(30);

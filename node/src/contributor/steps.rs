@@ -111,16 +111,18 @@ impl StepDesk {
     pub async fn serve(self, mut link: StepPeerLink) {
         let session = self.sessions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let replies = self.replies(link.outbox.clone());
+        let mut is_open = false;
         while let Some((message, payload)) = link.inbox.recv().await {
             match message {
-                StepMessage::Open(level) => {
+                StepMessage::Open(level) if !is_open => {
+                    is_open = true;
                     if self.jobs.try_send(Job::Open { session, level }).is_err()
                         || replies.send((StepReply::Opened, Bytes::new())).await.is_err()
                     {
                         break;
                     }
                 }
-                StepMessage::Step(request) => {
+                StepMessage::Step(request) if is_open => {
                     let job = StepJob { session, request, payload, arrived: Instant::now(), replies: replies.clone() };
                     if self.declined.contains(&request.kind) {
                         job.refuse(RejectReason::UnsupportedKind);
@@ -203,6 +205,11 @@ struct Worker {
 
 impl Worker {
     fn run(&mut self, queue: &Receiver<Job>) {
+        // Steps are too short to be shared out: what the renderer does in parallel is done here, on this very thread.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+        if let Err(error) = pool {
+            debug!(%error, "steps share the renderer's threads");
+        }
         loop {
             if self.waiting.is_empty() {
                 match queue.recv_timeout(LOOK_INTERVAL) {
@@ -269,10 +276,15 @@ impl Worker {
 impl Session {
     fn step(&mut self, job: &StepJob, tools: &StepTools) -> Result<(StepReply, Bytes), RejectReason> {
         let StepRequest { id, kind, tick, ticks, base, snapshot: named, .. } = job.request;
-        let expected_ms = self.time_ms.get(&kind).copied().unwrap_or(0.0) * f64::from(ticks);
+        self.executor.make_ready(kind);
         let began = Instant::now();
-        if began + Duration::from_secs_f64(expected_ms / 1e3) > job.due() {
-            return Err(RejectReason::Busy);
+        if let Some(frame_ms) = self.time_ms.get_mut(&kind) {
+            let expected = Duration::from_secs_f64(*frame_ms * f64::from(ticks) / 1e3);
+            if began + expected > job.due() {
+                // Whoever refuses learns nothing: a time that was an exception must not stand for ever.
+                *frame_ms *= 1.0 - TIME_WEIGHT;
+                return Err(RejectReason::Busy);
+            }
         }
         let known = self.snapshots.entry(kind).or_default();
         let base = match base {
