@@ -44,7 +44,13 @@ impl Navigation {
     }
 
     /// Moves all agents for so many frames.
-    pub fn walk(&self, level: &Level, ticks: u16, agents: &[AgentState], bodies: &[[f32; 2]]) -> Vec<AgentState> {
+    pub fn walk(
+        &self,
+        level: &Level,
+        ticks: u16,
+        agents: &[AgentState],
+        bodies: &[[f32; 2]],
+    ) -> Vec<AgentState> {
         let mut agents = agents.to_vec();
         let bodies = Neighbourhood::of(bodies);
         for _ in 0..ticks {
@@ -162,12 +168,14 @@ fn ways_to(level: &Level, goal: Cell) -> WayField {
     let free = |cell: Cell| level.is_walkable(cell);
     let neighbours = |cell: &Cell| {
         let Cell { x, z } = *cell;
-        let straight = [(1, 0), (-1, 0), (0, 1), (0, -1)].map(|(dx, dz)| (Cell { x: x + dx, z: z + dz }, STRAIGHT));
+        let straight =
+            [(1, 0), (-1, 0), (0, 1), (0, -1)].map(|(dx, dz)| (Cell { x: x + dx, z: z + dz }, STRAIGHT));
         let across = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
             .into_iter()
             .filter(|(dx, dz)| free(Cell { x: x + dx, z }) && free(Cell { x, z: z + dz }))
             .map(|(dx, dz)| (Cell { x: x + dx, z: z + dz }, ACROSS));
-        let all: Vec<(Cell, u32)> = straight.into_iter().chain(across).filter(|(cell, _)| free(*cell)).collect();
+        let all: Vec<(Cell, u32)> =
+            straight.into_iter().chain(across).filter(|(cell, _)| free(*cell)).collect();
         all
     };
     let found = dijkstra_all(&goal, neighbours);
@@ -176,10 +184,8 @@ fn ways_to(level: &Level, goal: Cell) -> WayField {
     // everywhere.
     let left = |cell: &Cell| if *cell == goal { Some(0) } else { found.get(cell).map(|(_, left)| *left) };
     for (cell, (_, steps)) in &found {
-        let next = neighbours(cell)
-            .into_iter()
-            .filter_map(|(next, cost)| Some((left(&next)? + cost, next)))
-            .min();
+        let next =
+            neighbours(cell).into_iter().filter_map(|(next, cost)| Some((left(&next)? + cost, next))).min();
         if let (Some(index), Some((_, next))) = (cell.index(), next)
             && let Some(entry) = field.get_mut(index)
         {
@@ -235,7 +241,8 @@ mod tests {
     #[test]
     fn b1_states_of_strangers_do_no_harm() {
         let level = Level::new(LevelSpec { seed: 5, bodies: 8, agents: 3, sounds: 1 });
-        let wild = [AgentState([i32::MAX; 5]), AgentState([i32::MIN; 5]), AgentState([0, i32::MAX, 5, -7, -1])];
+        let wild =
+            [AgentState([i32::MAX; 5]), AgentState([i32::MIN; 5]), AgentState([0, i32::MAX, 5, -7, -1])];
         let after = Navigation::new(&level).walk(&level, 4, &wild, &[[f32::MAX, 1e30], [0.0, 0.0]]);
         assert_eq!(after.len(), 3);
     }

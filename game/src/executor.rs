@@ -104,11 +104,16 @@ impl Executor {
                 let (camera, bodies, agents) = PictureLayout::read(&snapshot.0, usize::from(spec.bodies));
                 let stand = Stand { camera, bodies: &bodies, agents: &agents };
                 if kind == WorkKind::Rendering {
-                    return self.painter.base(&level, &stand).map_err(|error| ExecuteError::Picture(error.to_string()));
+                    return self
+                        .painter
+                        .base(&level, &stand)
+                        .map_err(|error| ExecuteError::Picture(error.to_string()));
                 }
                 light(&level, tick, &stand).map_err(|error| ExecuteError::Picture(error.to_string()))
             }
-            WorkKind::Audio => Ok(self.mixer.get_or_insert_with(Mixer::default).block(&level, tick, &snapshot.0)),
+            WorkKind::Audio => {
+                Ok(self.mixer.get_or_insert_with(Mixer::default).block(&level, tick, &snapshot.0))
+            }
             _ => Err(ExecuteError::Kind),
         }
     }

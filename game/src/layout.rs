@@ -39,7 +39,13 @@ impl BodyState {
     }
 
     /// Quantises.
-    pub fn new(position: [f32; 3], rotation: [f32; 4], velocity: [f32; 3], spin: [f32; 3], rest: i32) -> Self {
+    pub fn new(
+        position: [f32; 3],
+        rotation: [f32; 4],
+        velocity: [f32; 3],
+        spin: [f32; 3],
+        rest: i32,
+    ) -> Self {
         let mut all = [0; BODY_LEN];
         let values = position
             .map(|value| steps(value, PLACE))

@@ -77,7 +77,8 @@ pub struct Level {
 impl Level {
     /// Makes it.
     pub fn new(spec: LevelSpec) -> Self {
-        let mut level = Self { spec, buildings: Vec::new(), walkable: vec![true; CELLS * CELLS], goals: Vec::new() };
+        let mut level =
+            Self { spec, buildings: Vec::new(), walkable: vec![true; CELLS * CELLS], goals: Vec::new() };
         for z in (BLOCK_CELLS / 2..CELLS - BUILDING_CELLS).step_by(BLOCK_CELLS) {
             for x in (BLOCK_CELLS / 2..CELLS - BUILDING_CELLS).step_by(BLOCK_CELLS) {
                 level.build(x, z);
@@ -106,7 +107,8 @@ impl Level {
             centre: [x as f32 + half - HALF_M, height / 2.0, z as f32 + half - HALF_M],
             half: [half, height / 2.0, half],
         });
-        for cell in (z..z + BUILDING_CELLS).flat_map(|z| (x..x + BUILDING_CELLS).map(move |x| z * CELLS + x)) {
+        for cell in (z..z + BUILDING_CELLS).flat_map(|z| (x..x + BUILDING_CELLS).map(move |x| z * CELLS + x))
+        {
             if let Some(walkable) = self.walkable.get_mut(cell) {
                 *walkable = false;
             }

@@ -25,7 +25,7 @@ pub const SAMPLE_RATE: u32 = 48_000;
 /// Samples of sound in a frame.
 pub const BLOCK_SAMPLES: usize = 800;
 /// Size of the base picture, pixels.
-pub const PICTURE_PX: (u32, u32) = (144, 81);
+pub const PICTURE_PX: (u32, u32) = (144, 80);
 /// Size of the light's picture, pixels.
 pub const LIGHT_PX: (u32, u32) = (72, 40);
 /// Samples of each pixel of the light.

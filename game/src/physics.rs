@@ -34,7 +34,13 @@ const FRICTION: f32 = 0.6;
 const LOST_BELOW_M: f32 = -5.0;
 
 /// Simulates `ticks` frames from `tick` on.
-pub fn simulate(level: &Level, tick: u32, ticks: u16, bodies: &[BodyState], pushes: &[Push]) -> Vec<BodyState> {
+pub fn simulate(
+    level: &Level,
+    tick: u32,
+    ticks: u16,
+    bodies: &[BodyState],
+    pushes: &[Push],
+) -> Vec<BodyState> {
     let mut bodies = bodies.to_vec();
     for frame in 0..u32::from(ticks) {
         let now = tick.wrapping_add(frame);
@@ -80,8 +86,12 @@ fn spread(bodies: &[BodyState], awake: &[bool]) -> Vec<bool> {
         let [x, y, z] = [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
         x * x + y * y + z * z < WAKE_M * WAKE_M
     };
-    let moving: Vec<[f32; 3]> =
-        bodies.iter().zip(awake).filter(|(body, awake)| **awake && is_moving(body)).map(|(body, _)| body.position()).collect();
+    let moving: Vec<[f32; 3]> = bodies
+        .iter()
+        .zip(awake)
+        .filter(|(body, awake)| **awake && is_moving(body))
+        .map(|(body, _)| body.position())
+        .collect();
     bodies
         .iter()
         .zip(awake)
@@ -104,7 +114,8 @@ fn surround(world: &mut PhysicsWorld, level: &Level) {
     let edge = HALF_M + GROUND_HALF_M;
     fixed([0.0, -GROUND_HALF_M, 0.0], [edge, GROUND_HALF_M, edge]);
     for (x, z) in [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)] {
-        let half = if x == 0.0 { [edge, WALL_HALF_M, GROUND_HALF_M] } else { [GROUND_HALF_M, WALL_HALF_M, edge] };
+        let half =
+            if x == 0.0 { [edge, WALL_HALF_M, GROUND_HALF_M] } else { [GROUND_HALF_M, WALL_HALF_M, edge] };
         fixed([x * edge, WALL_HALF_M, z * edge], half);
     }
     for building in &level.buildings {
@@ -197,7 +208,11 @@ mod tests {
         for tick in 0..90 {
             bodies = simulate(&level, tick, 1, &bodies, &[]);
         }
-        assert!(bodies.iter().all(|body| body.rest() == REST_FRAMES), "{:?}", bodies.iter().map(BodyState::rest).collect::<Vec<_>>());
+        assert!(
+            bodies.iter().all(|body| body.rest() == REST_FRAMES),
+            "{:?}",
+            bodies.iter().map(BodyState::rest).collect::<Vec<_>>()
+        );
         assert_eq!(simulate(&level, 90, 10, &bodies, &[]), bodies);
         let pushed = simulate(&level, 90, 10, &bodies, &[Push::new(90, 5, [4.0, 3.0, 0.0])]);
         assert_ne!(pushed[5], bodies[5]);

@@ -66,7 +66,10 @@ pub struct Painter {
 
 impl Default for Painter {
     fn default() -> Self {
-        Self { base: BasePass::new(), tone: ToneTable::new(ToneMapping { curve: ToneCurve::Linear, exposure_stops: 0.0 }) }
+        Self {
+            base: BasePass::new(),
+            tone: ToneTable::new(ToneMapping { curve: ToneCurve::Linear, exposure_stops: 0.0 }),
+        }
     }
 }
 
@@ -110,7 +113,8 @@ pub fn light(level: &Level, tick: u32, stand: &Stand<'_>) -> Result<Vec<u8>, Lay
     let sampling =
         Sampling { first_sample: 0, samples: LIGHT_SAMPLES, max_depth: LIGHT_DEPTH, seed: tick, clamp: 8.0 };
     let view = FrameView { size, sampling, camera: camera(stand, size) };
-    let pixels: Vec<(u32, u32)> = (0..LIGHT_PX.1).flat_map(|y| (0..LIGHT_PX.0).map(move |x| (x, y))).collect();
+    let pixels: Vec<(u32, u32)> =
+        (0..LIGHT_PX.1).flat_map(|y| (0..LIGHT_PX.0).map(move |x| (x, y))).collect();
     let radiance = render_pixels(&scene, &view, &pixels);
     let film = Film::from_fn(size, |index| radiance.get(index).copied());
     let frame = LitFrame::new(&scene, &view, &film)?;
@@ -220,14 +224,21 @@ fn scene(level: &Level, stand: &Stand<'_>) -> PreparedScene {
         base_color: [*red, *green, *blue, 1.0],
         metallic: 0.0,
         roughness: 0.8,
-        emission: if index as u32 == LAMP { [red * LAMP_RADIANCE, green * LAMP_RADIANCE, blue * LAMP_RADIANCE] } else { [0.0; 3] },
+        emission: if index as u32 == LAMP {
+            [red * LAMP_RADIANCE, green * LAMP_RADIANCE, blue * LAMP_RADIANCE]
+        } else {
+            [0.0; 3]
+        },
         ..Material::default()
     });
     let mut instances = vec![upright(GROUND, [0.0, -0.5, 0.0], [HALF_M, 0.5, HALF_M])];
-    instances.extend(level.buildings.iter().map(|building| upright(BUILDING, building.centre, building.half)));
+    instances
+        .extend(level.buildings.iter().map(|building| upright(BUILDING, building.centre, building.half)));
     instances.extend(LAMP_AT.iter().map(|place| upright(LAMP, *place, LAMP_HALF)));
     let colors = |index: usize, first: u32, count: u32| first + index as u32 % count;
-    instances.extend(stand.bodies.iter().enumerate().map(|(index, pose)| turned(colors(index, FIRST_BODY, 3), *pose)));
+    instances.extend(
+        stand.bodies.iter().enumerate().map(|(index, pose)| turned(colors(index, FIRST_BODY, 3), *pose)),
+    );
     instances.extend(stand.agents.iter().enumerate().map(|(index, place)| {
         let [x, z] = metres(*place);
         let half = [AGENT_HALF_M, AGENT_HEIGHT_M / 2.0, AGENT_HALF_M];
@@ -299,7 +310,9 @@ fn cube(material: u32) -> Mesh {
                 mesh.normals.push(normal);
             }
             let corners = if side > 0.0 { [[0, 1, 2], [0, 2, 3]] } else { [[0, 2, 1], [0, 3, 2]] };
-            mesh.triangles.extend(corners.map(|corners| Triangle { vertices: corners.map(|corner| first + corner), material }));
+            mesh.triangles.extend(
+                corners.map(|corners| Triangle { vertices: corners.map(|corner| first + corner), material }),
+            );
         }
     }
     mesh

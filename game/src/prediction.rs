@@ -43,7 +43,8 @@ impl Moving for BodyState {
     }
 
     fn towards(&self, later: &Self, share: f32) -> Self {
-        let mixed = |a: [f32; 3], b: [f32; 3]| std::array::from_fn(|axis| a[axis] + (b[axis] - a[axis]) * share);
+        let mixed =
+            |a: [f32; 3], b: [f32; 3]| std::array::from_fn(|axis| a[axis] + (b[axis] - a[axis]) * share);
         let rotation = if share < 0.5 { self.rotation() } else { later.rotation() };
         let velocity = mixed(self.velocity(), later.velocity());
         Self::new(mixed(self.position(), later.position()), rotation, velocity, later.spin(), later.rest())
@@ -72,7 +73,8 @@ impl Moving for AgentState {
     }
 
     fn towards(&self, later: &Self, share: f32) -> Self {
-        let mixed = |a: [f32; 2], b: [f32; 2]| std::array::from_fn(|axis| a[axis] + (b[axis] - a[axis]) * share);
+        let mixed =
+            |a: [f32; 2], b: [f32; 2]| std::array::from_fn(|axis| a[axis] + (b[axis] - a[axis]) * share);
         Self::new(mixed(self.place(), later.place()), mixed(self.velocity(), later.velocity()), later.goal())
     }
 
@@ -125,7 +127,9 @@ impl<S: Moving> Timeline<S> {
     /// The newest moment that is known.
     pub fn newest(&self) -> (u32, Arc<Vec<S>>) {
         // invariant: moment 0 is known from the start, and something always stays.
-        self.known.last_key_value().map_or_else(|| (0, Arc::default()), |(tick, states)| (*tick, Arc::clone(states)))
+        self.known
+            .last_key_value()
+            .map_or_else(|| (0, Arc::default()), |(tick, states)| (*tick, Arc::clone(states)))
     }
 
     /// A moment was computed. Another number of states than there are is not taken.

@@ -55,7 +55,8 @@ impl Default for Mixer {
     fn default() -> Self {
         let mut planner = RealFftPlanner::new();
         let (forward, backward) = (planner.plan_fft_forward(TRANSFORM), planner.plan_fft_inverse(TRANSFORM));
-        let echo = [0, 1].map(|side| (0..ECHO_FRAMES - 1).map(|part| echo_part(&*forward, side, part)).collect());
+        let echo =
+            [0, 1].map(|side| (0..ECHO_FRAMES - 1).map(|part| echo_part(&*forward, side, part)).collect());
         Self { forward, backward, echo, kept: BTreeMap::new() }
     }
 }
@@ -119,7 +120,11 @@ impl Mixer {
         }
         let (now, before) = (self.samples(now), self.samples(before));
         let tail = before.iter().skip(BLOCK_SAMPLES);
-        now.iter().take(BLOCK_SAMPLES).zip(tail).map(|(now, before)| (now + before) / TRANSFORM as f32).collect()
+        now.iter()
+            .take(BLOCK_SAMPLES)
+            .zip(tail)
+            .map(|(now, before)| (now + before) / TRANSFORM as f32)
+            .collect()
     }
 
     fn samples(&self, mut spectrum: Spectrum) -> Vec<f32> {
@@ -271,8 +276,9 @@ mod tests {
         let speed = 40.0 / 60.0;
         // Counts upward crossings of what comes straight over many blocks: the mean pitch.
         let pitch = |x: &dyn Fn(u32) -> f32| {
-            let samples: Vec<f32> =
-                (200..260).flat_map(|tick| straight(&level, tick, &rows(tick, x)).into_iter().nth(1).unwrap()).collect();
+            let samples: Vec<f32> = (200..260)
+                .flat_map(|tick| straight(&level, tick, &rows(tick, x)).into_iter().nth(1).unwrap())
+                .collect();
             samples.windows(2).filter(|two| two[0] <= 0.0 && two[1] > 0.0).count() as f64
         };
         let (still, coming) = (pitch(&|_| 50.0), pitch(&|tick| 190.0 - speed * (tick as f32 - 169.0)));

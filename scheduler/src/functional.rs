@@ -230,10 +230,8 @@ impl FunctionalSplit {
             candidate.timed_out.get(&kind).is_some_and(|(until, _)| *until > now.0)
         };
         let any_in = willing.clone().any(|(_, candidate)| !is_out(candidate));
-        let able: Vec<NodeId> = willing
-            .filter(|(_, candidate)| !any_in || !is_out(candidate))
-            .map(|(peer, _)| *peer)
-            .collect();
+        let able: Vec<NodeId> =
+            willing.filter(|(_, candidate)| !any_in || !is_out(candidate)).map(|(peer, _)| *peer).collect();
         able.into_iter()
     }
 
@@ -249,9 +247,10 @@ impl FunctionalSplit {
 
     /// How badly a peer would serve a subsystem beside what it has by that choice.
     fn penalty(&self, load: &SubsystemLoad, peer: NodeId, choice: &BTreeMap<WorkKind, NodeId>) -> f64 {
-        let others = self.subsystems.iter().filter(|other| {
-            other.kind != load.kind && choice.get(&other.kind) == Some(&peer)
-        });
+        let others = self
+            .subsystems
+            .iter()
+            .filter(|other| other.kind != load.kind && choice.get(&other.kind) == Some(&peer));
         let mut busy_share = 0.0;
         let mut wait_ms = 0.0;
         for other in others {
@@ -272,14 +271,17 @@ impl FunctionalSplit {
 
     fn expected(&self, peer: NodeId, kind: WorkKind) -> crate::Prediction {
         // Of a newcomer nothing is known: it is taken for a middling one until it was tried.
-        self.models.predict(&PeerView { mrays_per_s: UNKNOWN_STEPS_PER_US, ..PeerView::unknown(peer) }, kind, &features(0.0))
+        self.models.predict(
+            &PeerView { mrays_per_s: UNKNOWN_STEPS_PER_US, ..PeerView::unknown(peer) },
+            kind,
+            &features(0.0),
+        )
     }
 
     /// What is expected of a peer at a kind of work, ms: in all, and of that at work. None until it was tried.
     pub fn forecast_ms(&self, peer: NodeId, kind: WorkKind) -> Option<(f64, f64)> {
         let expected = self.expected(peer, kind);
-        (expected.outcomes > 0)
-            .then(|| (expected.overhead_ms + expected.execution_ms, expected.execution_ms))
+        (expected.outcomes > 0).then(|| (expected.overhead_ms + expected.execution_ms, expected.execution_ms))
     }
 }
 
@@ -333,7 +335,11 @@ mod tests {
         assert!(moves.iter().all(|change| change.reason == MoveReason::First));
         assert_eq!(split.assigned(WorkKind::Physics), Some(peer(1)));
         assert_eq!(split.assigned(WorkKind::Ai), Some(peer(2)));
-        assert_eq!(split.assigned(WorkKind::RayTracing), Some(peer(0)), "the one that has nothing else to do");
+        assert_eq!(
+            split.assigned(WorkKind::RayTracing),
+            Some(peer(0)),
+            "the one that has nothing else to do"
+        );
         assert!(split.plan(NOW).is_empty(), "what serves stays");
     }
 
@@ -366,8 +372,10 @@ mod tests {
         let moves = split.plan(NOW);
         let change = moves.iter().find(|change| change.kind == WorkKind::Physics).unwrap();
         assert_eq!((change.to, change.reason), (peer(1), MoveReason::Missed));
-        let times: Vec<bool> =
-            [500.0, 1500.0].iter().map(|at| split.able(WorkKind::Physics, TimeMs(*at)).any(|able| able == peer(0))).collect();
+        let times: Vec<bool> = [500.0, 1500.0]
+            .iter()
+            .map(|at| split.able(WorkKind::Physics, TimeMs(*at)).any(|able| able == peer(0)))
+            .collect();
         assert_eq!(times, [false, true], "it comes into question again later");
     }
 

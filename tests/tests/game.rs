@@ -54,7 +54,8 @@ fn a_node_that_declines_ray_tracing_gets_no_tiles() {
     let mut testnet = Testnet::formed(1).unwrap();
     let ticket = testnet.node(0).ticket().unwrap();
     let declines = NodeOptions::joining(&ticket);
-    let arguments_of_run = [&declines.arguments[..], &["--decline".into(), "ray_tracing,physics".into()]].concat();
+    let arguments_of_run =
+        [&declines.arguments[..], &["--decline".into(), "ray_tracing,physics".into()]].concat();
     testnet.start(&NodeOptions { arguments: arguments_of_run, ..declines }).unwrap();
     testnet.start(&NodeOptions::joining(&ticket)).unwrap();
     wait_for("both others", SOON, || testnet.node(0).contributors().len() == 2).unwrap();

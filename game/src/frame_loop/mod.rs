@@ -19,11 +19,11 @@ use p2c2r_scheduler::{
     time::TimeMs,
 };
 
+use self::steps::{OpenStep, Steps, Work};
 pub use self::{
     steps::Command,
     tally::{SubsystemTally, Tally},
 };
-use self::steps::{OpenStep, Steps, Work};
 use crate::{
     dice::dice,
     layout::{
@@ -196,7 +196,11 @@ impl FrameLoop {
         self.pushes.extend(pushes.into_iter().map(|(body, change)| Push::new(at, body, change)));
         let known = self.bodies.newest().0;
         self.pushes.retain(|push| push.tick + HISTORY_FRAMES as u32 >= known);
-        let frame = Frame { tick: self.tick, bodies: self.bodies.show(self.tick), agents: self.agents.show(self.tick) };
+        let frame = Frame {
+            tick: self.tick,
+            bodies: self.bodies.show(self.tick),
+            agents: self.agents.show(self.tick),
+        };
         self.tally.predicted_frames += u64::from(frame.bodies.source == Source::Predicted);
         self.tally.jumps += u64::from(frame.bodies.jumps);
         self.tally.largest_error_m = self.tally.largest_error_m.max(frame.bodies.error_m);
@@ -249,7 +253,12 @@ impl FrameLoop {
         }
         let is_exact = matches!(kind, WorkKind::Physics | WorkKind::Ai);
         let is_drawn = dice(self.secret, id as u32).is_multiple_of(CHECK_EVERY);
-        (is_exact && is_drawn).then(|| Check { peer, request: step.request, snapshot: step.work.snapshot, output })
+        (is_exact && is_drawn).then(|| Check {
+            peer,
+            request: step.request,
+            snapshot: step.work.snapshot,
+            output,
+        })
     }
 
     /// What came of computing an answer a second time. A peer that was wrong is not asked any more, and what followed
@@ -379,18 +388,21 @@ impl FrameLoop {
                 let (from, bodies) = self.bodies.newest();
                 let ticks = ahead(from)?;
                 let due = from..from + u32::from(ticks);
-                let pushes: Vec<Push> = self.pushes.iter().filter(|push| due.contains(&push.tick)).copied().collect();
+                let pushes: Vec<Push> =
+                    self.pushes.iter().filter(|push| due.contains(&push.tick)).copied().collect();
                 Some((from, ticks, Snapshot(PhysicsLayout::write(&bodies, &pushes))))
             }
             WorkKind::Ai => {
                 let (from, agents) = self.agents.newest();
                 let ticks = ahead(from)?;
-                let bodies: Vec<[i32; 2]> = frame.bodies.states.iter().map(|body| [body.0[0], body.0[2]]).collect();
+                let bodies: Vec<[i32; 2]> =
+                    frame.bodies.states.iter().map(|body| [body.0[0], body.0[2]]).collect();
                 Some((from, ticks, Snapshot(AgentsLayout::write(&agents, &bodies))))
             }
             WorkKind::Rendering | WorkKind::RayTracing => {
                 let bodies: Vec<_> = frame.bodies.states.iter().map(BodyState::pose).collect();
-                let agents: Vec<_> = frame.agents.states.iter().map(|agent| [agent.0[0], agent.0[1]]).collect();
+                let agents: Vec<_> =
+                    frame.agents.states.iter().map(|agent| [agent.0[0], agent.0[1]]).collect();
                 Some((frame.tick, 1, Snapshot(PictureLayout::write(self.camera, &bodies, &agents))))
             }
             WorkKind::Audio => Some((frame.tick, 1, Snapshot(self.rows.clone()))),
@@ -420,7 +432,10 @@ impl FrameLoop {
                 let mut copies = self.steps.of(*kind, *due);
                 copies.next().filter(|_| copies.next().is_none()).cloned()
             })
-            .filter(|step| now_us.saturating_sub(step.sent_at_us) * 2 > step.work.until_us.saturating_sub(step.sent_at_us))
+            .filter(|step| {
+                now_us.saturating_sub(step.sent_at_us) * 2
+                    > step.work.until_us.saturating_sub(step.sent_at_us)
+            })
             .collect();
         waiting.iter().filter_map(|step| self.again(step, now_us)).collect()
     }
@@ -453,15 +468,19 @@ impl FrameLoop {
 
     /// The present moment as work that is not due.
     fn probe(&mut self, kind: WorkKind, now_us: u64) -> Work {
-        let frame =
-            Frame { tick: self.tick, bodies: self.bodies.show(self.tick), agents: self.agents.show(self.tick) };
+        let frame = Frame {
+            tick: self.tick,
+            bodies: self.bodies.show(self.tick),
+            agents: self.agents.show(self.tick),
+        };
         let (tick, ticks, snapshot) = self.work_of(kind, &frame).unwrap_or_else(|| {
             // The world is far enough ahead: the step after the newest moment does as well.
             let (bodies, agents) = (self.bodies.newest(), self.agents.newest());
             let places: Vec<[i32; 2]> = bodies.1.iter().map(|body| [body.0[0], body.0[2]]).collect();
             match kind {
                 WorkKind::Physics => {
-                    let due: Vec<Push> = self.pushes.iter().filter(|push| push.tick == bodies.0).copied().collect();
+                    let due: Vec<Push> =
+                        self.pushes.iter().filter(|push| push.tick == bodies.0).copied().collect();
                     (bodies.0, 1, Snapshot(PhysicsLayout::write(&bodies.1, &due)))
                 }
                 _ => (agents.0, 1, Snapshot(AgentsLayout::write(&agents.1, &places))),

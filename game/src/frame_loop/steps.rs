@@ -72,7 +72,8 @@ impl Steps {
     /// Gives a piece of work to a peer; none if too many are under way there, or its time is up.
     pub fn give(&mut self, peer: NodeId, work: &Work, now_us: u64) -> Option<Command> {
         let under_way = self.open.values().filter(|step| step.peer == peer && step.work.kind == work.kind);
-        let budget_us = u32::try_from(work.until_us.checked_sub(now_us)?).ok().filter(|budget| *budget > 0)?;
+        let budget_us =
+            u32::try_from(work.until_us.checked_sub(now_us)?).ok().filter(|budget| *budget > 0)?;
         if under_way.count() >= MAX_UNDER_WAY {
             return None;
         }
@@ -96,7 +97,8 @@ impl Steps {
     /// A step was answered: what it brought is a base from now on.
     pub fn answered(&mut self, peer: NodeId, id: u64) -> Option<OpenStep> {
         let step = self.closed(peer, id)?;
-        let base = self.bases.entry((peer, step.work.kind)).or_insert_with(|| (id, Arc::clone(&step.work.snapshot)));
+        let base =
+            self.bases.entry((peer, step.work.kind)).or_insert_with(|| (id, Arc::clone(&step.work.snapshot)));
         if base.0 < id {
             *base = (id, Arc::clone(&step.work.snapshot));
         }
@@ -119,7 +121,8 @@ impl Steps {
     /// A peer is gone: what it had under way.
     pub fn lost(&mut self, peer: NodeId) -> Vec<OpenStep> {
         self.bases.retain(|(of, _), _| *of != peer);
-        let ids: Vec<u64> = self.open.iter().filter(|(_, step)| step.peer == peer).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> =
+            self.open.iter().filter(|(_, step)| step.peer == peer).map(|(id, _)| *id).collect();
         ids.iter().filter_map(|id| self.open.remove(id)).collect()
     }
 

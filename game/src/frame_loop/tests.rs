@@ -57,12 +57,14 @@ impl World {
             if self.down.contains(&command.peer) {
                 continue;
             }
-            let step = self.game.steps.all().find(|step| step.request.id == command.request.id).unwrap().clone();
+            let step =
+                self.game.steps.all().find(|step| step.request.id == command.request.id).unwrap().clone();
             // Pictures and sound are their own tests' business.
             let mut output = match command.request.kind {
-                WorkKind::Physics | WorkKind::Ai => {
-                    self.executor.run(step.work.kind, step.work.tick, step.work.ticks, &step.work.snapshot).unwrap()
-                }
+                WorkKind::Physics | WorkKind::Ai => self
+                    .executor
+                    .run(step.work.kind, step.work.tick, step.work.ticks, &step.work.snapshot)
+                    .unwrap(),
                 WorkKind::Rendering => vec![0; (PICTURE_PX.0 * PICTURE_PX.1) as usize * PIXEL_BYTES],
                 WorkKind::RayTracing => vec![0; (LIGHT_PX.0 * LIGHT_PX.1) as usize * PIXEL_BYTES],
                 _ => vec![0; BLOCK_SAMPLES * 4],
@@ -88,11 +90,23 @@ impl World {
             }
             let StepRequest { id, kind, tick, ticks, snapshot, .. } = command.request;
             let output_name = output_hash(&output);
-            let statement =
-                StepStatement { kind, tick, ticks, snapshot, output: output_name, queue_us: 0, execution_us: 800 };
+            let statement = StepStatement {
+                kind,
+                tick,
+                ticks,
+                snapshot,
+                output: output_name,
+                queue_us: 0,
+                execution_us: 800,
+            };
             let check = self.game.answer(command.peer, id, &statement, output, at_us);
             if let Some(check) = check {
-                let again = self.executor.run(check.request.kind, check.request.tick, check.request.ticks, &check.snapshot);
+                let again = self.executor.run(
+                    check.request.kind,
+                    check.request.tick,
+                    check.request.ticks,
+                    &check.snapshot,
+                );
                 let is_right = again.unwrap() == check.output;
                 let commands = self.game.checked(&check, is_right, at_us);
                 self.carry_out(commands);
@@ -172,8 +186,10 @@ fn a_peer_that_falls_silent_loses_its_work_and_the_picture_goes_on() {
     world.down.insert(physicist);
     world.frames(60);
     assert_ne!(world.game.split.assigned(WorkKind::Physics), Some(physicist));
-    let held: Vec<WorkKind> =
-        WorkKind::ALL.into_iter().filter(|kind| world.game.split.assigned(*kind) == Some(physicist)).collect();
+    let held: Vec<WorkKind> = WorkKind::ALL
+        .into_iter()
+        .filter(|kind| world.game.split.assigned(*kind) == Some(physicist))
+        .collect();
     assert_eq!(held, [], "whatever it held was given to others");
     assert!(world.missed() <= 12, "{}", world.missed());
     let bound = MAX_SPEED * crate::limit::MAX_EXTRAPOLATED_FRAMES as f32 / 60.0;
@@ -208,7 +224,10 @@ fn a_peer_that_lies_about_physics_is_found_out() {
     world.frames(120);
     assert!(world.game.tally.wrong > 0);
     assert_ne!(world.game.split.assigned(WorkKind::Physics), Some(liar));
-    assert!(!world.game.split.others(WorkKind::Physics, TimeMs(0.0)).contains(&liar), "it is not asked any more");
+    assert!(
+        !world.game.split.others(WorkKind::Physics, TimeMs(0.0)).contains(&liar),
+        "it is not asked any more"
+    );
 }
 
 #[test]
@@ -218,8 +237,15 @@ fn answers_of_others_and_to_other_questions_are_not_taken() {
     let physics = commands.iter().find(|command| command.request.kind == WorkKind::Physics).unwrap();
     let StepRequest { id, kind, tick, ticks, snapshot, .. } = physics.request;
     let output = vec![0, 0];
-    let statement =
-        StepStatement { kind, tick, ticks, snapshot, output: output_hash(&output), queue_us: 0, execution_us: 1 };
+    let statement = StepStatement {
+        kind,
+        tick,
+        ticks,
+        snapshot,
+        output: output_hash(&output),
+        queue_us: 0,
+        execution_us: 1,
+    };
     let stranger = if physics.peer == peer(0) { peer(1) } else { peer(0) };
     world.game.answer(stranger, id, &statement, output.clone(), FRAME_US);
     assert_eq!(world.game.bodies.newest().0, FRAMES_AHEAD);

@@ -94,7 +94,11 @@ fn table(peers: &[PeerReply]) -> Table {
                 let declined = WorkKind::ALL.map(WorkKind::name);
                 let declined = declined.iter().filter(|kind| !peer.kinds.iter().any(|does| does == *kind));
                 let declined: Vec<&str> = declined.copied().collect();
-                if declined.is_empty() { device.clone() } else { format!("{device} (no {})", declined.join(", ")) }
+                if declined.is_empty() {
+                    device.clone()
+                } else {
+                    format!("{device} (no {})", declined.join(", "))
+                }
             }
             (Some(device), _) => format!("{device} (takes no work)"),
             (None, _) => "-".to_owned(),

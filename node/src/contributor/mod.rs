@@ -160,8 +160,15 @@ impl Contributor {
         let scenes = scene::SceneSource::new(library, swarm.clone(), config.max_scene_bytes);
         let stages = actor::Stages { tools, desk, swarm };
         let traces = !config.declined.contains(&WorkKind::RayTracing);
-        let actor =
-            actor::Actor::new(inputs.downgrade(), thread, scenes, stages, device.mrays_per_s, load_out, traces);
+        let actor = actor::Actor::new(
+            inputs.downgrade(),
+            thread,
+            scenes,
+            stages,
+            device.mrays_per_s,
+            load_out,
+            traces,
+        );
         tokio::spawn(actor.run(queue));
         Ok((Self { inputs, load, steps }, device))
     }

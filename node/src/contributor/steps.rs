@@ -123,7 +123,13 @@ impl StepDesk {
                     }
                 }
                 StepMessage::Step(request) if is_open => {
-                    let job = StepJob { session, request, payload, arrived: Instant::now(), replies: replies.clone() };
+                    let job = StepJob {
+                        session,
+                        request,
+                        payload,
+                        arrived: Instant::now(),
+                        replies: replies.clone(),
+                    };
                     if self.declined.contains(&request.kind) {
                         job.refuse(RejectReason::UnsupportedKind);
                         continue;
@@ -257,7 +263,9 @@ impl Worker {
     fn carry_out(&mut self, job: &StepJob) {
         let hindrance = *self.hindrance.lock().unwrap_or_else(PoisonError::into_inner);
         self.served += 1;
-        let Some(session) = self.sessions.get_mut(&job.session) else { return job.refuse(RejectReason::Invalid) };
+        let Some(session) = self.sessions.get_mut(&job.session) else {
+            return job.refuse(RejectReason::Invalid);
+        };
         session.served = self.served;
         match session.step(job, &self.tools) {
             Ok((reply, output)) => match self.misfortune.next(&hindrance) {
@@ -295,7 +303,8 @@ impl Session {
             }
         };
         let length = snapshot_len(&self.level, kind).ok_or(RejectReason::UnsupportedKind)?;
-        let snapshot = Snapshot::from_delta(&job.payload, base.as_deref(), length).map_err(|_| RejectReason::Invalid)?;
+        let snapshot =
+            Snapshot::from_delta(&job.payload, base.as_deref(), length).map_err(|_| RejectReason::Invalid)?;
         if snapshot.hash() != named {
             return Err(RejectReason::SceneUnknown);
         }
@@ -417,7 +426,10 @@ mod tests {
         let torn = answer(&mut owner, StepRequest { id: 6, ..request }, torn).await.0;
         assert_eq!(torn, refused(6, RejectReason::Invalid));
         let other = StepRequest { id: 7, snapshot: output_hash(b"another"), ..request };
-        assert_eq!(answer(&mut owner, other, payload.clone()).await.0, refused(7, RejectReason::SceneUnknown));
+        assert_eq!(
+            answer(&mut owner, other, payload.clone()).await.0,
+            refused(7, RejectReason::SceneUnknown)
+        );
         let declined = StepRequest { id: 8, kind: WorkKind::Audio, ..request };
         assert_eq!(answer(&mut owner, declined, payload).await.0, refused(8, RejectReason::UnsupportedKind));
     }

@@ -16,7 +16,10 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use p2c2r_game::{
     frame_loop::SubsystemTally,
     level::Level,
-    limit::{BLOCK_SAMPLES, FRAMES_PER_S, MAX_EXTRAPOLATED_FRAMES, MAX_OFFSET_M, MAX_SPEED, PICTURE_PX, SAMPLE_RATE},
+    limit::{
+        BLOCK_SAMPLES, FRAMES_PER_S, MAX_EXTRAPOLATED_FRAMES, MAX_OFFSET_M, MAX_SPEED, PICTURE_PX,
+        SAMPLE_RATE,
+    },
     physics,
     picture::compose,
     prediction::Source,
@@ -44,7 +47,8 @@ use crate::{
 };
 
 /// Five alike machines; who does what is learned.
-const MACHINES: [Machine; 5] = [machine("Anna"), machine("Ben"), machine("Cleo"), machine("Dan"), machine("Eve")];
+const MACHINES: [Machine; 5] =
+    [machine("Anna"), machine("Ben"), machine("Cleo"), machine("Dan"), machine("Eve")];
 /// What the game is about: sized so that two cores can carry six processes.
 const LEVEL: LevelSpec = LevelSpec { seed: 7, bodies: 96, agents: 240, sounds: 8 };
 /// Ten seconds.
@@ -53,6 +57,8 @@ const FRAMES: u32 = 600;
 const DELAY_MS: u32 = 80;
 /// Of how many frames one is in the animation.
 const KEEP_EVERY: u32 = 6;
+/// Edge of the square that a pixel is shown as.
+const ENLARGED: u32 = 3;
 /// News that wait.
 const NEWS_WAITING: usize = 64;
 
@@ -121,6 +127,8 @@ struct LoopFigures {
 struct PredictionFigures {
     /// Frames whose bodies were predicted, since nobody had computed them yet.
     predicted_frames: usize,
+    /// Frames whose bodies were put between moments that somebody had computed.
+    between_frames: usize,
     /// Farthest that a body was shown from where it truly was, over all frames, mm.
     divergence_mm: Quantiles,
     /// It can be no more than that, mm.
@@ -148,7 +156,8 @@ struct Accident {
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     eprintln!("starting five nodes");
     let mut fleet = Fleet::start(&MACHINES).await?;
-    let names: BTreeMap<NodeId, &'static str> = fleet.members.iter().map(|member| (member.id, member.name)).collect();
+    let names: BTreeMap<NodeId, &'static str> =
+        fleet.members.iter().map(|member| (member.id, member.name)).collect();
     let frames = args.frames.unwrap_or(FRAMES);
     let level = Arc::new(Level::new(LEVEL));
     eprintln!(
@@ -165,7 +174,8 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let (truth_level, played) = (Arc::clone(&level), Arc::new(played));
     let compared = Arc::clone(&played);
     let divergence_mm = spawn_blocking(move || divergence_mm(&truth_level, &compared)).await?;
-    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    std::fs::create_dir_all(&args.output)
+        .with_context(|| format!("cannot make {}", args.output.display()))?;
     let outcome = Outcome {
         schema: "p2c2r.demo.game/1",
         frames: played.frames.len(),
@@ -174,7 +184,8 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         subsystems: Subsystem::ALL.iter().map(|subsystem| figures(subsystem, &played, &names)).collect(),
         frame_loop: loop_figures(&played),
         prediction: PredictionFigures {
-            predicted_frames: played.frames.iter().filter(|frame| frame.source == Source::Predicted).count(),
+            predicted_frames: frames_from(&played, Source::Predicted),
+            between_frames: frames_from(&played, Source::Between),
             divergence_mm: quantiles(divergence_mm.iter().copied()),
             bound_mm: bound_mm(),
             jumps: played.tally.jumps,
@@ -232,12 +243,19 @@ async fn let_accidents_happen(
         if accidents.is_empty() && frame >= frames / 3 {
             fleet.kill(physicist);
             accidents.push(Accident { frame, machine, what: "killed".to_owned() });
-        } else if accidents.len() == 1 && frame >= frames / 3 * 2 && fleet.members.iter().any(|member| member.id == *physicist) {
+        } else if accidents.len() == 1
+            && frame >= frames / 3 * 2
+            && fleet.members.iter().any(|member| member.id == *physicist)
+        {
             fleet.hinder_node(physicist, Hindrance { delay_ms: DELAY_MS, ..Hindrance::default() }).await?;
             accidents.push(Accident { frame, machine, what: format!("delayed by {DELAY_MS} ms") });
         }
     }
     Ok(accidents)
+}
+
+fn frames_from(played: &Played, source: Source) -> usize {
+    played.frames.iter().filter(|frame| frame.source == source).count()
 }
 
 /// Of each frame, how far the body that was shown most wrongly was from where it truly was.
@@ -268,7 +286,11 @@ fn met_share(played: &Played) -> f64 {
     sum(|tally| tally.met) / sum(|tally| tally.due).max(1.0)
 }
 
-fn figures(subsystem: &Subsystem, played: &Played, names: &BTreeMap<NodeId, &'static str>) -> SubsystemFigures {
+fn figures(
+    subsystem: &Subsystem,
+    played: &Played,
+    names: &BTreeMap<NodeId, &'static str>,
+) -> SubsystemFigures {
     let tally = played.tally.subsystems.get(&subsystem.kind).cloned().unwrap_or_default();
     let per_step = |bytes: u64| bytes as f64 / (tally.due + tally.copies).max(1) as f64;
     let done_by = played.assignments.iter().find(|(kind, ..)| *kind == subsystem.kind);
@@ -319,7 +341,8 @@ fn move_figure(frame: u32, change: &Move, names: &BTreeMap<NodeId, &'static str>
 fn quantiles(values: impl Iterator<Item = f64>) -> Quantiles {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| values.get((share * (values.len().saturating_sub(1)) as f64).round() as usize).copied();
+    let at =
+        |share: f64| values.get((share * (values.len().saturating_sub(1)) as f64).round() as usize).copied();
     Quantiles {
         mean: values.iter().sum::<f64>() / values.len().max(1) as f64,
         p95: at(0.95).unwrap_or(0.0),
@@ -333,11 +356,20 @@ fn write_pictures(folder: &Path, played: &Played) -> anyhow::Result<PathBuf> {
     let pictures: Vec<Vec<u8>> = played
         .pictures
         .iter()
-        .map(|picture| compose(&picture.base, picture.light.as_deref(), &tone))
+        .map(|picture| enlarged(&compose(&picture.base, picture.light.as_deref(), &tone)))
         .collect();
     anyhow::ensure!(!pictures.is_empty(), "no base picture has come");
-    animation::write(&path, PICTURE_PX, (FRAMES_PER_S / KEEP_EVERY) as u16, pictures.iter().map(Vec::as_slice))?;
+    let size_px = (PICTURE_PX.0 * ENLARGED, PICTURE_PX.1 * ENLARGED);
+    animation::write(&path, size_px, (FRAMES_PER_S / KEEP_EVERY) as u16, pictures.iter().map(Vec::as_slice))?;
     Ok(path)
+}
+
+/// Each pixel as a square: a picture that suits two cores is hard to see.
+fn enlarged(picture: &[u8]) -> Vec<u8> {
+    let row =
+        |row: &[u8]| -> Vec<u8> { row.chunks(3).flat_map(|pixel| pixel.repeat(ENLARGED as usize)).collect() };
+    let rows = picture.chunks(PICTURE_PX.0 as usize * 3);
+    rows.flat_map(|pixels| row(pixels).repeat(ENLARGED as usize)).collect()
 }
 
 /// All blocks in a WAV file of 16-bit stereo; where one did not come, silence.
@@ -354,9 +386,7 @@ fn write_sound(folder: &Path, played: &Played) -> anyhow::Result<PathBuf> {
     file.extend(b"RIFF");
     file.extend((36 + size).to_le_bytes());
     file.extend(b"WAVEfmt ");
-    for (value, bytes) in
-        [(16, 4), (1, 2), (2, 2), (SAMPLE_RATE, 4), (SAMPLE_RATE * 4, 4), (4, 2), (16, 2)]
-    {
+    for (value, bytes) in [(16, 4), (1, 2), (2, 2), (SAMPLE_RATE, 4), (SAMPLE_RATE * 4, 4), (4, 2), (16, 2)] {
         file.extend(value.to_le_bytes().into_iter().take(bytes));
     }
     file.extend(b"data");
@@ -380,7 +410,12 @@ fn print(outcome: &Outcome) {
     println!(
         "loop        {} frames; begun {:.2} ms after they were due (slowest {:.1}), {:.2} ms of work each (slowest {:.1}); \
          {} were held up",
-        outcome.frames, looped.late_ms.mean, looped.late_ms.most, looped.work_ms.mean, looped.work_ms.most, looped.blocked
+        outcome.frames,
+        looped.late_ms.mean,
+        looped.late_ms.most,
+        looped.work_ms.mean,
+        looped.work_ms.most,
+        looped.blocked
     );
     let prediction = &outcome.prediction;
     println!(
@@ -393,7 +428,13 @@ fn print(outcome: &Outcome) {
         prediction.bound_mm,
         prediction.jumps
     );
-    println!("checked     {} answers were computed again here, {} were wrong", outcome.checked, outcome.wrong);
+    println!(
+        "checked     {} answers were computed again here, {} were wrong",
+        outcome.checked, outcome.wrong
+    );
+    let first = outcome.moves.iter().filter(|change| change.from.is_none());
+    let first: Vec<String> = first.map(|change| format!("{} {}", change.kind, change.to)).collect();
+    println!("at first    {}", first.join(", "));
     for accident in &outcome.accidents {
         println!("frame {:>4}  {} is {}", accident.frame, accident.machine, accident.what);
     }
@@ -418,7 +459,17 @@ fn table(outcome: &Outcome) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
     table.set_header([
-        "", "deadline", "steps", "in time", "answered after", "95 %", "of that work", "sent, bytes", "whole", "came back", "copies",
+        "",
+        "deadline",
+        "steps",
+        "in time",
+        "answered after",
+        "95 %",
+        "of that work",
+        "sent, bytes",
+        "whole",
+        "came back",
+        "copies",
         "done by",
     ]);
     for row in &outcome.subsystems {

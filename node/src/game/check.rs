@@ -21,7 +21,8 @@ pub fn start(level: Arc<Level>, arrivals: SyncSender<Arrival>) -> std::io::Resul
     thread::Builder::new().name("checks".into()).spawn(move || {
         let mut executor = Executor::new(level);
         for check in waiting {
-            let again = executor.run(check.request.kind, check.request.tick, check.request.ticks, &check.snapshot);
+            let again =
+                executor.run(check.request.kind, check.request.tick, check.request.ticks, &check.snapshot);
             let is_right = again.is_ok_and(|output| output == check.output);
             if arrivals.send(Arrival::Checked { check, is_right }).is_err() {
                 return;

@@ -119,13 +119,15 @@ async fn listen(mut link: StepOwnerLink, arrivals: SyncSender<Arrival>) {
     let peer = link.peer;
     while let Some((reply, output)) = link.inbox.recv().await {
         let arrival = match reply {
-            StepReply::Done { id, statement, signature } => match StepStatement::open(&peer, &statement, &signature) {
-                Ok(statement) => Arrival::Answer { peer, id, statement, output, at: Instant::now() },
-                Err(error) => {
-                    warn!(peer = %peer.short(), %error, "an answer is not what its signature says");
-                    break;
+            StepReply::Done { id, statement, signature } => {
+                match StepStatement::open(&peer, &statement, &signature) {
+                    Ok(statement) => Arrival::Answer { peer, id, statement, output, at: Instant::now() },
+                    Err(error) => {
+                        warn!(peer = %peer.short(), %error, "an answer is not what its signature says");
+                        break;
+                    }
                 }
-            },
+            }
             StepReply::Refused { id, reason } => Arrival::Refused { peer, id, reason },
             _ => break,
         };

@@ -173,7 +173,8 @@ impl Player {
             let commands = self.game.probe_all(&[*peer], self.now_us());
             self.send(commands);
             let limit = Instant::now() + TRIAL_LIMIT;
-            while !self.game.is_idle() && Instant::now() < limit && !self.ends.stopped.load(Ordering::Relaxed) {
+            while !self.game.is_idle() && Instant::now() < limit && !self.ends.stopped.load(Ordering::Relaxed)
+            {
                 self.listen_until(Instant::now() + Duration::from_millis(1));
             }
         }
