@@ -419,9 +419,10 @@ fn print(outcome: &Outcome) {
     );
     let prediction = &outcome.prediction;
     println!(
-        "prediction  {} frames showed bodies where they were expected to be; bodies were shown {:.2} mm from where they \
-         truly were (95 % of frames: {:.1}, worst {:.1}; no more than {:.0} is possible), {} jumped",
+        "prediction  {} frames showed bodies where they were expected to be, {} between what was known; they were shown {:.2} mm \
+         from where they truly were (95 % of frames: {:.1}, worst {:.1}; more than {:.0} is impossible), {} jumped",
         prediction.predicted_frames,
+        prediction.between_frames,
         prediction.divergence_mm.mean,
         prediction.divergence_mm.p95,
         prediction.divergence_mm.most,
