@@ -1,13 +1,21 @@
 //! The demos in a short form: they end well, say what they should, and leave nothing behind.
 #![allow(clippy::unwrap_used, reason = "a panic here is a test's report")]
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Mutex, PoisonError},
+};
 
 use p2c2r_testnet::Testnet;
 use serde_json::Value;
 
+/// Whose turn it is.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// What a demo printed as JSON.
 fn demo(testnet: &Testnet, arguments: &[&str]) -> Value {
+    // Each has machines of its own, which are to be as fast as they say: one after the other.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let before = folders();
     let ran = testnet.run(&[&["demo"], arguments, &["--json"]].concat()).unwrap();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);

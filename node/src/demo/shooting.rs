@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A frame that takes longer has gone wrong.
-const FRAME_LIMIT: Duration = Duration::from_mins(1);
+const FRAME_LIMIT: Duration = Duration::from_mins(3);
 
 /// The city at night, as a job.
 pub async fn night_city(
