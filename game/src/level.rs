@@ -123,7 +123,7 @@ impl Level {
     /// The bodies at the beginning: piles around the middle.
     pub fn bodies(&self) -> Vec<BodyState> {
         let piles = u32::from(self.spec.bodies).div_ceil(PILE);
-        let per_row = (1..).find(|row| row * row >= piles).unwrap_or(1);
+        let per_row = (1..=piles).find(|row| row * row >= piles).unwrap_or(1);
         (0..u32::from(self.spec.bodies))
             .map(|index| {
                 let (pile, part) = (index / PILE, index % PILE);

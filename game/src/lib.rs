@@ -11,6 +11,11 @@
 //! compute it again to see whether the answer is right. No network, no async runtime, no clock: time comes in as an
 //! argument.
 
+#![allow(
+    clippy::cast_possible_wrap,
+    reason = "numbers of snapshots wrap on purpose, and there are but thousands of things"
+)]
+
 pub mod agents;
 pub mod executor;
 pub mod frame_loop;

@@ -22,10 +22,13 @@ pub trait Moving: Copy {
     /// Where it is, metres.
     fn position(&self) -> [f32; 3];
     /// Where it will be after so many frames if it goes on as it does.
+    #[must_use]
     fn carried(&self, frames: f32) -> Self;
     /// Between this and a later state, at a share of the way.
+    #[must_use]
     fn towards(&self, later: &Self, share: f32) -> Self;
     /// The same, elsewhere.
+    #[must_use]
     fn displaced(&self, by: [f32; 3]) -> Self;
 }
 
@@ -51,7 +54,7 @@ impl Moving for BodyState {
     }
 
     fn displaced(&self, by: [f32; 3]) -> Self {
-        if by == [0.0; 3] {
+        if by.iter().all(|part| *part == 0.0) {
             return *self;
         }
         let position = self.position();

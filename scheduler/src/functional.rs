@@ -277,12 +277,6 @@ impl FunctionalSplit {
             &features(0.0),
         )
     }
-
-    /// What is expected of a peer at a kind of work, ms: in all, and of that at work. None until it was tried.
-    pub fn forecast_ms(&self, peer: NodeId, kind: WorkKind) -> Option<(f64, f64)> {
-        let expected = self.expected(peer, kind);
-        (expected.outcomes > 0).then(|| (expected.overhead_ms + expected.execution_ms, expected.execution_ms))
-    }
 }
 
 /// Steps a newcomer is expected to do, in the unit of the models (a thousand a ms): one takes 4 ms.

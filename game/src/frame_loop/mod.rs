@@ -253,7 +253,7 @@ impl FrameLoop {
         }
         let is_exact = matches!(kind, WorkKind::Physics | WorkKind::Ai);
         let is_drawn = dice(self.secret, id as u32).is_multiple_of(CHECK_EVERY);
-        (is_exact && is_drawn).then(|| Check {
+        (is_exact && is_drawn).then_some(Check {
             peer,
             request: step.request,
             snapshot: step.work.snapshot,
@@ -311,13 +311,10 @@ impl FrameLoop {
         self.sound.as_ref()
     }
 
-    /// Who does what, and what is expected of it, ms.
-    pub fn assignments(&self) -> Vec<(WorkKind, NodeId, Option<(f64, f64)>)> {
-        let assigned = Subsystem::ALL.into_iter().filter_map(|subsystem| {
-            let peer = self.split.assigned(subsystem.kind)?;
-            Some((subsystem.kind, peer, self.split.forecast_ms(peer, subsystem.kind)))
-        });
-        assigned.collect()
+    /// Who does what.
+    pub fn assignments(&self) -> BTreeMap<WorkKind, NodeId> {
+        let kinds = Subsystem::ALL.iter().map(|subsystem| subsystem.kind);
+        kinds.filter_map(|kind| Some((kind, self.split.assigned(kind)?))).collect()
     }
 
     /// Takes what a step brought.

@@ -119,7 +119,7 @@ impl World {
         for _ in 0..count {
             self.until(self.now_us + FRAME_US);
             let next = self.game.tick + 1;
-            let push = next.is_multiple_of(10).then(|| ((next / 10 % 24) as u16, [2.0, 3.5, 0.5]));
+            let push = next.is_multiple_of(10).then_some(((next / 10 % 24) as u16, [2.0, 3.5, 0.5]));
             self.pushes.extend(push.map(|(body, change)| Push::new(next + FRAMES_AHEAD, body, change)));
             let (frame, commands) = self.game.frame(self.now_us, self.game.camera, push);
             self.shown.push(frame);

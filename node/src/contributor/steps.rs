@@ -146,7 +146,7 @@ impl StepDesk {
         debug!(owner = %link.owner.short(), "a stream of steps ended");
         let jobs = self.jobs.clone();
         // The queue may be full: what belongs to the session is dropped as soon as there is room to say so.
-        tokio::task::spawn_blocking(move || jobs.send(Job::Close { session }));
+        tokio::task::spawn_blocking(move || jobs.send(Job::Close { session }).is_ok());
     }
 
     /// Answers pass through here, each held back for as long as the hindrance of its moment says.

@@ -293,7 +293,7 @@ fn figures(
 ) -> SubsystemFigures {
     let tally = played.tally.subsystems.get(&subsystem.kind).cloned().unwrap_or_default();
     let per_step = |bytes: u64| bytes as f64 / (tally.due + tally.copies).max(1) as f64;
-    let done_by = played.assignments.iter().find(|(kind, ..)| *kind == subsystem.kind);
+    let done_by = played.assignments.get(&subsystem.kind);
     SubsystemFigures {
         kind: subsystem.kind.name(),
         deadline_ms: subsystem.deadline_ms,
@@ -309,7 +309,7 @@ fn figures(
         sent_bytes_per_step: per_step(tally.sent_bytes),
         snapshot_bytes_per_step: per_step(tally.snapshot_bytes),
         received_bytes_per_step: per_step(tally.received_bytes),
-        done_by: done_by.and_then(|(_, peer, _)| names.get(peer).copied()),
+        done_by: done_by.and_then(|peer| names.get(peer).copied()),
     }
 }
 

@@ -135,6 +135,6 @@ async fn listen(mut link: StepOwnerLink, arrivals: SyncSender<Arrival>) {
         let _ = arrivals.try_send(arrival);
     }
     // This one it must hear of; its end of the channel may be gone.
-    let lost = tokio::task::spawn_blocking(move || arrivals.send(Arrival::Lost { peer }));
+    let lost = tokio::task::spawn_blocking(move || arrivals.send(Arrival::Lost { peer }).is_ok());
     let _ = lost.await;
 }

@@ -92,8 +92,8 @@ pub struct Played {
     pub pushes: Vec<Push>,
     /// What became of the steps.
     pub tally: Tally,
-    /// Who did what at the end, and what is expected of it, ms.
-    pub assignments: Vec<(WorkKind, NodeId, Option<(f64, f64)>)>,
+    /// Who did what at the end.
+    pub assignments: BTreeMap<WorkKind, NodeId>,
 }
 
 /// Everything that the thread talks to.
@@ -132,7 +132,7 @@ pub fn play(spec: PlaySpec, level: Arc<Level>, mut ends: Ends) -> Played {
         sound: BTreeMap::new(),
         pushes: Vec::new(),
         tally: Tally::default(),
-        assignments: Vec::new(),
+        assignments: BTreeMap::new(),
     };
     let outboxes = links.into_iter().map(|link| (link.peer, link.outbox)).collect();
     let mut player = Player { game, outboxes, ends, began: Instant::now(), played };
@@ -193,9 +193,8 @@ impl Player {
             source: frame.bodies.source,
             bodies: frame.bodies.states.iter().map(p2c2r_game::layout::BodyState::position).collect(),
         });
-        let assigned = self.game.assignments().into_iter().map(|(kind, peer, _)| (kind, peer)).collect();
         // Whoever does not keep up misses some.
-        let _ = self.ends.news.try_send(News { frame: number, assigned });
+        let _ = self.ends.news.try_send(News { frame: number, assigned: self.game.assignments() });
     }
 
     fn keep_picture(&mut self) {
