@@ -25,6 +25,8 @@ const ARRIVED_CELLS: u32 = 2;
 /// Lengths of a step along an edge and across a corner: 1 and the square root of 2, tenfold.
 const STRAIGHT: u32 = 10;
 const ACROSS: u32 = 14;
+/// Of more in one cell, the others are not minded: what a crowd costs does not grow with its square.
+const CROWD: usize = 32;
 /// Nobody is so near that they push without end.
 const LEAST_M: f32 = 0.05;
 
@@ -137,7 +139,10 @@ impl<'a> Neighbourhood<'a> {
         let mut cells: BTreeMap<(i16, i16), Vec<u16>> = BTreeMap::new();
         for (index, [x, z]) in places.iter().enumerate() {
             let cell = Cell::of(*x, *z);
-            cells.entry((cell.z, cell.x)).or_default().push(index as u16);
+            let there = cells.entry((cell.z, cell.x)).or_default();
+            if there.len() < CROWD {
+                there.push(index as u16);
+            }
         }
         Self { places, cells }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -267,7 +268,13 @@ impl Worker {
             return job.refuse(RejectReason::Invalid);
         };
         session.served = self.served;
-        match session.step(job, &self.tools) {
+        // A panic in here is a bug of ours, or somebody's cunning: it costs that owner its level, and nobody else.
+        let done = catch_unwind(AssertUnwindSafe(|| session.step(job, &self.tools))).unwrap_or_else(|_| {
+            warn!(kind = job.request.kind.name(), "a step panicked; its owner's level is dropped");
+            self.sessions.remove(&job.session);
+            Err(RejectReason::Internal)
+        });
+        match done {
             Ok((reply, output)) => match self.misfortune.next(&hindrance) {
                 Fate::Sent => {
                     // A full queue means that the owner does not read: the step is lost, as it would be anyway.

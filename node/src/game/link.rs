@@ -1,7 +1,11 @@
 //! Streams of steps to peers: what they answer is checked to be theirs before the loop hears of it.
 
 use std::{
-    sync::mpsc::SyncSender,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::SyncSender,
+    },
     time::{Duration, Instant},
 };
 
@@ -10,7 +14,7 @@ use bytes::Bytes;
 use p2c2r_game::frame_loop::Check;
 use p2c2r_protocol::{
     id::{NodeId, WorkKind},
-    step::{LevelSpec, StepMessage, StepReply, StepStatement},
+    step::{LevelSpec, StepMessage, StepReply, StepRequest, StepStatement},
     task::RejectReason,
 };
 use p2c2r_swarm::{StepOwnerLink, SwarmHandle};
@@ -69,7 +73,21 @@ pub struct PeerLink {
     /// What it does.
     pub kinds: Vec<WorkKind>,
     /// To it; closed when it is gone.
-    pub outbox: mpsc::Sender<(StepMessage, Bytes)>,
+    outbox: mpsc::Sender<(StepMessage, Bytes)>,
+    /// Steps that it may still answer.
+    asked: Arc<AtomicUsize>,
+}
+
+impl PeerLink {
+    /// Sends a step; not if there is no room, or nobody.
+    pub fn ask(&self, request: StepRequest, payload: Bytes) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let sent = self.outbox.try_send((StepMessage::Step(request), payload)).is_ok();
+        if !sent {
+            self.asked.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
+    }
 }
 
 /// Opens a stream to a peer and has it make the level ready.
@@ -92,9 +110,9 @@ pub async fn connect(
         peer.short(),
         OPEN_LIMIT.as_secs()
     );
-    let outbox = link.outbox.clone();
-    tokio::spawn(listen(link, arrivals));
-    Ok(PeerLink { peer, kinds, outbox })
+    let (outbox, asked) = (link.outbox.clone(), Arc::<AtomicUsize>::default());
+    tokio::spawn(listen(link, Arc::clone(&asked), arrivals));
+    Ok(PeerLink { peer, kinds, outbox, asked })
 }
 
 /// Opens streams to all that offer any such work.
@@ -115,9 +133,15 @@ pub async fn connect_all(
     Ok(links)
 }
 
-async fn listen(mut link: StepOwnerLink, arrivals: SyncSender<Arrival>) {
+async fn listen(mut link: StepOwnerLink, asked: Arc<AtomicUsize>, arrivals: SyncSender<Arrival>) {
     let peer = link.peer;
     while let Some((reply, output)) = link.inbox.recv().await {
+        // Before anything is spent on it: nobody answers more than they were asked.
+        let was_asked = |left: usize| left.checked_sub(1);
+        if asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, was_asked).is_err() {
+            warn!(peer = %peer.short(), "a peer answers what it was not asked");
+            break;
+        }
         let arrival = match reply {
             StepReply::Done { id, statement, signature } => {
                 match StepStatement::open(&peer, &statement, &signature) {

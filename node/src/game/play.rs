@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use p2c2r_game::{
     frame_loop::{Check, Command, FrameLoop, Tally},
     layout::Push,
@@ -20,7 +19,6 @@ use p2c2r_game::{
 };
 use p2c2r_protocol::{
     id::{NodeId, WorkKind},
-    step::StepMessage,
     task::RejectReason,
 };
 use tokio::sync::mpsc;
@@ -112,7 +110,7 @@ pub struct Ends {
 
 struct Player {
     game: FrameLoop,
-    outboxes: BTreeMap<NodeId, mpsc::Sender<(StepMessage, Bytes)>>,
+    links: BTreeMap<NodeId, PeerLink>,
     ends: Ends,
     began: Instant,
     played: Played,
@@ -134,8 +132,8 @@ pub fn play(spec: PlaySpec, level: Arc<Level>, mut ends: Ends) -> Played {
         tally: Tally::default(),
         assignments: BTreeMap::new(),
     };
-    let outboxes = links.into_iter().map(|link| (link.peer, link.outbox)).collect();
-    let mut player = Player { game, outboxes, ends, began: Instant::now(), played };
+    let links = links.into_iter().map(|link| (link.peer, link)).collect();
+    let mut player = Player { game, links, ends, began: Instant::now(), played };
     player.try_out();
     let interval = Duration::from_secs(1) / FRAMES_PER_S;
     let start = Instant::now() + interval;
@@ -168,7 +166,7 @@ impl Player {
 
     /// Lets every peer show what it can, one after the other, so that nobody is measured beside the others.
     fn try_out(&mut self) {
-        let peers: Vec<NodeId> = self.outboxes.keys().copied().collect();
+        let peers: Vec<NodeId> = self.links.keys().copied().collect();
         for peer in peers.iter().cycle().take(peers.len() * TRIALS) {
             let commands = self.game.probe_all(&[*peer], self.now_us());
             self.send(commands);
@@ -238,7 +236,7 @@ impl Player {
             }
             Arrival::Refused { peer, id, reason } => self.game.refused(peer, id, reason, now_us),
             Arrival::Lost { peer } => {
-                self.outboxes.remove(&peer);
+                self.links.remove(&peer);
                 self.game.lose(peer, now_us)
             }
             Arrival::Checked { check, is_right } => self.game.checked(&check, is_right, now_us),
@@ -250,8 +248,7 @@ impl Player {
     fn send(&mut self, commands: Vec<Command>) {
         let mut waiting = commands;
         while let Some(Command { peer, request, payload }) = waiting.pop() {
-            let message = (StepMessage::Step(request), Bytes::from(payload));
-            let sent = self.outboxes.get(&peer).is_some_and(|outbox| outbox.try_send(message).is_ok());
+            let sent = self.links.get(&peer).is_some_and(|link| link.ask(request, payload.into()));
             if !sent {
                 let now_us = self.now_us();
                 waiting.extend(self.game.refused(peer, request.id, RejectReason::Busy, now_us));
