@@ -30,11 +30,11 @@ const WAKE_M: f32 = 1.2;
 const GROUND_HALF_M: f32 = 0.5;
 /// Half the height of the walls around the level, metres.
 const WALL_HALF_M: f32 = 4.0;
-/// So many bodies may have their middles in one cube of [`CROWD_STEPS`]; those beyond stay as they are. No real pile comes
+/// So many bodies may have their middles in one cube of [`CROWD_M`]; those beyond stay as they are. No real pile comes
 /// near it, and without it bodies on top of each other would cost the square of their number.
-const CROWD: u8 = 8;
-/// Edge of that cube, in steps of places: that of a body.
-const CROWD_STEPS: i32 = 2048;
+const CROWD: u8 = 3;
+/// Edge of that cube, metres: that of a body.
+const CROWD_M: f32 = 2.0 * BODY_HALF_M;
 /// Friction of everything.
 const FRICTION: f32 = 0.6;
 /// Whatever leaves the level in spite of the walls comes back to this height, metres.
@@ -90,7 +90,7 @@ fn step(level: &Level, bodies: &[BodyState], pushes: &[Push]) -> Vec<BodyState> 
 /// Which bodies are too many where they are.
 fn crowded(bodies: &[BodyState]) -> Vec<bool> {
     let mut counts: BTreeMap<[i32; 3], u8> = BTreeMap::new();
-    let cell = |body: &BodyState| std::array::from_fn(|axis| body.0[axis].div_euclid(CROWD_STEPS));
+    let cell = |body: &BodyState| body.position().map(|place| (inside(place) / CROWD_M).floor() as i32);
     bodies
         .iter()
         .map(|body| {
@@ -154,7 +154,7 @@ fn insert<'a>(
     let rotation = Rotation::from_xyzw(x, y, z, w);
     let length = rotation.length_squared();
     let rotation = if length > 0.25 && length < 4.0 { rotation.normalize() } else { Rotation::IDENTITY };
-    let position = body.position().map(|place| place.clamp(-4.0 * HALF_M, 4.0 * HALF_M));
+    let position = body.position().map(inside);
     let velocity = pushes.fold(Vector::from(limited(body.velocity(), MAX_SPEED)), |sum, push| {
         sum + Vector::from(limited(push.change(), MAX_SPEED))
     });
@@ -166,6 +166,11 @@ fn insert<'a>(
         .can_sleep(false);
     let collider = ColliderBuilder::new(SharedShape::cuboid(BODY_HALF_M, BODY_HALF_M, BODY_HALF_M));
     world.insert(builder, collider.friction(FRICTION)).0
+}
+
+/// Nothing is simulated far outside of the level.
+fn inside(place: f32) -> f32 {
+    place.clamp(-4.0 * HALF_M, 4.0 * HALF_M)
 }
 
 /// Each component within the limit; what is no number counts as nothing.
@@ -249,6 +254,10 @@ mod tests {
         let after = simulate(&level, 0, 2, &heap, &[]);
         let moved = after.iter().zip(&heap).filter(|(after, before)| after != before).count();
         assert!(moved > 0 && moved <= 4 * usize::from(CROWD), "{moved}");
+        // Far outside all of them would be put into one corner.
+        let far: Vec<BodyState> =
+            (0..1024).map(|index| BodyState::at([1000.0 + index as f32, 1000.0, 1000.0])).collect();
+        assert_eq!(crowded(&far).iter().filter(|crowded| !**crowded).count(), usize::from(CROWD));
     }
 
     #[test]

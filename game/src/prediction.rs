@@ -140,11 +140,17 @@ impl<S: Moving> Timeline<S> {
         if states.len() != self.offsets.len() {
             return false;
         }
-        self.known.insert(tick, Arc::new(states));
+        // Whoever is first stands until it is found to be wrong: a second copy cannot replace it.
+        self.known.entry(tick).or_insert_with(|| Arc::new(states));
         while self.known.len() > HISTORY_FRAMES {
             self.known.pop_first();
         }
         true
+    }
+
+    /// What is known of a moment.
+    pub fn at(&self, tick: u32) -> Option<&[S]> {
+        self.known.get(&tick).map(|states| states.as_slice())
     }
 
     /// What was computed of later moments is not believed any more; moment 0 is.

@@ -35,7 +35,7 @@ pub const MAX_EXPOSURE_STOPS: f32 = 64.0;
 /// Most bytes of a message's CBOR header on a step stream.
 pub const MAX_STEP_HEADER_BYTES: u32 = 2 << 10;
 /// Most bytes of a step's snapshot, or of what comes of it.
-pub const MAX_STEP_BYTES: u32 = 1 << 20;
+pub const MAX_STEP_BYTES: u32 = 128 << 10;
 /// Most frames that one step simulates.
 pub const MAX_STEP_TICKS: u16 = 12;
 /// Longest time that a step may take, microseconds.

@@ -41,6 +41,17 @@ pub struct SubsystemLoad {
     pub period_ms: f64,
 }
 
+/// What a step took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepTimes {
+    /// From when it was asked for until it was answered, ms.
+    pub total_ms: f64,
+    /// Of that, waiting at the peer, as it says, ms.
+    pub queue_ms: f64,
+    /// Of that, work, as it says, ms.
+    pub execution_ms: f64,
+}
+
 /// Why a subsystem went to another peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MoveReason {
@@ -132,17 +143,17 @@ impl FunctionalSplit {
         others.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    /// A step was answered; `total_ms` after it was asked for. An answer within the deadline ends a row of misses.
-    pub fn observe(&mut self, peer: NodeId, kind: WorkKind, total_ms: f64, execution_ms: f64, in_time: bool) {
+    /// A step was answered. An answer within the deadline ends a row of misses.
+    pub fn observe(&mut self, peer: NodeId, kind: WorkKind, times: StepTimes, in_time: bool) {
+        let StepTimes { total_ms, queue_ms, execution_ms } = times;
         if in_time && self.assigned(kind) == Some(peer) {
             self.misses.remove(&kind);
         }
         if let Some(candidate) = self.peers.get_mut(&peer) {
-            let overhead_ms = (total_ms - execution_ms).max(0.0);
+            let overhead_ms = (total_ms - queue_ms - execution_ms).max(0.0);
             let mean_ms = candidate.overhead_ms.get_or_insert(overhead_ms);
             *mean_ms += (overhead_ms - *mean_ms) * OVERHEAD_WEIGHT;
         }
-        let queue_ms = 0.0;
         let result = OutcomeResult::Success { queue_ms, execution_ms: execution_ms.clamp(1e-3, 1e6) };
         self.models.observe(&Outcome {
             peer: PeerView::unknown(peer),
@@ -204,7 +215,9 @@ impl FunctionalSplit {
             self.assigned.insert(change.kind, change.to);
             self.misses.remove(&change.kind);
         }
-        self.assigned.retain(|_, peer| self.peers.contains_key(peer));
+        let peers = &self.peers;
+        self.assigned
+            .retain(|kind, peer| peers.get(peer).is_some_and(|candidate| candidate.kinds.contains(kind)));
         moves
     }
 
@@ -312,7 +325,8 @@ mod tests {
 
     fn tried(split: &mut FunctionalSplit, index: u8, kind: WorkKind, total_ms: f64) {
         for _ in 0..5 {
-            split.observe(peer(index), kind, total_ms, total_ms * 0.8, true);
+            let times = StepTimes { total_ms, queue_ms: 0.0, execution_ms: total_ms * 0.8 };
+            split.observe(peer(index), kind, times, true);
         }
     }
 
@@ -345,7 +359,8 @@ mod tests {
             tried(&mut split, 1, kind, 3.5);
         }
         for _ in 0..20 {
-            split.observe(peer(0), WorkKind::Physics, 85.0, 2.0, false);
+            let times = StepTimes { total_ms: 85.0, queue_ms: 0.0, execution_ms: 2.0 };
+            split.observe(peer(0), WorkKind::Physics, times, false);
         }
         split.plan(NOW);
         assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)), "its answers to anything would be late");
@@ -360,7 +375,8 @@ mod tests {
         split.plan(NOW);
         assert_eq!(split.assigned(WorkKind::Physics), Some(peer(0)));
         assert!(!split.miss(peer(0), WorkKind::Physics, NOW));
-        split.observe(peer(0), WorkKind::Physics, 3.0, 2.0, true);
+        let times = StepTimes { total_ms: 3.0, queue_ms: 0.0, execution_ms: 2.0 };
+        split.observe(peer(0), WorkKind::Physics, times, true);
         assert!(!split.miss(peer(0), WorkKind::Physics, NOW));
         assert!(split.miss(peer(0), WorkKind::Physics, NOW));
         let moves = split.plan(NOW);

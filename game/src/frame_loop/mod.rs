@@ -15,7 +15,7 @@ use p2c2r_protocol::{
     task::RejectReason,
 };
 use p2c2r_scheduler::{
-    functional::{FunctionalSplit, SubsystemLoad},
+    functional::{FunctionalSplit, StepTimes, SubsystemLoad},
     time::TimeMs,
 };
 
@@ -47,6 +47,8 @@ const PROBE_EVERY_FRAMES: u32 = 30;
 const MAX_TICKS: u32 = p2c2r_protocol::limit::MAX_STEP_TICKS as u32;
 /// Of so many answers that can be checked, one is.
 const CHECK_EVERY: u32 = 16;
+/// A subsystem's share of a frame is given to so many further peers at most.
+const MAX_COPIES: u8 = 2;
 /// Less time than this is of no use for another attempt, microseconds.
 const LEAST_BUDGET_US: u64 = 3_000;
 /// A probe may take so long, microseconds.
@@ -87,6 +89,14 @@ pub struct Check {
     pub output: Vec<u8>,
 }
 
+/// A subsystem's share of a frame that is waited for.
+struct Due {
+    /// When its time is up, microseconds.
+    until_us: u64,
+    /// How often it was given to yet another peer.
+    copies: u8,
+}
+
 /// The loop's state.
 pub struct FrameLoop {
     level: Arc<Level>,
@@ -99,8 +109,8 @@ pub struct FrameLoop {
     camera: [i32; CAMERA_LEN],
     tick: u32,
     steps: Steps,
-    /// Subsystems that were due and are neither answered nor missed, with when their time is up.
-    due: BTreeMap<(WorkKind, u32), u64>,
+    /// Subsystems that were due and are neither answered nor missed.
+    due: BTreeMap<(WorkKind, u32), Due>,
     base: Option<Media>,
     light: Option<Media>,
     sound: Option<Media>,
@@ -221,7 +231,8 @@ impl FrameLoop {
         (frame, commands)
     }
 
-    /// A peer has answered. `statement` is checked to be its own; the answer may still be to be computed a second time.
+    /// A peer has answered; the statement is known to be its own. The answer may be to be computed a second time. A peer that
+    /// answers something else than it was asked is not asked any more.
     pub fn answer(
         &mut self,
         peer: NodeId,
@@ -229,17 +240,23 @@ impl FrameLoop {
         statement: &StepStatement,
         output: Vec<u8>,
         now_us: u64,
-    ) -> Option<Check> {
-        let step = self.steps.answered(peer, id)?;
+    ) -> (Option<Check>, Vec<Command>) {
+        let Some(step) = self.steps.answered(peer, id) else { return (None, Vec::new()) };
         if !statement.is_about(&step.request, &output) || !self.take(&step, &output) {
             self.tally.wrong += 1;
-            return None;
+            let mut commands = self.lose(peer, now_us);
+            commands.extend(self.again(&step, now_us));
+            return (None, commands);
         }
         let kind = step.work.kind;
         let in_time = now_us <= step.work.until_us;
         let total_ms = now_us.saturating_sub(step.sent_at_us) as f64 / 1e3;
-        let execution_ms = f64::from(statement.execution_us) / 1e3 / f64::from(step.work.ticks.max(1));
-        self.split.observe(peer, kind, total_ms, execution_ms, in_time);
+        let own_ms = |us: u32| (f64::from(us) / 1e3).min(total_ms);
+        let (queue_ms, execution_ms) = (own_ms(statement.queue_us), own_ms(statement.execution_us));
+        self.split.observe(peer, kind, StepTimes { total_ms, queue_ms, execution_ms }, in_time);
+        if step.work.due.is_some() && !in_time && !step.overdue && self.split.miss(peer, kind, time(now_us)) {
+            self.plan(now_us);
+        }
         let tally = self.tally.of(kind);
         tally.received_bytes += output.len() as u64;
         if let Some(due) = step.work.due {
@@ -253,12 +270,8 @@ impl FrameLoop {
         }
         let is_exact = matches!(kind, WorkKind::Physics | WorkKind::Ai);
         let is_drawn = dice(self.secret, id as u32).is_multiple_of(CHECK_EVERY);
-        (is_exact && is_drawn).then_some(Check {
-            peer,
-            request: step.request,
-            snapshot: step.work.snapshot,
-            output,
-        })
+        let check = Check { peer, request: step.request, snapshot: step.work.snapshot, output };
+        ((is_exact && is_drawn).then_some(check), Vec::new())
     }
 
     /// What came of computing an answer a second time. A peer that was wrong is not asked any more, and what followed
@@ -286,7 +299,11 @@ impl FrameLoop {
                 self.split.decline(&peer, step.work.kind);
                 self.plan(now_us);
             }
-            _ => {}
+            _ => {
+                if self.split.miss(peer, step.work.kind, time(now_us)) {
+                    self.plan(now_us);
+                }
+            }
         }
         self.again(&step, now_us).into_iter().collect()
     }
@@ -327,12 +344,17 @@ impl FrameLoop {
             WorkKind::Physics => {
                 let length = usize::from(self.level.spec.bodies) * BODY_LEN;
                 states::<BODY_LEN>(snapshot, length, output).is_some_and(|states| {
+                    // What followed from a moment that is not believed any more is not believed either.
+                    let begins = PhysicsLayout::read(&snapshot.0, usize::from(self.level.spec.bodies)).0;
+                    let may_learn = may_learn && self.bodies.at(*tick) == Some(begins.as_slice());
                     !may_learn || self.bodies.learn(target, states.into_iter().map(BodyState).collect())
                 })
             }
             WorkKind::Ai => {
                 let length = usize::from(self.level.spec.agents) * AGENT_LEN;
                 states::<AGENT_LEN>(snapshot, length, output).is_some_and(|states| {
+                    let begins = AgentsLayout::read(&snapshot.0, usize::from(self.level.spec.agents)).0;
+                    let may_learn = may_learn && self.agents.at(*tick) == Some(begins.as_slice());
                     !may_learn || self.agents.learn(target, states.into_iter().map(AgentState).collect())
                 })
             }
@@ -366,7 +388,7 @@ impl FrameLoop {
             until_us: now_us + subsystem.deadline_us(),
         };
         self.tally.of(subsystem.kind).due += 1;
-        self.due.insert((subsystem.kind, self.tick), work.until_us);
+        self.due.insert((subsystem.kind, self.tick), Due { until_us: work.until_us, copies: 0 });
         let own = self.split.assigned(subsystem.kind);
         let all = own.into_iter().chain(self.split.others(subsystem.kind, time(now_us)));
         let command = all.into_iter().find_map(|peer| self.steps.give(peer, &work, now_us))?;
@@ -414,7 +436,7 @@ impl FrameLoop {
             must_plan |= self.split.miss(step.peer, step.work.kind, time(now_us));
         }
         let passed: Vec<(WorkKind, u32)> =
-            self.due.iter().filter(|(_, until_us)| **until_us < now_us).map(|(entry, _)| *entry).collect();
+            self.due.iter().filter(|(_, due)| due.until_us < now_us).map(|(entry, _)| *entry).collect();
         for (kind, frame) in passed {
             self.due.remove(&(kind, frame));
             self.tally.of(kind).missed += 1;
@@ -440,9 +462,11 @@ impl FrameLoop {
     /// Gives a step to somebody else, if there is time.
     fn again(&mut self, step: &OpenStep, now_us: u64) -> Option<Command> {
         let work = &step.work;
-        if !self.due.contains_key(&(work.kind, work.due?)) || work.until_us < now_us + LEAST_BUDGET_US {
+        let due = self.due.get_mut(&(work.kind, work.due?)).filter(|due| due.copies < MAX_COPIES)?;
+        if work.until_us < now_us + LEAST_BUDGET_US {
             return None;
         }
+        due.copies += 1;
         let own = self.split.assigned(work.kind).filter(|peer| *peer != step.peer);
         let others = self.split.others(work.kind, time(now_us));
         let peers = own.into_iter().chain(others.into_iter().filter(|peer| *peer != step.peer));

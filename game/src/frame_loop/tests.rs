@@ -99,7 +99,8 @@ impl World {
                 queue_us: 0,
                 execution_us: 800,
             };
-            let check = self.game.answer(command.peer, id, &statement, output, at_us);
+            let (check, commands) = self.game.answer(command.peer, id, &statement, output, at_us);
+            self.carry_out(commands);
             if let Some(check) = check {
                 let again = self.executor.run(
                     check.request.kind,
@@ -250,6 +251,37 @@ fn answers_of_others_and_to_other_questions_are_not_taken() {
     world.game.answer(stranger, id, &statement, output.clone(), FRAME_US);
     assert_eq!(world.game.bodies.newest().0, FRAMES_AHEAD);
     let other = StepStatement { tick: tick + 1, ..statement };
-    world.game.answer(physics.peer, id, &other, output, FRAME_US);
+    let (check, commands) = world.game.answer(physics.peer, id, &other, output, FRAME_US);
+    assert!(check.is_none());
+    assert!(
+        commands.iter().all(|command| command.peer == stranger) && !commands.is_empty(),
+        "the other one does it"
+    );
+    assert_eq!(world.game.split.assigned(WorkKind::Physics), Some(stranger));
     assert_eq!((world.game.bodies.newest().0, world.game.tally.wrong), (FRAMES_AHEAD, 1));
+}
+
+#[test]
+fn a_peer_that_refuses_everything_is_not_asked_for_ever_and_nobody_is_asked_over_and_over() {
+    let mut world = World::new(4);
+    world.frames(10);
+    let physicist = world.game.split.assigned(WorkKind::Physics).unwrap();
+    let mut asked = 0;
+    for _ in 0..10 {
+        world.until(world.now_us + FRAME_US);
+        let (_, mut commands) = world.game.frame(world.now_us, world.game.camera, None);
+        let mut kept = Vec::new();
+        while let Some(command) = commands.pop() {
+            if command.peer == physicist {
+                asked += 1;
+                let (peer, id) = (command.peer, command.request.id);
+                commands.extend(world.game.refused(peer, id, RejectReason::Busy, world.now_us));
+            } else {
+                kept.push(command);
+            }
+        }
+        world.carry_out(kept);
+    }
+    assert!(asked <= 40, "{asked}");
+    assert_ne!(world.game.split.assigned(WorkKind::Physics), Some(physicist));
 }

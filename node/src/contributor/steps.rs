@@ -5,7 +5,8 @@ use std::{
     collections::{BTreeMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -30,8 +31,16 @@ use tracing::{debug, warn};
 
 use super::hindrance::{Fate, Hindrance, Misfortune};
 
-/// Steps that wait for the thread, of all owners: more, and they would be late anyway.
-const MAX_WAITING: usize = 64;
+/// Steps of one owner that wait for the thread: all that may be under way. More are refused, whatever others have.
+const MAX_HELD: usize = WorkKind::ALL.len() * STEP_SNAPSHOTS / 2;
+/// Steps that wait for the thread, of all owners.
+const MAX_WAITING: usize = MAX_HELD * p2c2r_swarm::limit::MAX_STEP_STREAMS;
+/// An owner says within this what its level is.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// A number of a snapshot takes no more bytes than that.
+const MAX_NUMBER_BYTES: usize = 5;
+/// Runs of a snapshot take no more bytes than that beside its numbers.
+const MAX_RUN_BYTES: usize = 16;
 /// Weight of the newest of the times that a kind of step took.
 const TIME_WEIGHT: f64 = 0.2;
 /// A throttled step is not stretched beyond that.
@@ -56,14 +65,13 @@ pub struct StepDesk {
     jobs: SyncSender<Job>,
     declined: Arc<[WorkKind]>,
     hindrance: Arc<Mutex<Hindrance>>,
-    sessions: Arc<std::sync::atomic::AtomicU64>,
+    sessions: Arc<AtomicU64>,
 }
 
 /// What the thread is told.
 enum Job {
-    Open { session: u64, level: LevelSpec },
+    Open { session: u64, level: LevelSpec, alive: Weak<()> },
     Step(StepJob),
-    Close { session: u64 },
 }
 
 struct StepJob {
@@ -72,6 +80,25 @@ struct StepJob {
     payload: Bytes,
     arrived: Instant,
     replies: mpsc::Sender<(StepReply, Bytes)>,
+    _held: Held,
+}
+
+/// One of the steps that an owner has here.
+struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    /// Unless there are too many.
+    fn take(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |held: usize| (held < MAX_HELD).then_some(held + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl StepJob {
@@ -110,26 +137,42 @@ impl StepDesk {
 
     /// Serves a stream until it ends.
     pub async fn serve(self, mut link: StepPeerLink) {
-        let session = self.sessions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let replies = self.replies(link.outbox.clone());
-        let mut is_open = false;
+        let opened = tokio::time::timeout(OPEN_LIMIT, link.inbox.recv()).await;
+        let Ok(Some((StepMessage::Open(level), _))) = opened else { return };
+        // The thread drops what belongs to the session when this is gone.
+        let (alive, held) = (Arc::new(()), Arc::<AtomicUsize>::default());
+        if self.jobs.try_send(Job::Open { session, level, alive: Arc::downgrade(&alive) }).is_err()
+            || replies.send((StepReply::Opened, Bytes::new())).await.is_err()
+        {
+            return;
+        }
         while let Some((message, payload)) = link.inbox.recv().await {
             match message {
-                StepMessage::Open(level) if !is_open => {
-                    is_open = true;
-                    if self.jobs.try_send(Job::Open { session, level }).is_err()
-                        || replies.send((StepReply::Opened, Bytes::new())).await.is_err()
-                    {
-                        break;
+                StepMessage::Step(request) => {
+                    let refuse = |reason| {
+                        // Whoever does not read its answers needs none.
+                        let _ =
+                            replies.try_send((StepReply::Refused { id: request.id, reason }, Bytes::new()));
+                    };
+                    let most = snapshot_len(&level, request.kind)
+                        .map(|length| length * MAX_NUMBER_BYTES + MAX_RUN_BYTES);
+                    if most.is_none_or(|most| payload.len() > most * 2) {
+                        refuse(RejectReason::Invalid);
+                        continue;
                     }
-                }
-                StepMessage::Step(request) if is_open => {
+                    let Some(held) = Held::take(&held) else {
+                        refuse(RejectReason::Busy);
+                        continue;
+                    };
                     let job = StepJob {
                         session,
                         request,
                         payload,
                         arrived: Instant::now(),
                         replies: replies.clone(),
+                        _held: held,
                     };
                     if self.declined.contains(&request.kind) {
                         job.refuse(RejectReason::UnsupportedKind);
@@ -145,9 +188,6 @@ impl StepDesk {
             }
         }
         debug!(owner = %link.owner.short(), "a stream of steps ended");
-        let jobs = self.jobs.clone();
-        // The queue may be full: what belongs to the session is dropped as soon as there is room to say so.
-        tokio::task::spawn_blocking(move || jobs.send(Job::Close { session }).is_ok());
     }
 
     /// Answers pass through here, each held back for as long as the hindrance of its moment says.
@@ -193,6 +233,8 @@ impl StepDesk {
 struct Session {
     executor: Executor,
     level: LevelSpec,
+    /// Whether its stream is open.
+    alive: Weak<()>,
     snapshots: BTreeMap<WorkKind, VecDeque<(u64, Arc<Snapshot>)>>,
     /// Mean time of a frame of each kind, ms.
     time_ms: BTreeMap<WorkKind, f64>,
@@ -230,6 +272,8 @@ impl Worker {
             {
                 self.note(job);
             }
+            self.sessions.retain(|_, session| session.alive.strong_count() > 0);
+            self.waiting.retain(|job| self.sessions.contains_key(&job.session));
             if let Some(job) = self.next() {
                 self.carry_out(&job);
             }
@@ -238,16 +282,15 @@ impl Worker {
 
     fn note(&mut self, job: Job) {
         match job {
-            Job::Open { session, level } => {
+            Job::Open { session, level, alive } => {
                 let executor = Executor::new(Arc::new(Level::new(level)));
                 let (snapshots, time_ms) = (BTreeMap::new(), BTreeMap::new());
-                self.sessions.insert(session, Session { executor, level, snapshots, time_ms, served: 0 });
+                self.sessions.insert(
+                    session,
+                    Session { executor, level, alive, snapshots, time_ms, served: self.served },
+                );
             }
             Job::Step(job) => self.waiting.push(job),
-            Job::Close { session } => {
-                self.sessions.remove(&session);
-                self.waiting.retain(|job| job.session != session);
-            }
         }
     }
 
@@ -293,6 +336,9 @@ impl Session {
         let StepRequest { id, kind, tick, ticks, base, snapshot: named, .. } = job.request;
         self.executor.make_ready(kind);
         let began = Instant::now();
+        if began > job.due() {
+            return Err(RejectReason::Busy);
+        }
         if let Some(frame_ms) = self.time_ms.get_mut(&kind) {
             let expected = Duration::from_secs_f64(*frame_ms * f64::from(ticks) / 1e3);
             if began + expected > job.due() {

@@ -131,7 +131,7 @@ struct PredictionFigures {
     between_frames: usize,
     /// Farthest that a body was shown from where it truly was, over all frames, mm.
     divergence_mm: Quantiles,
-    /// It can be no more than that, mm.
+    /// What a guess can be off by at most, until it is given up and everything stands still, mm.
     bound_mm: f64,
     jumps: u64,
 }
@@ -318,7 +318,7 @@ fn loop_figures(played: &Played) -> LoopFigures {
     LoopFigures {
         late_ms: quantiles(played.frames.iter().map(|frame| frame.late_ms)),
         work_ms: quantiles(played.frames.iter().map(|frame| frame.work_ms)),
-        blocked: played.frames.iter().filter(|frame| frame.work_ms > frame_ms).count(),
+        blocked: played.frames.iter().filter(|frame| frame.late_ms + frame.work_ms > frame_ms).count(),
     }
 }
 
@@ -420,7 +420,7 @@ fn print(outcome: &Outcome) {
     let prediction = &outcome.prediction;
     println!(
         "prediction  {} frames showed bodies where they were expected to be, {} between what was known; they were shown {:.2} mm \
-         from where they truly were (95 % of frames: {:.1}, worst {:.1}; more than {:.0} is impossible), {} jumped",
+         from where they truly were (95 % of frames: {:.1}, worst {:.1}; a guess of 0.2 s is off by {:.0} at most), {} jumped",
         prediction.predicted_frames,
         prediction.between_frames,
         prediction.divergence_mm.mean,

@@ -23,8 +23,8 @@ use tracing::warn;
 
 /// A peer must have made the level ready by then.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
-/// Answers that wait for the loop: more than all peers may have under way.
-pub const MAX_ARRIVALS: usize = 4096;
+/// Answers that wait for the loop: of more, some are lost.
+pub const MAX_ARRIVALS: usize = 512;
 
 /// What the loop hears.
 #[derive(Debug)]
@@ -121,14 +121,15 @@ pub async fn connect_all(
     level: LevelSpec,
     arrivals: &SyncSender<Arrival>,
 ) -> anyhow::Result<Vec<PeerLink>> {
-    let mut links = Vec::new();
-    for status in swarm.peers().await {
-        let Some(heartbeat) = status.heartbeat.filter(|heartbeat| heartbeat.contributing) else { continue };
-        match connect(swarm, status.node, heartbeat.kinds, level, arrivals.clone()).await {
-            Ok(link) => links.push(link),
-            Err(error) => warn!(peer = %status.node.short(), %error, "a peer takes no part in the game"),
-        }
-    }
+    let peers = swarm.peers().await.into_iter().filter_map(|status| {
+        let heartbeat = status.heartbeat.filter(|heartbeat| heartbeat.contributing)?;
+        Some((status.node, heartbeat.kinds))
+    });
+    let opening = peers.map(|(peer, kinds)| async move {
+        let link = connect(swarm, peer, kinds, level, arrivals.clone()).await;
+        link.inspect_err(|error| warn!(peer = %peer.short(), %error, "a peer takes no part in the game")).ok()
+    });
+    let links: Vec<PeerLink> = futures::future::join_all(opening).await.into_iter().flatten().collect();
     links.first().context("no peer takes part in the game")?;
     Ok(links)
 }

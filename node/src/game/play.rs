@@ -24,7 +24,7 @@ use p2c2r_protocol::{
 use tokio::sync::mpsc;
 
 use super::{
-    link::{Arrival, MAX_ARRIVALS, PeerLink},
+    link::{Arrival, PeerLink},
     script,
 };
 
@@ -32,6 +32,8 @@ use super::{
 const TRIALS: usize = 4;
 /// A trial takes no longer.
 const TRIAL_LIMIT: Duration = Duration::from_secs(2);
+/// Answers that are still heard when a frame is due already.
+const MAX_HEARD_LATE: usize = 64;
 /// The loop looks whether it is stopped at least so often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -175,6 +177,11 @@ impl Player {
             {
                 self.listen_until(Instant::now() + Duration::from_millis(1));
             }
+            if !self.game.is_idle() {
+                // Whoever says nothing now will not do so in a game.
+                self.links.remove(peer);
+                self.game.lose(*peer, self.now_us());
+            }
         }
     }
 
@@ -206,7 +213,7 @@ impl Player {
     fn listen_until(&mut self, due: Instant) {
         // What one frame hears is limited: whoever floods the loop does not hold it up.
         let mut heard_late = 0;
-        while !self.ends.stopped.load(Ordering::Relaxed) && heard_late < MAX_ARRIVALS {
+        while !self.ends.stopped.load(Ordering::Relaxed) && heard_late < MAX_HEARD_LATE {
             let left = due.saturating_duration_since(Instant::now());
             match self.ends.arrivals.recv_timeout(left.min(LOOK_INTERVAL)) {
                 Ok(arrival) => {
@@ -225,14 +232,15 @@ impl Player {
         let commands = match arrival {
             Arrival::Answer { peer, id, statement, output, at } => {
                 let at_us = self.us(at);
-                if let Some(check) = self.game.answer(peer, id, &statement, output.to_vec(), at_us) {
+                let (check, commands) = self.game.answer(peer, id, &statement, output.to_vec(), at_us);
+                if let Some(check) = check {
                     // A checker that is busy checks another one.
                     let _ = self.ends.checks.try_send(check);
                 }
                 if let Some(sound) = self.game.sound() {
                     self.played.sound.entry(sound.tick).or_insert_with(|| sound.bytes.clone());
                 }
-                Vec::new()
+                commands
             }
             Arrival::Refused { peer, id, reason } => self.game.refused(peer, id, reason, now_us),
             Arrival::Lost { peer } => {
