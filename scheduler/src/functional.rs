@@ -17,7 +17,7 @@ use crate::{
 
 /// Misses in a row after which a subsystem moves.
 pub const MAX_MISSES: u32 = 2;
-/// A peer is worth moving to only if it is so much better: a move costs a whole snapshot.
+/// A peer is worth moving to only if so much less of the deadline is used there: a move costs a whole snapshot.
 const WORTH_MOVING: f64 = 0.7;
 /// A peer from which a subsystem was taken gets none for so long, ms; twice as long each time it happens again.
 const TIME_OUT_MS: f64 = 1000.0;
@@ -189,10 +189,22 @@ impl FunctionalSplit {
         true
     }
 
+    /// Decides who does what that nobody does any more, and says what has changed.
+    pub fn replace(&mut self, now: TimeMs) -> Vec<Move> {
+        let stays = |(kind, peer): &(&WorkKind, &NodeId)| self.able(**kind, now).any(|able| able == **peer);
+        let choice = self.assigned.iter().filter(stays).map(|(kind, peer)| (*kind, *peer)).collect();
+        self.decide(choice, now)
+    }
+
     /// Decides anew who does what, and says what has changed.
     pub fn plan(&mut self, now: TimeMs) -> Vec<Move> {
-        let mut choice: BTreeMap<WorkKind, NodeId> = BTreeMap::new();
+        self.decide(BTreeMap::new(), now)
+    }
+
+    /// Decides what is not chosen yet.
+    fn decide(&mut self, mut choice: BTreeMap<WorkKind, NodeId>, now: TimeMs) -> Vec<Move> {
         let mut order = self.subsystems.clone();
+        order.retain(|load| !choice.contains_key(&load.kind));
         order.sort_by(|a, b| a.deadline_ms.total_cmp(&b.deadline_ms));
         for load in &order {
             if let Some(peer) = self.best(load, &choice, now) {
@@ -251,7 +263,7 @@ impl FunctionalSplit {
     fn best(&self, load: &SubsystemLoad, choice: &BTreeMap<WorkKind, NodeId>, now: TimeMs) -> Option<NodeId> {
         let own = self.assigned(load.kind);
         let weighed = |peer: NodeId| {
-            let loyal = if own == Some(peer) { WORTH_MOVING } else { 1.0 };
+            let loyal = if own == Some(peer) { WORTH_MOVING.powi(POWER) } else { 1.0 };
             (self.penalty(load, peer, choice) * loyal, peer)
         };
         let all = self.able(load.kind, now).map(weighed);
@@ -379,7 +391,8 @@ mod tests {
         split.observe(peer(0), WorkKind::Physics, times, true);
         assert!(!split.miss(peer(0), WorkKind::Physics, NOW));
         assert!(split.miss(peer(0), WorkKind::Physics, NOW));
-        let moves = split.plan(NOW);
+        let moves = split.replace(NOW);
+        assert_eq!(moves.len(), 1, "nothing else moves: {moves:?}");
         let change = moves.iter().find(|change| change.kind == WorkKind::Physics).unwrap();
         assert_eq!((change.to, change.reason), (peer(1), MoveReason::Missed));
         let times: Vec<bool> = [500.0, 1500.0]

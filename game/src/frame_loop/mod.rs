@@ -15,7 +15,7 @@ use p2c2r_protocol::{
     task::RejectReason,
 };
 use p2c2r_scheduler::{
-    functional::{FunctionalSplit, StepTimes, SubsystemLoad},
+    functional::{FunctionalSplit, Move, StepTimes, SubsystemLoad},
     time::TimeMs,
 };
 
@@ -218,7 +218,8 @@ impl FrameLoop {
 
         let mut commands = self.look_after(now_us);
         if self.tick.is_multiple_of(PLAN_EVERY_FRAMES) || self.tick == 1 {
-            self.plan(now_us);
+            let moves = self.split.plan(time(now_us));
+            self.note(moves);
         }
         for subsystem in Subsystem::ALL {
             if self.tick.is_multiple_of(subsystem.every_frames) {
@@ -482,8 +483,13 @@ impl FrameLoop {
         tally.snapshot_bytes += work.snapshot.0.len() as u64 * 4;
     }
 
+    /// Finds peers for what nobody does any more.
     fn plan(&mut self, now_us: u64) {
-        let moves = self.split.plan(time(now_us));
+        let moves = self.split.replace(time(now_us));
+        self.note(moves);
+    }
+
+    fn note(&mut self, moves: Vec<Move>) {
         self.tally.moves.extend(moves.into_iter().map(|change| (self.tick, change)));
     }
 
