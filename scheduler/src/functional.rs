@@ -277,11 +277,13 @@ impl FunctionalSplit {
             .iter()
             .filter(|other| other.kind != load.kind && choice.get(&other.kind) == Some(&peer));
         let mut busy_share = 0.0;
-        let mut wait_ms = 0.0;
+        let (mut wait_ms, mut longest_ms) = (0.0, 0.0);
         for other in others {
             let execution_ms = self.expected(peer, other.kind).execution_ms;
             let share = (execution_ms / other.period_ms).min(1.0);
-            // It finds the other at work so often, and then waits for all of it at worst.
+            // Steps are not interrupted: at worst it finds the longest of the others just begun (Jeffay, Stanat and Martel
+            // 1991), and besides its share of them all before it.
+            longest_ms = f64::max(longest_ms, execution_ms);
             wait_ms += share * execution_ms;
             busy_share += share;
         }
@@ -289,7 +291,8 @@ impl FunctionalSplit {
         busy_share += expected.execution_ms / load.period_ms;
         let own_ms = self.peers.get(&peer).and_then(|candidate| candidate.overhead_ms).unwrap_or(0.0);
         let overhead_ms = expected.overhead_ms.max(own_ms);
-        let total_ms = (overhead_ms + expected.execution_ms) * expected.p95_total_factor + wait_ms;
+        let total_ms =
+            (overhead_ms + expected.execution_ms) * expected.p95_total_factor + wait_ms + longest_ms;
         let used = total_ms / load.deadline_ms + busy_share.powi(2) * 0.2;
         used.powi(POWER) / (1.0 - expected.failure_risk).max(0.05)
     }
@@ -376,6 +379,18 @@ mod tests {
         }
         split.plan(NOW);
         assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)), "its answers to anything would be late");
+    }
+
+    #[test]
+    fn short_deadlines_do_not_stand_behind_long_steps() {
+        let mut split = split(2);
+        for index in 0..2 {
+            tried(&mut split, index, WorkKind::Physics, 6.0);
+            tried(&mut split, index, WorkKind::Ai, 2.0);
+            tried(&mut split, index, WorkKind::RayTracing, 14.0 + f64::from(index));
+        }
+        split.plan(NOW);
+        assert_ne!(split.assigned(WorkKind::Physics), split.assigned(WorkKind::RayTracing));
     }
 
     #[test]
