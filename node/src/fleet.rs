@@ -36,6 +36,13 @@ pub struct Machine {
     pub hindrance: Hindrance,
 }
 
+impl Machine {
+    /// With which nothing else is wrong.
+    pub const fn of(name: &'static str, throttle: f32) -> Self {
+        Self { name, throttle, hindrance: Hindrance { delay_ms: 0, fail_share: 0.0, silent_share: 0.0 } }
+    }
+}
+
 /// One node.
 pub struct Member {
     /// Its name here.

@@ -81,7 +81,6 @@ fn slow_peers_that_say_so_get_little_from_the_first_frame_on() {
 #[test]
 fn b14_slow_peers_that_hide_it_are_found_out() {
     let planned = planned_for_the_slow(&["--throttle", THROTTLE, "--throttle-hidden"]);
-    // How much they were believed at first depends on what everybody's benchmark said.
-    let (first, last) = (planned[0], planned[FRAMES as usize]);
-    assert!(last < 0.25 && last < first * 0.7, "{planned:?}");
+    assert!(planned[0] > 0.35, "they were believed: {planned:?}");
+    assert!(planned[FRAMES as usize] < 0.25, "{planned:?}");
 }

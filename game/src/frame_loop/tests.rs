@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use p2c2r_protocol::step::{LevelSpec, output_hash};
 
 use super::*;
-use crate::{executor::Executor, limit::MAX_SPEED};
+use crate::{
+    executor::Executor,
+    layout::BODY_LEN,
+    limit::{BLOCK_SAMPLES, LIGHT_PX, MAX_SPEED, PICTURE_PX},
+    picture::PIXEL_BYTES,
+};
 
 const FRAME_US: u64 = 16_667;
 

@@ -8,6 +8,7 @@ mod overlay;
 mod sheet;
 mod shooting;
 mod splitting;
+mod stop;
 mod swarm;
 mod tally;
 

@@ -2,10 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -21,10 +18,10 @@ use super::{
     animation,
     sheet::Sheet,
     shooting::{film, night_city, shoot},
+    stop::StopWithMe,
 };
 use crate::{
     cli::DemoArgs,
-    contributor::hindrance::Hindrance,
     coordinator::{JobSpec, Policy},
     fleet::{Fleet, Machine},
     overlay::{
@@ -37,7 +34,12 @@ use crate::{
 };
 
 /// Four machines with nothing wrong: as fast as the cores of this one that they share.
-const MACHINES: [Machine; 4] = [machine("node-1"), machine("node-2"), machine("node-3"), machine("node-4")];
+const MACHINES: [Machine; 4] = [
+    Machine::of("node-1", 1.0),
+    Machine::of("node-2", 1.0),
+    Machine::of("node-3", 1.0),
+    Machine::of("node-4", 1.0),
+];
 /// Of the pictures.
 const SIZE_PX: (u32, u32) = (256, 144);
 /// Of the light: a quarter of the pixels.
@@ -55,10 +57,6 @@ const KEEP_EVERY: u32 = 2;
 const ANIMATION_FRAMES: usize = 90;
 /// Paths of a pixel of the picture that the last one is compared with.
 const REFERENCE_SAMPLES: u32 = 128;
-
-const fn machine(name: &'static str) -> Machine {
-    Machine { name, throttle: 1.0, hindrance: Hindrance { delay_ms: 0, fail_share: 0.0, silent_share: 0.0 } }
-}
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -134,15 +132,6 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells a loop to stop when nobody waits for it any more.
-struct StopWithMe(Arc<AtomicBool>);
-
-impl Drop for StopWithMe {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Runs the loop on a thread of its own.
 async fn drive(
     fleet: &Fleet,
@@ -151,8 +140,8 @@ async fn drive(
 ) -> anyhow::Result<(LoopOutcome, LightTally)> {
     let source = LightSource::start(fleet.node.coordinator.clone(), spec.clone())?;
     let (orders, mut light, end) = source.split();
-    let stop = StopWithMe(Arc::default());
-    let (stopped, looped) = (Arc::clone(&stop.0), looped.clone());
+    let stop = StopWithMe::default();
+    let (stopped, looped) = (stop.flag(), looped.clone());
     let shown = spawn_blocking(move || frame_loop::run(&looped, &orders, &mut light, &stopped)).await??;
     Ok((shown, end.tally().await?))
 }

@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use super::sheet::{COLOURS, Sheet};
 use crate::{
     cli::DemoArgs,
-    contributor::hindrance::Hindrance,
     control::{RenderRequest, SplitChoice},
     develop::DevelopSettings,
     fleet::{Fleet, Machine},
@@ -31,7 +30,7 @@ use crate::{
 
 /// Four unequal machines.
 const MACHINES: [Machine; 4] =
-    [machine("Fast", 2.0), machine("Good", 3.0), machine("Fair", 4.0), machine("Slow", 6.0)];
+    [Machine::of("Fast", 2.0), Machine::of("Good", 3.0), Machine::of("Fair", 4.0), Machine::of("Slow", 6.0)];
 /// Width and height of the frames, px.
 const SIZE_PX: (u32, u32) = (480, 270);
 /// Frames of the animation.
@@ -41,10 +40,6 @@ const WAYS: [SplitChoice; 3] = [SplitChoice::Spatial, SplitChoice::Temporal, Spl
 /// Between things on a sheet, and height of a line, px.
 const GAP_PX: u32 = 10;
 const LINE_PX: u32 = 22;
-
-const fn machine(name: &'static str, throttle: f32) -> Machine {
-    Machine { name, throttle, hindrance: Hindrance { delay_ms: 0, fail_share: 0.0, silent_share: 0.0 } }
-}
 
 /// What came of a way to split.
 #[derive(Serialize)]
