@@ -103,12 +103,15 @@ pub struct StageReport {
 /// How an animation is split among the peers, and why so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SplitReport {
-    /// `spatial`, `temporal` or `pipeline`.
+    /// `spatial`, `temporal`, `nested` or `pipeline`.
     pub strategy: String,
     /// Whether it was taken for its forecast, not asked for.
     pub is_chosen: bool,
     /// Frames that the forecasts are for.
     pub frames: u32,
+    /// Of these, from the first, frames that are not cut.
+    #[serde(default)]
+    pub whole_frames: u32,
     /// What each way was expected to take.
     pub forecasts: Vec<ForecastReport>,
 }
@@ -120,6 +123,9 @@ pub struct ForecastReport {
     pub strategy: String,
     /// From now to the last picture, ms.
     pub makespan_ms: f64,
+    /// Of the frames, from the first, those that would not be cut.
+    #[serde(default)]
+    pub whole_frames: u32,
 }
 
 impl SplitReport {
@@ -131,8 +137,10 @@ impl SplitReport {
             .map(|forecast| format!("{} {:.1} s", forecast.strategy, forecast.makespan_ms / 1e3))
             .collect();
         let why = if self.is_chosen { "is expected to be done first" } else { "was asked for" };
+        let (whole, cut) = (self.whole_frames, self.frames.saturating_sub(self.whole_frames));
+        let parts = if whole > 0 && cut > 0 { format!(" ({whole} whole, {cut} cut)") } else { String::new() };
         format!(
-            "split: {} {why}; expected for {} frames: {}",
+            "split: {}{parts} {why}; expected for {} frames: {}",
             self.strategy,
             self.frames,
             forecasts.join(", ")

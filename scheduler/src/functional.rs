@@ -2,7 +2,7 @@
 //!
 //! Every subsystem has one peer, and keeps it while that serves. What is expected of a peer at a kind of work comes from
 //! a model of its own for each (peer, kind): whoever is good at physics gets physics. A peer that missed a deadline twice
-//! in a row, or is gone, loses the subsystem at once.
+//! in a row, or is gone, loses the subsystem at once. The owner's own machine is a reserve: it does what nobody else can.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use p2c2r_protocol::id::{NodeId, WorkKind};
 
 use crate::{
     Outcome, OutcomeResult, PeerView, TaskFeatures,
-    history::MemoryStore,
+    history::Store,
     predict::{Predictor, ema::EmaPredictor},
     time::TimeMs,
 };
@@ -78,12 +78,34 @@ pub struct Move {
     pub reason: MoveReason,
 }
 
+/// How gladly a peer is given a kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    In,
+    /// Only if nobody else is in.
+    Reserve,
+    /// Only if there is nobody at all.
+    TimedOut,
+}
+
 struct Candidate {
+    is_reserve: bool,
     kinds: BTreeSet<WorkKind>,
     /// Mean of what its answers took beyond the work itself, ms: a way that has become long is long for all kinds.
     overhead_ms: Option<f64>,
     /// No work for it until then, and how long that was.
     timed_out: BTreeMap<WorkKind, (f64, f64)>,
+}
+
+impl Candidate {
+    fn standing(&self, kind: WorkKind, now: TimeMs) -> Option<Standing> {
+        let is_out = self.timed_out.get(&kind).is_some_and(|(until, _)| *until > now.0);
+        self.kinds.contains(&kind).then_some(match (is_out, self.is_reserve) {
+            (true, _) => Standing::TimedOut,
+            (false, true) => Standing::Reserve,
+            (false, false) => Standing::In,
+        })
+    }
 }
 
 /// Who does what.
@@ -96,12 +118,12 @@ pub struct FunctionalSplit {
 }
 
 impl FunctionalSplit {
-    /// Nobody is there yet.
-    pub fn new(subsystems: Vec<SubsystemLoad>) -> Self {
+    /// Nobody is there yet; the store has what was learned before.
+    pub fn new(subsystems: Vec<SubsystemLoad>, store: Box<dyn Store>) -> Self {
         Self {
             subsystems,
             peers: BTreeMap::new(),
-            models: EmaPredictor::new(Box::new(MemoryStore::default())),
+            models: EmaPredictor::new(store),
             assigned: BTreeMap::new(),
             misses: BTreeMap::new(),
         }
@@ -109,8 +131,26 @@ impl FunctionalSplit {
 
     /// A peer that does these kinds of work.
     pub fn join(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>) {
+        self.admit(peer, kinds, false);
+    }
+
+    /// The owner's own machine, which does what nobody else can: it has the game to show besides.
+    pub fn join_reserve(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>) {
+        self.admit(peer, kinds, true);
+    }
+
+    fn admit(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>, is_reserve: bool) {
         let kinds = kinds.into_iter().collect();
-        self.peers.insert(peer, Candidate { kinds, overhead_ms: None, timed_out: BTreeMap::new() });
+        let candidate = Candidate { is_reserve, kinds, overhead_ms: None, timed_out: BTreeMap::new() };
+        self.peers.insert(peer, candidate);
+    }
+
+    /// Whether it is known what a peer is like at every kind of such work that it does.
+    pub fn knows(&self, peer: &NodeId) -> bool {
+        let has_tried = |kind| self.models.speed(peer, kind).is_some_and(|speed| speed.outcomes > 0);
+        let mut loads = self.subsystems.iter().map(|load| load.kind);
+        let candidate = self.peers.get(peer);
+        candidate.is_some_and(|known| loads.all(|kind| !known.kinds.contains(&kind) || has_tried(kind)))
     }
 
     /// A peer is gone.
@@ -130,17 +170,18 @@ impl FunctionalSplit {
         self.assigned.get(&kind).copied()
     }
 
-    /// Whoever could do it besides, the best first.
+    /// Whoever could do it besides, the best first, the reserve last.
     pub fn others(&self, kind: WorkKind, now: TimeMs) -> Vec<NodeId> {
         let Some(load) = self.subsystems.iter().find(|load| load.kind == kind) else { return Vec::new() };
         let own = self.assigned(kind);
-        let mut others: Vec<(f64, NodeId)> = self
-            .able(kind, now)
+        let standing = |peer: NodeId| self.peers.get(&peer).and_then(|known| known.standing(kind, now));
+        let mut others: Vec<(Option<Standing>, f64, NodeId)> = self
+            .able(kind, Standing::Reserve, now)
             .filter(|peer| Some(*peer) != own)
-            .map(|peer| (self.penalty(load, peer, &self.assigned), peer))
+            .map(|peer| (standing(peer), self.penalty(load, peer, &self.assigned), peer))
             .collect();
-        others.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        others.into_iter().map(|(_, peer)| peer).collect()
+        others.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+        others.into_iter().map(|(_, _, peer)| peer).collect()
     }
 
     /// A step was answered. An answer within the deadline ends a row of misses.
@@ -191,7 +232,7 @@ impl FunctionalSplit {
 
     /// Decides who does what that nobody does any more, and says what has changed.
     pub fn replace(&mut self, now: TimeMs) -> Vec<Move> {
-        let stays = |(kind, peer): &(&WorkKind, &NodeId)| self.able(**kind, now).any(|able| able == **peer);
+        let stays = |(kind, peer): &(&WorkKind, &NodeId)| self.is_able(peer, **kind, now);
         let choice = self.assigned.iter().filter(stays).map(|(kind, peer)| (*kind, *peer)).collect();
         self.decide(choice, now)
     }
@@ -240,7 +281,10 @@ impl FunctionalSplit {
                 Some(from) if from == *to => return None,
                 None => MoveReason::First,
                 Some(from) if !self.peers.contains_key(&from) => MoveReason::Lost,
-                Some(from) if !self.able(*kind, now).any(|peer| peer == from) => MoveReason::Missed,
+                Some(from) if self.peers.get(&from).is_some_and(|known| known.is_reserve) => {
+                    MoveReason::Better
+                }
+                Some(from) if !self.is_able(&from, *kind, now) => MoveReason::Missed,
                 Some(_) => MoveReason::Better,
             };
             Some(Move { kind: *kind, from, to: *to, reason })
@@ -248,16 +292,18 @@ impl FunctionalSplit {
         choice.iter().filter_map(moved).collect()
     }
 
-    /// Those that may do such work now; if all were timed out, all of them.
-    fn able(&self, kind: WorkKind, now: TimeMs) -> impl Iterator<Item = NodeId> {
-        let willing = self.peers.iter().filter(move |(_, candidate)| candidate.kinds.contains(&kind));
-        let is_out = move |candidate: &Candidate| {
-            candidate.timed_out.get(&kind).is_some_and(|(until, _)| *until > now.0)
-        };
-        let any_in = willing.clone().any(|(_, candidate)| !is_out(candidate));
-        let able: Vec<NodeId> =
-            willing.filter(|(_, candidate)| !any_in || !is_out(candidate)).map(|(peer, _)| *peer).collect();
-        able.into_iter()
+    /// Those that may do such work now: whoever stands no worse than that, and if there is nobody, the best there are.
+    fn able(&self, kind: WorkKind, least: Standing, now: TimeMs) -> impl Iterator<Item = NodeId> {
+        let standing = move |candidate: &Candidate| candidate.standing(kind, now);
+        let best = self.peers.values().filter_map(standing).min().unwrap_or(least);
+        let willing = self.peers.iter().filter(move |(_, candidate)| {
+            standing(candidate).is_some_and(|standing| standing <= least.max(best))
+        });
+        willing.map(|(peer, _)| *peer)
+    }
+
+    fn is_able(&self, peer: &NodeId, kind: WorkKind, now: TimeMs) -> bool {
+        self.able(kind, Standing::In, now).any(|able| able == *peer)
     }
 
     fn best(&self, load: &SubsystemLoad, choice: &BTreeMap<WorkKind, NodeId>, now: TimeMs) -> Option<NodeId> {
@@ -266,7 +312,7 @@ impl FunctionalSplit {
             let loyal = if own == Some(peer) { WORTH_MOVING.powi(POWER) } else { 1.0 };
             (self.penalty(load, peer, choice) * loyal, peer)
         };
-        let all = self.able(load.kind, now).map(weighed);
+        let all = self.able(load.kind, Standing::In, now).map(weighed);
         all.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))).map(|(_, peer)| peer)
     }
 
@@ -317,7 +363,10 @@ fn features(backlog_ms: f64) -> TaskFeatures {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::history::MemoryStore;
 
     const NOW: TimeMs = TimeMs(0.0);
     const LOADS: [SubsystemLoad; 3] = [
@@ -331,7 +380,7 @@ mod tests {
     }
 
     fn split(peers: u8) -> FunctionalSplit {
-        let mut split = FunctionalSplit::new(LOADS.to_vec());
+        let mut split = FunctionalSplit::new(LOADS.to_vec(), Box::new(MemoryStore::default()));
         for index in 0..peers {
             split.join(peer(index), WorkKind::ALL);
         }
@@ -412,7 +461,7 @@ mod tests {
         assert_eq!((change.to, change.reason), (peer(1), MoveReason::Missed));
         let times: Vec<bool> = [500.0, 1500.0]
             .iter()
-            .map(|at| split.able(WorkKind::Physics, TimeMs(*at)).any(|able| able == peer(0)))
+            .map(|at| split.is_able(&peer(0), WorkKind::Physics, TimeMs(*at)))
             .collect();
         assert_eq!(times, [false, true], "it comes into question again later");
     }
@@ -430,5 +479,51 @@ mod tests {
         assert_eq!(split.assigned(WorkKind::Physics), None);
         assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)));
         assert_eq!(split.others(WorkKind::Ai, NOW), []);
+    }
+
+    #[test]
+    fn the_reserve_does_what_nobody_else_can() {
+        let mut split = split(2);
+        split.join_reserve(peer(9), WorkKind::ALL);
+        for kind in WorkKind::ALL {
+            tried(&mut split, 0, kind, 9.0);
+            tried(&mut split, 1, kind, 9.0);
+            tried(&mut split, 9, kind, 1.0);
+        }
+        split.plan(NOW);
+        assert!(LOADS.iter().all(|load| split.assigned(load.kind) != Some(peer(9))), "however good it is");
+        assert_eq!(split.others(WorkKind::Physics, NOW).last(), Some(&peer(9)), "a copy may go to it");
+        split.leave(&peer(0));
+        split.decline(&peer(1), WorkKind::Physics);
+        split.replace(NOW);
+        assert_eq!(split.assigned(WorkKind::Physics), Some(peer(9)));
+        assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)));
+        split.join(peer(2), WorkKind::ALL);
+        let moves = split.plan(NOW);
+        let change = moves.iter().find(|change| change.kind == WorkKind::Physics).unwrap();
+        assert_eq!((change.to, change.reason), (peer(2), MoveReason::Better));
+        while !split.miss(peer(2), WorkKind::Physics, NOW) {}
+        split.replace(NOW);
+        assert_eq!(split.assigned(WorkKind::Physics), Some(peer(9)), "before one that misses deadlines");
+    }
+
+    #[test]
+    fn what_was_learned_in_one_game_is_known_in_the_next() {
+        let store = Arc::new(MemoryStore::default());
+        let begin = || {
+            let mut split = FunctionalSplit::new(LOADS.to_vec(), Box::new(Arc::clone(&store)));
+            (0..2).for_each(|index| split.join(peer(index), WorkKind::ALL));
+            split
+        };
+        let mut first = begin();
+        assert!(!first.knows(&peer(1)));
+        for load in LOADS {
+            tried(&mut first, 0, load.kind, 9.0);
+            tried(&mut first, 1, load.kind, 2.0);
+        }
+        let mut next = begin();
+        assert!(next.knows(&peer(1)));
+        next.plan(NOW);
+        assert_eq!(next.assigned(WorkKind::Physics), Some(peer(1)));
     }
 }

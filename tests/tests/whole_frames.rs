@@ -1,4 +1,5 @@
-//! `render --frames --split temporal`: whole frames at different peers, and what is left to do after a crash.
+//! `render --frames --split temporal`, and `nested`: whole frames at different peers, the last ones cut, and what is left to
+//! do after a crash.
 #![allow(clippy::unwrap_used, reason = "a panic here is a test's report")]
 
 use std::{
@@ -81,6 +82,35 @@ fn whole_frames_of_several_peers_are_those_of_one_machine() {
 }
 
 #[test]
+fn whole_frames_and_then_cut_ones_are_those_of_one_machine() {
+    let mut testnet = Testnet::formed(3).unwrap();
+    let scene = testnet.path("sliding.glb");
+    fs::write(&scene, sliding_box_glb(true)).unwrap();
+    let output = testnet.path("swarm.png");
+    let more = [&sequence("32")[..], &["--split", "nested", "--wait-peers", "2"]].concat();
+    let swarm = testnet.node(0).run(&arguments(&scene, &output, &more)).unwrap();
+    assert_eq!(swarm.code, Some(0), "{}", swarm.stderr);
+    let reports = reports(&swarm);
+    let numbers: Vec<u64> = reports.iter().map(|report| report["frame"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..FRAMES).collect::<Vec<u64>>());
+    let split = &reports[0]["split"];
+    let whole = split["whole_frames"].as_u64().unwrap();
+    assert!(split["strategy"] == "nested" && (1..FRAMES).contains(&whole), "{split}");
+    let forecasts = split["forecasts"].as_array().unwrap();
+    assert!(forecasts.iter().any(|forecast| forecast["strategy"] == "nested"), "{split}");
+    let peers = |report: &Value| {
+        let tiles = report["tiles"].as_array().unwrap();
+        tiles.iter().map(|tile| tile["peer"].as_str().unwrap().to_owned()).collect::<BTreeSet<String>>()
+    };
+    let (whole, cut) = reports.split_at(whole as usize);
+    let among_several =
+        |reports: &[Value]| reports.iter().flat_map(peers).collect::<BTreeSet<String>>().len();
+    assert!(among_several(whole) >= 2, "one peer rendered all that were not cut");
+    assert!(cut.iter().all(|report| peers(report).len() >= 2), "each of the last ones is cut among several");
+    assert_same_as_alone(&testnet, &scene, "32");
+}
+
+#[test]
 fn f18_after_kill_9_resume_renders_what_is_missing_and_nothing_twice() {
     let mut testnet = Testnet::formed(3).unwrap();
     let scene = testnet.path("sliding.glb");
@@ -130,6 +160,7 @@ fn what_cannot_be_split_so_is_said_before_anything_is_rendered() {
     let output = testnet.path("swarm.png");
     for (more, word) in [
         (&["--split", "temporal", "--local"][..], "say which --frames"),
+        (&["--split", "nested", "--local"], "say which --frames"),
         (&["--split", "temporal", "--local", "--frames", "0..=1", "--deadline-ms", "5"], "--deadline-ms out"),
         (&["--resume"], "--frames"),
         (&["--resume", "--local", "--frames", "0..=1"], "--local"),

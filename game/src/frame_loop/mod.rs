@@ -18,6 +18,7 @@ use p2c2r_protocol::{
 };
 use p2c2r_scheduler::{
     functional::{FunctionalSplit, Move, StepTimes, SubsystemLoad},
+    history::Store,
     time::TimeMs,
 };
 
@@ -109,8 +110,8 @@ pub struct FrameLoop {
 }
 
 impl FrameLoop {
-    /// At the beginning of a level. Nobody should know the secret.
-    pub fn new(level: Arc<Level>, camera: [i32; CAMERA_LEN], secret: u32) -> Self {
+    /// At the beginning of a level. Nobody should know the secret; the store has what earlier games learned of the peers.
+    pub fn new(level: Arc<Level>, camera: [i32; CAMERA_LEN], secret: u32, store: Box<dyn Store>) -> Self {
         let loads = Subsystem::ALL.map(|subsystem| SubsystemLoad {
             kind: subsystem.kind,
             deadline_ms: f64::from(subsystem.deadline_ms),
@@ -119,7 +120,7 @@ impl FrameLoop {
         let mut new = Self {
             bodies: Timeline::new(level.bodies()),
             agents: Timeline::new(level.agents()),
-            split: FunctionalSplit::new(loads.to_vec()),
+            split: FunctionalSplit::new(loads.to_vec(), store),
             pushes: Vec::new(),
             rows: vec![0; SoundLayout::len(usize::from(level.spec.sounds))],
             camera,
@@ -150,6 +151,16 @@ impl FrameLoop {
     /// A peer is there.
     pub fn join(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>) {
         self.split.join(peer, kinds);
+    }
+
+    /// The machine that the game is played on, which does what nobody else can.
+    pub fn join_reserve(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>) {
+        self.split.join_reserve(peer, kinds);
+    }
+
+    /// Whether it is known what a peer is like at everything that it does.
+    pub fn knows(&self, peer: &NodeId) -> bool {
+        self.split.knows(peer)
     }
 
     /// A peer is gone, or not believed any more; what it had to do is given to others.

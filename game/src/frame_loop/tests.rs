@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use p2c2r_protocol::step::{LevelSpec, output_hash};
+use p2c2r_scheduler::history::MemoryStore;
 
 use super::*;
 use crate::{
@@ -39,7 +40,7 @@ impl World {
         let level = Arc::new(Level::new(LevelSpec { seed: 2, bodies: 24, agents: 30, sounds: 2 }));
         let camera = [0, 20_000, 40_000, 0, -8000, -32_000];
         let mut world = Self {
-            game: FrameLoop::new(Arc::clone(&level), camera, 7),
+            game: FrameLoop::new(Arc::clone(&level), camera, 7, Box::new(MemoryStore::default())),
             executor: Executor::new(Arc::clone(&level)),
             level,
             answers: BTreeMap::new(),
@@ -219,6 +220,30 @@ fn a_peer_that_is_lost_or_late_is_replaced_within_a_few_frames() {
     let physics = &world.game.tally.subsystems[&WorkKind::Physics];
     assert!(physics.missed <= 4 && physics.late >= 2, "{physics:?}");
     assert!(world.divergence_m() < 0.5, "{}", world.divergence_m());
+}
+
+#[test]
+fn when_all_are_gone_the_game_goes_on_here_until_somebody_comes() {
+    let mut world = World::new(2);
+    let here = peer(9);
+    world.game.join_reserve(here, WorkKind::ALL);
+    world.delay_us.insert(here, 4000);
+    world.frames(30);
+    assert!(world.game.assignments().values().all(|peer| *peer != here));
+    for index in 0..2 {
+        world.down.insert(peer(index));
+        let commands = world.game.lose(peer(index), world.now_us);
+        world.carry_out(commands);
+    }
+    world.frames(60);
+    assert!(world.game.assignments().values().all(|peer| *peer == here));
+    assert!(world.missed() <= 2 && world.game.tally.predicted_frames == 0, "{:?}", world.game.tally);
+    assert!(world.divergence_m() < 1e-4, "{}", world.divergence_m());
+    world.game.join(peer(3), WorkKind::ALL);
+    world.delay_us.insert(peer(3), 2000);
+    world.frames(61);
+    assert!(world.game.assignments().values().all(|peer| *peer != here), "it has the game to show");
+    assert!(world.missed() <= 2, "{}", world.missed());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use p2c2r_render::{
     denoise::Denoiser,
     scene::generate::{SceneKind, generate_with_drive},
 };
-use p2c2r_scheduler::split::hybrid::{Forecast, Strategy, choose};
+use p2c2r_scheduler::split::hybrid::{Forecast, Strategy};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -23,7 +23,8 @@ use crate::{
     progress::Progress,
     report::SplitReport,
     sequence::{FrameRate, FrameSequence},
-    shoot::Shoot,
+    shoot::{Shoot, strategy::automatic},
+    signals::until_stopped,
 };
 
 /// Nodes: names, how much slower than a core of this machine each is, and by how much its answers are late, ms.
@@ -42,8 +43,9 @@ const WORKS: [Work; 4] = [
     Work { name: "12 frames", frames: 12, size_px: (320, 180), samples: 4, denoise: false },
     Work { name: "24 small frames", frames: 24, size_px: (192, 108), samples: 4, denoise: true },
 ];
-/// The ways to split that are measured; the last one is not chosen by itself.
-const WAYS: [SplitChoice; 3] = [SplitChoice::Spatial, SplitChoice::Temporal, SplitChoice::Pipeline];
+/// The ways to split that are measured, in the order of [`Strategy::ALL`].
+const WAYS: [SplitChoice; 4] =
+    [SplitChoice::Spatial, SplitChoice::Temporal, SplitChoice::Pipeline, SplitChoice::Nested];
 
 #[derive(Debug, Clone, Copy)]
 struct Work {
@@ -67,8 +69,12 @@ struct Row {
     ratio: f64,
 }
 
-/// Runs the bench.
+/// Runs the bench to its end, or until it is interrupted.
 pub async fn run(args: BenchSplitArgs) -> anyhow::Result<Exit> {
+    until_stopped(Box::pin(compare(args))).await
+}
+
+async fn compare(args: BenchSplitArgs) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for (swarm, nodes) in SWARMS {
         let machines: Vec<Machine> = nodes
@@ -107,7 +113,7 @@ pub async fn run(args: BenchSplitArgs) -> anyhow::Result<Exit> {
     } else {
         print(&rows);
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 async fn measure(
@@ -154,16 +160,14 @@ async fn measure(
 
 fn row(swarm: &'static str, work: &Work, split: &SplitReport, measured_ms: Vec<f64>) -> Row {
     let ways = Strategy::ALL;
-    let predicted = |way: &Strategy| {
+    let forecast = |way: &Strategy| {
         let found = split.forecasts.iter().find(|forecast| forecast.strategy == way.name());
-        found.map_or(f64::NAN, |forecast| forecast.makespan_ms)
+        let (makespan_ms, whole_frames) =
+            found.map_or((f64::NAN, 0), |forecast| (forecast.makespan_ms, forecast.whole_frames));
+        Forecast { strategy: *way, makespan_ms, whole_frames }
     };
-    let forecasts: Vec<Forecast> =
-        ways.iter().map(|way| Forecast { strategy: *way, makespan_ms: predicted(way) }).collect();
-    // As `--split auto` chooses: pictures of a pipeline cannot be probed.
-    let probed: Vec<Forecast> =
-        forecasts.iter().filter(|forecast| forecast.strategy != Strategy::Pipeline).copied().collect();
-    let chosen = choose(&probed).unwrap_or(Strategy::Spatial);
+    let forecasts: Vec<Forecast> = ways.iter().map(forecast).collect();
+    let chosen = automatic(&forecasts).map_or(Strategy::Spatial, |chosen| chosen.strategy);
     let of_chosen =
         ways.iter().zip(&measured_ms).find(|(way, _)| **way == chosen).map_or(f64::NAN, |(_, ms)| *ms);
     let best_ms = measured_ms.iter().copied().fold(f64::INFINITY, f64::min);
@@ -180,18 +184,11 @@ fn row(swarm: &'static str, work: &Work, split: &SplitReport, measured_ms: Vec<f
 fn print(rows: &[Row]) {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
-    table.set_header([
-        "swarm",
-        "animation",
-        "spatial: predicted",
-        "measured s",
-        "temporal: predicted",
-        "measured s",
-        "pipeline: predicted",
-        "measured s",
-        "chosen",
-        "x best",
-    ]);
+    let ways =
+        Strategy::ALL.iter().flat_map(|way| [format!("{}: predicted", way.name()), "measured s".to_owned()]);
+    let around = |name: &str| name.to_owned();
+    let header = ["swarm", "animation"].map(around).into_iter().chain(ways);
+    table.set_header(header.chain(["chosen", "x best"].map(around)));
     for row in rows {
         let mut cells = vec![row.swarm.to_owned(), row.work.to_owned()];
         for (predicted, measured) in row.predicted_ms.iter().zip(&row.measured_ms) {
@@ -200,7 +197,7 @@ fn print(rows: &[Row]) {
         cells.extend([row.chosen.to_owned(), format!("{:.2}", row.ratio)]);
         table.add_row(cells);
     }
-    for column in table.column_iter_mut().skip(2).take(6) {
+    for column in table.column_iter_mut().skip(2).take(2 * WAYS.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let worst = rows.iter().map(|row| row.ratio).fold(0.0, f64::max);

@@ -112,9 +112,9 @@ pub struct RenderArgs {
 #[derive(Debug, Args)]
 pub struct SharingArgs {
     /// How the work is split among the peers: spatial cuts each frame into tiles, temporal gives whole frames of an
-    /// animation to different peers, pipeline gives the stages of each frame to different peers; auto takes what is
-    /// predicted to be done first
-    #[arg(long, value_name = "auto|spatial|temporal|pipeline", value_enum, default_value_t = SplitChoice::Auto, hide_possible_values = true)]
+    /// animation to different peers, nested does so and cuts the last ones, pipeline gives the stages of each frame to
+    /// different peers; auto takes what is predicted to be done first, of all but pipeline
+    #[arg(long, value_name = "auto|spatial|temporal|nested|pipeline", value_enum, default_value_t = SplitChoice::Auto, hide_possible_values = true)]
     pub split: SplitChoice,
     /// Keep the frames that the same command has finished before, and render the others: after an interruption, a crash,
     /// or a power cut

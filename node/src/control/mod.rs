@@ -120,6 +120,8 @@ pub enum SplitChoice {
     Temporal,
     /// The stages of a frame go to different peers.
     Pipeline,
+    /// Whole frames go to different peers, the last ones are cut.
+    Nested,
 }
 
 /// What the node answers.

@@ -246,7 +246,7 @@ pub fn forecast(
         log.pass_over();
     }
     let makespan_ms = assign(&peers, pipeline.picture.denoise)?.makespan_ms(frames);
-    Some(Forecast { strategy: Strategy::Pipeline, makespan_ms })
+    Some(Forecast { strategy: Strategy::Pipeline, makespan_ms, whole_frames: frames })
 }
 
 /// Why a stage is not believed.

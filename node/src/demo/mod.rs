@@ -15,13 +15,12 @@ mod tally;
 use crate::{
     cli::{DemoCommand, GlobalArgs},
     exit::Exit,
-    signals::StopSignals,
+    signals::until_stopped,
 };
 
 /// Runs a demo to its end, or until it is interrupted; its nodes end with it.
 pub async fn run(_global: &GlobalArgs, command: DemoCommand) -> anyhow::Result<Exit> {
-    let mut stop = StopSignals::listen()?;
-    let demo = async {
+    until_stopped(Box::pin(async {
         match &command {
             DemoCommand::Learning(args) => learning::run(args).await,
             DemoCommand::Splitting(args) => splitting::run(args).await,
@@ -29,12 +28,6 @@ pub async fn run(_global: &GlobalArgs, command: DemoCommand) -> anyhow::Result<E
             DemoCommand::Swarm(args) if args.overlay => overlay::run(&args.demo).await,
             DemoCommand::Swarm(args) => swarm::run(&args.demo).await,
         }
-    };
-    tokio::select! {
-        outcome = demo => outcome.map(|()| Exit::Done),
-        () = stop.recv() => {
-            eprintln!("interrupted; the nodes are stopped");
-            Ok(Exit::Interrupted)
-        }
-    }
+    }))
+    .await
 }

@@ -1,4 +1,4 @@
-//! Streams of steps to peers: what they answer is checked to be theirs before the loop hears of it.
+//! Streams of steps to peers, and to this node itself: what they answer is checked to be theirs before the loop hears of it.
 
 use std::{
     sync::{
@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use bytes::Bytes;
 use p2c2r_game::frame_loop::Check;
 use p2c2r_protocol::{
@@ -17,9 +16,11 @@ use p2c2r_protocol::{
     step::{LevelSpec, StepMessage, StepReply, StepRequest, StepStatement},
     task::RejectReason,
 };
-use p2c2r_swarm::{StepOwnerLink, SwarmHandle};
+use p2c2r_swarm::{StepOwnerLink, StepPeerLink, SwarmHandle, limit::STEP_QUEUE};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::warn;
+
+use crate::node::Node;
 
 /// A peer must have made the level ready by then.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -56,6 +57,11 @@ pub enum Arrival {
         /// Who.
         peer: NodeId,
     },
+    /// A peer takes part from now on.
+    Joined {
+        /// It.
+        link: PeerLink,
+    },
     /// An answer was computed again.
     Checked {
         /// Which.
@@ -72,6 +78,8 @@ pub struct PeerLink {
     pub peer: NodeId,
     /// What it does.
     pub kinds: Vec<WorkKind>,
+    /// Whether it is this very node.
+    pub is_self: bool,
     /// To it; closed when it is gone.
     outbox: mpsc::Sender<(StepMessage, Bytes)>,
     /// Steps that it may still answer.
@@ -79,6 +87,11 @@ pub struct PeerLink {
 }
 
 impl PeerLink {
+    /// Of use to see whether it is still open.
+    pub fn watch(&self) -> LinkWatch {
+        LinkWatch(self.outbox.downgrade())
+    }
+
     /// Sends a step; not if there is no room, or nobody.
     pub fn ask(&self, request: StepRequest, payload: Bytes) -> bool {
         self.asked.fetch_add(1, Ordering::Relaxed);
@@ -90,6 +103,17 @@ impl PeerLink {
     }
 }
 
+/// Tells whether a stream is still open.
+#[derive(Debug)]
+pub struct LinkWatch(mpsc::WeakSender<(StepMessage, Bytes)>);
+
+impl LinkWatch {
+    /// Whether anybody still has an end of it.
+    pub fn is_open(&self) -> bool {
+        self.0.upgrade().is_some()
+    }
+}
+
 /// Opens a stream to a peer and has it make the level ready.
 pub async fn connect(
     swarm: &SwarmHandle,
@@ -98,7 +122,29 @@ pub async fn connect(
     level: LevelSpec,
     arrivals: SyncSender<Arrival>,
 ) -> anyhow::Result<PeerLink> {
-    let mut link = swarm.open_steps(peer).await?;
+    let link = swarm.open_steps(peer).await?;
+    Ok(PeerLink { kinds, ..open(link, level, arrivals).await? })
+}
+
+/// Has this very node make the level ready, as if it were a peer.
+pub async fn connect_self(
+    node: &Node,
+    level: LevelSpec,
+    arrivals: SyncSender<Arrival>,
+) -> anyhow::Result<PeerLink> {
+    let (outbox, steps) = mpsc::channel(STEP_QUEUE);
+    let (replies, inbox) = mpsc::channel(STEP_QUEUE);
+    node.contributor.serve_steps(StepPeerLink { owner: node.id, outbox: replies, inbox: steps });
+    let link = StepOwnerLink { peer: node.id, outbox, inbox };
+    Ok(PeerLink { is_self: true, ..open(link, level, arrivals).await? })
+}
+
+async fn open(
+    mut link: StepOwnerLink,
+    level: LevelSpec,
+    arrivals: SyncSender<Arrival>,
+) -> anyhow::Result<PeerLink> {
+    let peer = link.peer;
     let opening = async {
         link.outbox.send((StepMessage::Open(level), Bytes::new())).await.ok()?;
         link.inbox.recv().await
@@ -112,26 +158,7 @@ pub async fn connect(
     );
     let (outbox, asked) = (link.outbox.clone(), Arc::<AtomicUsize>::default());
     tokio::spawn(listen(link, Arc::clone(&asked), arrivals));
-    Ok(PeerLink { peer, kinds, outbox, asked })
-}
-
-/// Opens streams to all that offer any such work.
-pub async fn connect_all(
-    swarm: &SwarmHandle,
-    level: LevelSpec,
-    arrivals: &SyncSender<Arrival>,
-) -> anyhow::Result<Vec<PeerLink>> {
-    let peers = swarm.peers().await.into_iter().filter_map(|status| {
-        let heartbeat = status.heartbeat.filter(|heartbeat| heartbeat.contributing)?;
-        Some((status.node, heartbeat.kinds))
-    });
-    let opening = peers.map(|(peer, kinds)| async move {
-        let link = connect(swarm, peer, kinds, level, arrivals.clone()).await;
-        link.inspect_err(|error| warn!(peer = %peer.short(), %error, "a peer takes no part in the game")).ok()
-    });
-    let links: Vec<PeerLink> = futures::future::join_all(opening).await.into_iter().flatten().collect();
-    links.first().context("no peer takes part in the game")?;
-    Ok(links)
+    Ok(PeerLink { peer, kinds: WorkKind::ALL.to_vec(), is_self: false, outbox, asked })
 }
 
 async fn listen(mut link: StepOwnerLink, asked: Arc<AtomicUsize>, arrivals: SyncSender<Arrival>) {

@@ -21,6 +21,7 @@ use p2c2r_protocol::{
     id::{NodeId, WorkKind},
     task::RejectReason,
 };
+use p2c2r_scheduler::history::MemoryStore;
 use tokio::sync::mpsc;
 
 use super::{
@@ -100,6 +101,8 @@ pub struct Played {
 pub struct Ends {
     /// The peers.
     pub links: Vec<PeerLink>,
+    /// What is known of them, from this game and earlier ones.
+    pub memory: Arc<MemoryStore>,
     /// What they say.
     pub arrivals: Receiver<Arrival>,
     /// Takes answers to be computed again, if it has room.
@@ -121,11 +124,9 @@ struct Player {
 /// Plays all frames; on the calling thread.
 pub fn play(spec: PlaySpec, level: Arc<Level>, mut ends: Ends) -> Played {
     let bodies = level.spec.bodies;
-    let mut game = FrameLoop::new(level, script::camera(0), spec.secret);
+    let memory = Box::new(Arc::clone(&ends.memory));
+    let game = FrameLoop::new(level, script::camera(0), spec.secret, memory);
     let links = std::mem::take(&mut ends.links);
-    for link in &links {
-        game.join(link.peer, link.kinds.iter().copied());
-    }
     let played = Played {
         frames: Vec::new(),
         pictures: Vec::new(),
@@ -134,8 +135,10 @@ pub fn play(spec: PlaySpec, level: Arc<Level>, mut ends: Ends) -> Played {
         tally: Tally::default(),
         assignments: BTreeMap::new(),
     };
-    let links = links.into_iter().map(|link| (link.peer, link)).collect();
-    let mut player = Player { game, links, ends, began: Instant::now(), played };
+    let mut player = Player { game, links: BTreeMap::new(), ends, began: Instant::now(), played };
+    for link in links {
+        player.join(link);
+    }
     player.try_out();
     let interval = Duration::from_secs(1) / FRAMES_PER_S;
     let start = Instant::now() + interval;
@@ -166,10 +169,23 @@ impl Player {
         at.saturating_duration_since(self.began).as_micros() as u64
     }
 
-    /// Lets every peer show what it can, one after the other, so that nobody is measured beside the others.
+    fn join(&mut self, link: PeerLink) {
+        let kinds = link.kinds.iter().copied();
+        if link.is_self {
+            self.game.join_reserve(link.peer, kinds);
+        } else {
+            self.game.join(link.peer, kinds);
+        }
+        self.links.insert(link.peer, link);
+    }
+
+    /// Lets every peer show what it can, one after the other, so that nobody is measured beside the others. Those that are
+    /// known from earlier games only show that they are there.
     fn try_out(&mut self) {
-        let peers: Vec<NodeId> = self.links.keys().copied().collect();
-        for peer in peers.iter().cycle().take(peers.len() * TRIALS) {
+        let trials = |peer: &NodeId| if self.game.knows(peer) { 1 } else { TRIALS };
+        let peers: Vec<(NodeId, usize)> = self.links.keys().map(|peer| (*peer, trials(peer))).collect();
+        let rounds = (0..TRIALS).flat_map(|round| peers.iter().filter(move |(_, trials)| round < *trials));
+        for (peer, _) in rounds {
             let commands = self.game.probe_all(&[*peer], self.now_us());
             self.send(commands);
             let limit = Instant::now() + TRIAL_LIMIT;
@@ -247,6 +263,10 @@ impl Player {
                 self.links.remove(&peer);
                 self.game.lose(peer, now_us)
             }
+            Arrival::Joined { link } => {
+                self.join(link);
+                Vec::new()
+            }
             Arrival::Checked { check, is_right } => self.game.checked(&check, is_right, now_us),
         };
         self.send(commands);
@@ -262,5 +282,52 @@ impl Player {
                 waiting.extend(self.game.refused(peer, request.id, RejectReason::Busy, now_us));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use p2c2r_protocol::step::LevelSpec;
+    use p2c2r_render::{backend::BackendChoice, limit::MAX_PREPARED_BYTES};
+    use tokio::task::spawn_blocking;
+
+    use super::*;
+    use crate::{
+        config::{DeviceConfig, Throttle},
+        game::{
+            check,
+            link::{MAX_ARRIVALS, connect_self},
+        },
+        node::Node,
+    };
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_any_peer_this_node_does_everything() {
+        let device = DeviceConfig {
+            backend: BackendChoice::Cpu,
+            threads: Some(1),
+            scene_memory_bytes: MAX_PREPARED_BYTES,
+            throttle: Throttle::default(),
+        };
+        let node = Node::start_alone(device, None).await.unwrap();
+        let level = Arc::new(Level::new(LevelSpec { seed: 3, bodies: 12, agents: 12, sounds: 1 }));
+        let (arrived, arrivals) = sync_channel(MAX_ARRIVALS);
+        let links = vec![connect_self(&node, level.spec, arrived.clone()).await.unwrap()];
+        let checks = check::start(Arc::clone(&level), arrived).unwrap();
+        let (news, _heard) = mpsc::channel(8);
+        let (memory, stopped) = (Arc::default(), Arc::default());
+        let ends = Ends { links, memory, arrivals, checks, news, stopped };
+        let spec = PlaySpec { frames: 60, keep_every: 20, secret: 1 };
+        let played = spawn_blocking(move || play(spec, level, ends)).await.unwrap();
+        assert_eq!(played.frames.len(), 60);
+        for (kind, tally) in &played.tally.subsystems {
+            assert!(tally.met > 0, "{kind:?}: {tally:?}");
+        }
+        assert_eq!(played.tally.subsystems.len(), WorkKind::ALL.len());
+        assert!(played.assignments.values().all(|peer| *peer == node.id));
+        assert_eq!(played.tally.wrong, 0);
+        node.stop().await;
     }
 }

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     fn corrected(experience: &SplitExperience, strategy: Strategy) -> f64 {
-        experience.corrected(Forecast { strategy, makespan_ms: 100.0 }).makespan_ms
+        experience.corrected(Forecast { strategy, makespan_ms: 100.0, whole_frames: 0 }).makespan_ms
     }
 
     #[test]

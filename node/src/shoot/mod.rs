@@ -1,11 +1,12 @@
 //! Renders what a request asks for, picture after picture, and writes each. The scene's file is read once: all frames
-//! are of the same bytes. Either each frame is cut into tiles, and the scene of the next one is made ready meanwhile, or
-//! whole frames go to different peers ([`whole_frames`]). What is finished is noted ([`job_log`]).
+//! are of the same bytes. Whole frames go to different peers ([`whole_frames`]), or each is cut into tiles while the scene
+//! of the next one is made ready, or the first ones go whole and the last ones are cut ([`strategy`]). What is finished is
+//! noted ([`job_log`]).
 
 pub mod experience;
 mod job_log;
 mod request;
-mod strategy;
+pub mod strategy;
 mod whole_frames;
 
 use std::{path::Path, sync::Arc, time::Instant};
@@ -70,22 +71,37 @@ pub struct Shoot<'a> {
     progress: Arc<watch::Sender<Progress>>,
     /// Pictures to render, by their place in the request.
     wanted: Vec<u32>,
-    /// Of these, pictures that are written.
-    taken: usize,
+    /// Of those that are not cut, pictures that are written and told of.
+    whole_taken: usize,
+    /// Of those that are cut, pictures that are written.
+    cut_taken: usize,
     /// Notes what is finished, of an animation in a node that has a store.
     log: Option<JobLog>,
     /// How the animation is split, once that is decided; a single picture is not.
-    split: Option<(Strategy, SplitReport)>,
+    split: Option<SplitReport>,
+    way: Way,
     /// What the models said that it takes, ms, and since when that counts.
     forecast: Option<(f64, Instant)>,
-    /// Frames at different peers.
+    /// Frames at different peers, while they are under way, and whether they ever were.
     whole_frames: Option<WholeFrames<'a>>,
+    whole_begun: bool,
     packed: Option<Packed>,
     /// The camera that sees the whole scene at its first moment, once it was needed.
     framing: Option<NamedCamera>,
     /// What the next picture is of.
     upcoming: Option<Upcoming>,
 }
+
+/// How the pictures are split.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    strategy: Strategy,
+    /// Pictures, from the first, that are not cut.
+    whole_frames: usize,
+}
+
+/// What a single picture is, and every one that has to show something before it is done.
+const CUT: Way = Way { strategy: Strategy::Spatial, whole_frames: 0 };
 
 enum Upcoming {
     /// The scene does not move.
@@ -108,11 +124,14 @@ impl<'a> Shoot<'a> {
             request,
             progress,
             wanted: (0..request.pictures()).collect(),
-            taken: 0,
+            whole_taken: 0,
+            cut_taken: 0,
             log: None,
             split: None,
+            way: CUT,
             forecast: None,
             whole_frames: None,
+            whole_begun: false,
             packed: None,
             framing: None,
             upcoming: None,
@@ -147,45 +166,53 @@ impl<'a> Shoot<'a> {
     /// Renders and writes the next picture, whole or not at all; nothing when all are done. Dropping the future cancels
     /// it.
     pub async fn next(&mut self) -> anyhow::Result<Option<FrameReport>> {
-        let strategy = self.strategy().await?;
-        let report = self.next_of(strategy).await?;
-        if self.taken == self.wanted.len()
+        self.decide().await?;
+        let report = match self.next_whole_frame().await? {
+            Some(report) => Some(report),
+            None => self.next_cut_frame().await?,
+        };
+        if self.whole_taken + self.cut_taken == self.wanted.len()
             && let Some((forecast_ms, since)) = self.forecast.take()
         {
-            self.node.note_split(strategy, forecast_ms, since.elapsed().as_secs_f64() * 1e3);
+            self.node.note_split(self.way.strategy, forecast_ms, since.elapsed().as_secs_f64() * 1e3);
         }
         Ok(report)
     }
 
-    async fn next_of(&mut self, strategy: Strategy) -> anyhow::Result<Option<FrameReport>> {
-        if strategy != Strategy::Spatial {
-            return self.next_whole_frame(strategy).await;
-        }
-        let Some(shot) = self.wanted_shot(self.taken)? else { return Ok(None) };
+    /// The picture that is cut next, by its place among those that are rendered.
+    fn next_cut(&self) -> usize {
+        self.way.whole_frames + self.cut_taken
+    }
+
+    /// As [`Shoot::next`], of frames that are cut.
+    async fn next_cut_frame(&mut self) -> anyhow::Result<Option<FrameReport>> {
+        let Some(shot) = self.wanted_shot(self.next_cut())? else { return Ok(None) };
         let taking = self.take(&shot).await;
         let report = match shot.frame {
             Some(frame) => taking.with_context(|| format!("frame {frame}"))?,
             None => taking?,
         };
-        self.taken += 1;
+        self.cut_taken += 1;
         Ok(Some(report))
     }
 
-    /// How the frames are split, decided before the first.
-    async fn strategy(&mut self) -> anyhow::Result<Strategy> {
-        if let Some((strategy, _)) = &self.split {
-            return Ok(*strategy);
+    /// Decides how the frames are split, before the first.
+    async fn decide(&mut self) -> anyhow::Result<()> {
+        if self.split.is_some() {
+            return Ok(());
         }
         let in_passes = self.request.preview.is_some() || self.request.deadline_ms.is_some();
         let first = self.wanted_shot(0)?.filter(|_| self.request.frames.is_some() && !in_passes);
-        let Some(first) = first else { return Ok(Strategy::Spatial) };
+        let Some(first) = first else { return Ok(()) };
         self.progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
         let subject = self.subject(first.time).await?;
         let frames = self.wanted.len() as u32;
-        let strategy::Decided { strategy, forecast_ms, report } =
+        let strategy::Decided { strategy, whole_frames, forecast_ms, report } =
             strategy::decide(self.node, self.request, &subject, frames, &first.output).await?;
         self.forecast = forecast_ms.map(|forecast_ms| (forecast_ms, Instant::now()));
-        Ok(self.split.insert((strategy, report)).0)
+        self.split = Some(report);
+        self.way = Way { strategy, whole_frames };
+        Ok(())
     }
 
     /// The scene at a moment, seen from where all frames are seen.
@@ -196,13 +223,17 @@ impl<'a> Shoot<'a> {
     }
 
     /// As [`Shoot::next`], of frames at different peers: each picture is written when it is done, and told of in its turn.
-    async fn next_whole_frame(&mut self, strategy: Strategy) -> anyhow::Result<Option<FrameReport>> {
+    async fn next_whole_frame(&mut self) -> anyhow::Result<Option<FrameReport>> {
         let mut frames = match self.whole_frames.take() {
             Some(frames) => frames,
-            None => self.begin_whole_frames(strategy).await?,
+            None if self.way.whole_frames == 0 || self.whole_begun => return Ok(None),
+            None => {
+                self.whole_begun = true;
+                self.begin_whole_frames().await?
+            }
         };
         let report = loop {
-            if let Some(report) = frames.in_turn(self.taken) {
+            if let Some(report) = frames.in_turn(self.whole_taken) {
                 break Some(report);
             }
             match self.write_next_of(&mut frames).await {
@@ -215,8 +246,9 @@ impl<'a> Shoot<'a> {
                 },
             }
         };
-        self.taken += usize::from(report.is_some());
-        self.whole_frames = Some(frames);
+        self.whole_taken += usize::from(report.is_some());
+        // Whoever has them all goes on to those that are cut.
+        self.whole_frames = report.is_some().then_some(frames);
         Ok(report)
     }
 
@@ -236,16 +268,16 @@ impl<'a> Shoot<'a> {
         }
     }
 
-    async fn begin_whole_frames(&mut self, strategy: Strategy) -> anyhow::Result<WholeFrames<'a>> {
+    async fn begin_whole_frames(&mut self) -> anyhow::Result<WholeFrames<'a>> {
         self.progress.send_replace(Progress { phase: Phase::Loading, ..Progress::default() });
-        let mut shots = Vec::with_capacity(self.wanted.len());
-        for place in 0..self.wanted.len() {
+        let mut shots = Vec::with_capacity(self.way.whole_frames);
+        for place in 0..self.way.whole_frames {
             shots.extend(self.wanted_shot(place)?);
         }
         let first = shots.first().context("no frames are left")?;
         let subject = self.subject(first.time).await?;
-        let pipeline =
-            (strategy == Strategy::Pipeline).then(|| strategy::pipeline(self.node, self.request, &shots));
+        let pipeline = (self.way.strategy == Strategy::Pipeline)
+            .then(|| strategy::pipeline(self.node, self.request, &shots));
         let progress = Arc::clone(&self.progress);
         WholeFrames::begin(self.node, self.request, &subject, shots, pipeline, progress).await
     }
@@ -272,7 +304,7 @@ impl<'a> Shoot<'a> {
 
     /// Sees to it that the picture after this one finds its scene ready; gives the scene if it is another one.
     async fn prepare_next(&mut self, scene: &ResidentScene) -> anyhow::Result<Option<SceneMoment>> {
-        let Some(shot) = self.wanted_shot(self.taken + 1)? else { return Ok(None) };
+        let Some(shot) = self.wanted_shot(self.next_cut() + 1)? else { return Ok(None) };
         if !scene.moves {
             self.upcoming = Some(Upcoming::Same(scene.clone()));
             return Ok(None);
@@ -342,7 +374,7 @@ impl<'a> Shoot<'a> {
         file: Bytes,
         mut report: FrameReport,
     ) -> anyhow::Result<FrameReport> {
-        report.split = self.split.as_ref().map(|(_, split)| split.clone());
+        report.split = self.split.clone();
         self.progress.send_modify(|progress| progress.phase = Phase::Writing);
         let force = self.request.force || self.request.resume;
         let (output, note) = (shot.output.clone(), self.log.clone().zip(shot.frame));
@@ -363,7 +395,7 @@ impl<'a> Shoot<'a> {
         negative: Negative,
         mut report: FrameReport,
     ) -> anyhow::Result<FrameReport> {
-        report.split = self.split.as_ref().map(|(_, split)| split.clone());
+        report.split = self.split.clone();
         self.progress.send_modify(|progress| progress.phase = Phase::Writing);
         // A preview may stand where the picture goes.
         let force = self.request.force || shot.preview.as_ref() == Some(&shot.output);

@@ -19,6 +19,8 @@ use crate::{
 pub struct Decided {
     /// The way that is gone.
     pub strategy: Strategy,
+    /// Frames, from the first, that are not cut.
+    pub whole_frames: usize,
     /// What the models say that it takes, without what was learned of their being off, ms.
     pub forecast_ms: Option<f64>,
     /// All of it, for the owner.
@@ -44,26 +46,38 @@ pub async fn decide(
     let raw = node.coordinator.survey(spec, animation).await?;
     let experience = node.split_experience();
     let forecasts: Vec<Forecast> = raw.iter().map(|forecast| experience.corrected(*forecast)).collect();
-    let taken = match request.split {
+    let (strategy, whole_frames) = match request.split {
         SplitChoice::Auto => {
-            // A picture that a peer made of what others brought cannot be probed: that is for machines one knows.
-            let probed = |forecast: &&Forecast| forecast.strategy != Strategy::Pipeline;
-            let probed: Vec<Forecast> = forecasts.iter().filter(probed).copied().collect();
-            choose(&probed).context("no peer can render")?
+            let chosen = automatic(&forecasts).context("no peer can render")?;
+            (chosen.strategy, chosen.whole_frames)
         }
-        SplitChoice::Spatial => Strategy::Spatial,
-        SplitChoice::Temporal => Strategy::Temporal,
-        SplitChoice::Pipeline => Strategy::Pipeline,
+        SplitChoice::Spatial => (Strategy::Spatial, 0),
+        SplitChoice::Temporal => (Strategy::Temporal, frames),
+        SplitChoice::Pipeline => (Strategy::Pipeline, frames),
+        SplitChoice::Nested => {
+            // Without a forecast there is one frame, or nobody to be asked about it: the last one is cut.
+            let nested = raw.iter().find(|forecast| forecast.strategy == Strategy::Nested);
+            (Strategy::Nested, nested.map_or(frames.saturating_sub(1), |nested| nested.whole_frames))
+        }
     };
     let report = SplitReport {
-        strategy: taken.name().to_owned(),
+        strategy: strategy.name().to_owned(),
         is_chosen: request.split == SplitChoice::Auto,
         frames,
+        whole_frames,
         forecasts: forecasts.iter().map(forecast_report).collect(),
     };
     let forecast_ms =
-        raw.iter().find(|forecast| forecast.strategy == taken).map(|forecast| forecast.makespan_ms);
-    Ok(Decided { strategy: taken, forecast_ms, report })
+        raw.iter().find(|forecast| forecast.strategy == strategy).map(|forecast| forecast.makespan_ms);
+    Ok(Decided { strategy, whole_frames: whole_frames as usize, forecast_ms, report })
+}
+
+/// What is taken if nothing is asked for. A picture that a peer made of what others brought cannot be probed: pipelines
+/// are for machines that one knows.
+pub fn automatic(forecasts: &[Forecast]) -> Option<Forecast> {
+    let is_probed = |forecast: &&Forecast| forecast.strategy != Strategy::Pipeline;
+    let probed: Vec<Forecast> = forecasts.iter().filter(is_probed).copied().collect();
+    choose(&probed)
 }
 
 /// What stages make of each frame.
@@ -93,5 +107,6 @@ pub fn check_pipeline(request: &RenderRequest) -> anyhow::Result<()> {
 }
 
 fn forecast_report(forecast: &Forecast) -> ForecastReport {
-    ForecastReport { strategy: forecast.strategy.name().to_owned(), makespan_ms: forecast.makespan_ms }
+    let Forecast { strategy, makespan_ms, whole_frames } = *forecast;
+    ForecastReport { strategy: strategy.name().to_owned(), makespan_ms, whole_frames }
 }

@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::{cost_map::CostMap, spatial::SpatialSplitter};
 use crate::{PeerView, Scheduler, time::TimeMs, work::FrameWork};
 
-/// Part of the expected time by which another way must be better than cutting each frame: that one has the first frame
-/// first, and stops with less half done.
+/// Part of the expected time by which whole frames must be better than cutting each, and both ways together than one of
+/// them: cut frames are there one after the other, and whoever stops has less half done.
 const PREFERENCE: f64 = 0.03;
+
+/// Of so many frames at the end is reckoned what cutting them would take.
+const MAX_CUT: usize = 16;
 
 /// A way to split an animation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,11 +25,14 @@ pub enum Strategy {
     Temporal,
     /// The stages of each frame go to different peers.
     Pipeline,
+    /// Splits within a split: whole frames go to different peers while there are enough for everybody, each of the last
+    /// ones is cut among all.
+    Nested,
 }
 
 impl Strategy {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Spatial, Self::Temporal, Self::Pipeline];
+    pub const ALL: [Self; 4] = [Self::Spatial, Self::Temporal, Self::Pipeline, Self::Nested];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -34,6 +40,16 @@ impl Strategy {
             Self::Spatial => "spatial",
             Self::Temporal => "temporal",
             Self::Pipeline => "pipeline",
+            Self::Nested => "nested",
+        }
+    }
+
+    /// Its expected time, weighed by what else speaks for it.
+    fn weight(self) -> f64 {
+        match self {
+            Self::Spatial => 1.0 - PREFERENCE,
+            Self::Temporal | Self::Pipeline => 1.0,
+            Self::Nested => 1.0 + PREFERENCE,
         }
     }
 }
@@ -56,9 +72,11 @@ pub struct Forecast {
     pub strategy: Strategy,
     /// Until the last picture is written, ms.
     pub makespan_ms: f64,
+    /// How many of the frames, from the first, are not cut.
+    pub whole_frames: u32,
 }
 
-/// What is expected of cutting each frame, and of whole frames.
+/// What is expected of cutting each frame, of whole frames, and of the best way to have both.
 pub fn forecasts(
     scheduler: &Scheduler,
     work: &FrameWork,
@@ -67,31 +85,40 @@ pub fn forecasts(
     animation: &Animation,
     now: TimeMs,
 ) -> Vec<Forecast> {
-    let frames = f64::from(animation.frames);
+    let frames = animation.frames;
     let plan = scheduler.plan(work, peers, cost, &SpatialSplitter, now);
     // Everybody has the next moment to make ready while this one is rendered, on the same processor.
-    let frame_ms = plan.expected_ms + animation.moment_ms + animation.develop_ms;
-    let spatial = Forecast { strategy: Strategy::Spatial, makespan_ms: frames * frame_ms };
-    let costs = vec![cost.total() * f64::from(work.samples.max(1)); animation.frames as usize];
-    let plan = scheduler.plan_sequence(work, peers, &costs, animation.moment_ms, now);
-    // The owner makes pictures of the films as they come, and checks them at their moments.
-    let first_ms = plan.tiles.first().map_or(0.0, |tile| tile.predicted_ms);
-    let owner_ms = first_ms + frames * animation.develop_ms.max(animation.moment_ms);
-    let temporal = Forecast {
-        strategy: Strategy::Temporal,
-        makespan_ms: (plan.expected_ms + animation.develop_ms).max(owner_ms),
+    let cut_ms = plan.expected_ms + animation.moment_ms + animation.develop_ms;
+    let costs = vec![cost.total() * f64::from(work.samples.max(1)); frames as usize];
+    let whole_ms = |count: u32| {
+        let costs = costs.get(..count as usize).unwrap_or_default();
+        let plan = scheduler.plan_sequence(work, peers, costs, animation.moment_ms, now);
+        // The owner makes pictures of the films as they come, and checks them at their moments.
+        let first_ms = plan.tiles.first().map_or(0.0, |tile| tile.predicted_ms);
+        let owner_ms = first_ms + f64::from(count) * animation.develop_ms.max(animation.moment_ms);
+        (plan.expected_ms + animation.develop_ms).max(owner_ms)
     };
-    vec![spatial, temporal]
+    let nested = |whole_frames: u32| Forecast {
+        strategy: Strategy::Nested,
+        makespan_ms: whole_ms(whole_frames) + f64::from(frames - whole_frames) * cut_ms,
+        whole_frames,
+    };
+    // No more frames are left over than there are peers to deal them to.
+    let most_cut = (peers.len().min(MAX_CUT) as u32).min(frames.saturating_sub(1));
+    let nestings = (1..=most_cut).map(|cut| nested(frames - cut));
+    let best_nesting = nestings.min_by(|a, b| a.makespan_ms.total_cmp(&b.makespan_ms));
+    let spatial =
+        Forecast { strategy: Strategy::Spatial, makespan_ms: f64::from(frames) * cut_ms, whole_frames: 0 };
+    let temporal =
+        Forecast { strategy: Strategy::Temporal, makespan_ms: whole_ms(frames), whole_frames: frames };
+    [spatial, temporal].into_iter().chain(best_nesting).collect()
 }
 
-/// The strategy that is expected to be done first; cutting each frame if none is clearly better.
-pub fn choose(forecasts: &[Forecast]) -> Option<Strategy> {
-    let weighed_ms = |forecast: &&Forecast| match forecast.strategy {
-        Strategy::Spatial => forecast.makespan_ms * (1.0 - PREFERENCE),
-        _ => forecast.makespan_ms,
-    };
+/// What is expected to be done first; cutting each frame if none is clearly better, and one way if both together are not.
+pub fn choose(forecasts: &[Forecast]) -> Option<Forecast> {
+    let weighed_ms = |forecast: &Forecast| forecast.makespan_ms * forecast.strategy.weight();
     let sound = forecasts.iter().filter(|forecast| forecast.makespan_ms.is_finite());
-    sound.min_by(|a, b| weighed_ms(a).total_cmp(&weighed_ms(b))).map(|forecast| forecast.strategy)
+    sound.min_by(|a, b| weighed_ms(a).total_cmp(&weighed_ms(b))).copied()
 }
 
 #[cfg(test)]
@@ -115,7 +142,7 @@ mod tests {
         }
     }
 
-    fn chosen(peers: &[PeerView], animation: Animation) -> Strategy {
+    fn chosen(peers: &[PeerView], animation: Animation) -> Forecast {
         let size = FrameSize::new(960, 540).unwrap();
         let work = FrameWork {
             kind: WorkKind::RayTracing,
@@ -134,23 +161,38 @@ mod tests {
     fn few_frames_are_cut_and_many_go_whole() {
         let peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 30.0), peer(2, 10.0, 30.0), peer(3, 10.0, 30.0)];
         let animation = |frames| Animation { frames, develop_ms: 50.0, moment_ms: 0.0 };
-        assert_eq!(chosen(&peers, animation(1)), Strategy::Spatial);
-        assert_eq!(chosen(&peers, animation(5)), Strategy::Spatial, "the fifth would be alone");
-        assert_eq!(chosen(&peers, animation(48)), Strategy::Temporal);
+        let chosen = |frames| chosen(&peers, animation(frames)).strategy;
+        assert_eq!(chosen(1), Strategy::Spatial);
+        assert_eq!(chosen(3), Strategy::Spatial, "one peer would have nothing to do");
+        assert_eq!(chosen(48), Strategy::Temporal);
+    }
+
+    #[test]
+    fn frames_that_are_left_over_are_cut() {
+        let peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 300.0), peer(2, 10.0, 300.0), peer(3, 10.0, 300.0)];
+        let animation = |frames| Animation { frames, develop_ms: 0.0, moment_ms: 0.0 };
+        let five = chosen(&peers, animation(5));
+        assert_eq!(
+            (five.strategy, five.whole_frames),
+            (Strategy::Nested, 4),
+            "the fifth would be alone, and each that is cut costs a way"
+        );
+        let many = chosen(&peers, animation(81));
+        assert_eq!((many.strategy, many.whole_frames), (Strategy::Temporal, 81), "it is not worth it");
     }
 
     #[test]
     fn scenes_that_take_long_to_make_ready_are_made_ready_by_one_peer_for_each_frame() {
         let peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 1.0), peer(2, 10.0, 1.0), peer(3, 10.0, 1.0)];
         let animation = |moment_ms| Animation { frames: 8, develop_ms: 0.0, moment_ms };
-        assert_eq!(chosen(&peers, animation(500.0)), Strategy::Temporal);
+        assert_eq!(chosen(&peers, animation(500.0)).strategy, Strategy::Temporal);
     }
 
     #[test]
     fn a_forecast_that_is_no_number_is_not_chosen() {
-        let of = |strategy, makespan_ms| Forecast { strategy, makespan_ms };
+        let of = |strategy, makespan_ms| Forecast { strategy, makespan_ms, whole_frames: 0 };
         let forecasts = [of(Strategy::Temporal, f64::NAN), of(Strategy::Pipeline, 10.0)];
-        assert_eq!(choose(&forecasts), Some(Strategy::Pipeline));
+        assert_eq!(choose(&forecasts), Some(forecasts[1]));
         assert_eq!(choose(&[]), None);
     }
 }

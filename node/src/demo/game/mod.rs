@@ -14,6 +14,7 @@ use p2c2r_protocol::{
     id::{NodeId, WorkKind},
     step::LevelSpec,
 };
+use p2c2r_scheduler::history::Store;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use self::{
@@ -30,7 +31,9 @@ use crate::{
     fleet::{Fleet, Machine},
     game::{
         check,
-        link::{MAX_ARRIVALS, connect_all},
+        company::Company,
+        experience::{keep, recall},
+        link::MAX_ARRIVALS,
         play::{Ends, News, PlaySpec, Played, play},
     },
 };
@@ -58,8 +61,9 @@ const NEWS_WAITING: usize = 64;
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     eprintln!("starting five nodes");
     let mut fleet = Fleet::start(&MACHINES).await?;
-    let names: BTreeMap<NodeId, &'static str> =
+    let mut names: BTreeMap<NodeId, &'static str> =
         fleet.members.iter().map(|member| (member.id, member.name)).collect();
+    names.insert(fleet.node.id, "this node");
     let frames = args.frames.unwrap_or(FRAMES);
     let level = Arc::new(Level::new(LEVEL));
     eprintln!(
@@ -110,17 +114,26 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
 /// Plays it on a thread of its own, and lets the accidents happen.
 async fn drive(fleet: &mut Fleet, frames: u32, level: Arc<Level>) -> anyhow::Result<(Played, Vec<Accident>)> {
-    let swarm = fleet.node.swarm.clone().context("this node has no swarm")?;
+    let node = Arc::clone(&fleet.node);
     let (arrived, arrivals) = sync_channel(MAX_ARRIVALS);
-    let links = connect_all(&swarm, level.spec, &arrived).await?;
+    let mut company = Company::new(&node, level.spec, arrived.clone())?;
+    let links = company.gather(&node).await?;
+    let memory = Arc::new(recall(node.store().map(|store| store as &dyn Store)));
     let checks = check::start(Arc::clone(&level), arrived)?;
     let (news, heard) = mpsc::channel(NEWS_WAITING);
     let stop = StopWithMe::default();
-    let ends = Ends { links, arrivals, checks, news, stopped: stop.flag() };
+    let ends = Ends { links, memory: Arc::clone(&memory), arrivals, checks, news, stopped: stop.flag() };
     let spec = PlaySpec { frames, keep_every: KEEP_EVERY, secret: getrandom::u32()? };
     let playing = spawn_blocking(move || play(spec, level, ends));
-    let accidents = let_accidents_happen(fleet, frames, heard).await?;
-    Ok((playing.await?, accidents))
+    let accidents = tokio::select! {
+        accidents = let_accidents_happen(fleet, frames, heard) => accidents?,
+        never = company.welcome() => match never {},
+    };
+    let played = playing.await?;
+    if let Some(store) = node.store() {
+        keep(&memory, store);
+    }
+    Ok((played, accidents))
 }
 
 /// Whoever does the physics is killed after a third of the frames; whoever does it after two thirds is delayed.
