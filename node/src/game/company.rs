@@ -7,7 +7,7 @@ use p2c2r_protocol::{
     id::{NodeId, WorkKind},
     step::LevelSpec,
 };
-use p2c2r_swarm::SwarmHandle;
+use p2c2r_swarm::{PeerStatus, SwarmHandle};
 use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
 
@@ -65,9 +65,12 @@ impl Company {
     /// Opens streams to those that offer such work and have none.
     async fn newcomers(&mut self) -> Vec<PeerLink> {
         let known = &self.known;
-        let may_try = |peer: &NodeId| {
-            known.get(peer).is_none_or(|known| {
-                known.tries < MAX_TRIES && known.link.as_ref().is_none_or(|link| !link.is_open())
+        // Whoever was there before and is gone is heard of for a while: it is tried again when it is back.
+        let may_try = |status: &PeerStatus| {
+            known.get(&status.node).is_none_or(|known| {
+                status.connected
+                    && known.tries < MAX_TRIES
+                    && known.link.as_ref().is_none_or(|link| !link.is_open())
             })
         };
         let offers: Vec<(NodeId, Vec<WorkKind>)> = self
@@ -76,8 +79,9 @@ impl Company {
             .await
             .into_iter()
             .filter_map(|status| {
+                let may_try = may_try(&status);
                 let heartbeat = status.heartbeat.filter(|heartbeat| heartbeat.contributing)?;
-                may_try(&status.node).then_some((status.node, heartbeat.kinds))
+                may_try.then_some((status.node, heartbeat.kinds))
             })
             .collect();
         let (swarm, level, arrivals) = (&self.swarm, self.level, &self.arrivals);

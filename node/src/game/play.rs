@@ -286,48 +286,4 @@ impl Player {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::sync_channel;
-
-    use p2c2r_protocol::step::LevelSpec;
-    use p2c2r_render::{backend::BackendChoice, limit::MAX_PREPARED_BYTES};
-    use tokio::task::spawn_blocking;
-
-    use super::*;
-    use crate::{
-        config::{DeviceConfig, Throttle},
-        game::{
-            check,
-            link::{MAX_ARRIVALS, connect_self},
-        },
-        node::Node,
-    };
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn without_any_peer_this_node_does_everything() {
-        let device = DeviceConfig {
-            backend: BackendChoice::Cpu,
-            threads: Some(1),
-            scene_memory_bytes: MAX_PREPARED_BYTES,
-            throttle: Throttle::default(),
-        };
-        let node = Node::start_alone(device, None).await.unwrap();
-        let level = Arc::new(Level::new(LevelSpec { seed: 3, bodies: 12, agents: 12, sounds: 1 }));
-        let (arrived, arrivals) = sync_channel(MAX_ARRIVALS);
-        let links = vec![connect_self(&node, level.spec, arrived.clone()).await.unwrap()];
-        let checks = check::start(Arc::clone(&level), arrived).unwrap();
-        let (news, _heard) = mpsc::channel(8);
-        let (memory, stopped) = (Arc::default(), Arc::default());
-        let ends = Ends { links, memory, arrivals, checks, news, stopped };
-        let spec = PlaySpec { frames: 60, keep_every: 20, secret: 1 };
-        let played = spawn_blocking(move || play(spec, level, ends)).await.unwrap();
-        assert_eq!(played.frames.len(), 60);
-        for (kind, tally) in &played.tally.subsystems {
-            assert!(tally.met > 0, "{kind:?}: {tally:?}");
-        }
-        assert_eq!(played.tally.subsystems.len(), WorkKind::ALL.len());
-        assert!(played.assignments.values().all(|peer| *peer == node.id));
-        assert_eq!(played.tally.wrong, 0);
-        node.stop().await;
-    }
-}
+mod tests;
