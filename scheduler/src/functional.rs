@@ -84,6 +84,8 @@ enum Standing {
     In,
     /// Only if nobody else is in.
     Reserve,
+    /// Nobody knows whether it can: it is tried before anything depends on it.
+    Untried,
     /// Only if there is nobody at all.
     TimedOut,
 }
@@ -93,19 +95,6 @@ struct Candidate {
     kinds: BTreeSet<WorkKind>,
     /// Mean of what its answers took beyond the work itself, ms: a way that has become long is long for all kinds.
     overhead_ms: Option<f64>,
-    /// No work for it until then, and how long that was.
-    timed_out: BTreeMap<WorkKind, (f64, f64)>,
-}
-
-impl Candidate {
-    fn standing(&self, kind: WorkKind, now: TimeMs) -> Option<Standing> {
-        let is_out = self.timed_out.get(&kind).is_some_and(|(until, _)| *until > now.0);
-        self.kinds.contains(&kind).then_some(match (is_out, self.is_reserve) {
-            (true, _) => Standing::TimedOut,
-            (false, true) => Standing::Reserve,
-            (false, false) => Standing::In,
-        })
-    }
 }
 
 /// Who does what.
@@ -115,6 +104,8 @@ pub struct FunctionalSplit {
     models: EmaPredictor,
     assigned: BTreeMap<WorkKind, NodeId>,
     misses: BTreeMap<WorkKind, u32>,
+    /// No such work for a peer until then, and how long that was, ms. Leaving and coming back does not end it.
+    timed_out: BTreeMap<(NodeId, WorkKind), (f64, f64)>,
 }
 
 impl FunctionalSplit {
@@ -126,6 +117,7 @@ impl FunctionalSplit {
             models: EmaPredictor::new(store),
             assigned: BTreeMap::new(),
             misses: BTreeMap::new(),
+            timed_out: BTreeMap::new(),
         }
     }
 
@@ -141,16 +133,15 @@ impl FunctionalSplit {
 
     fn admit(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>, is_reserve: bool) {
         let kinds = kinds.into_iter().collect();
-        let candidate = Candidate { is_reserve, kinds, overhead_ms: None, timed_out: BTreeMap::new() };
-        self.peers.insert(peer, candidate);
+        self.peers.insert(peer, Candidate { is_reserve, kinds, overhead_ms: None });
     }
 
     /// Whether it is known what a peer is like at every kind of such work that it does.
     pub fn knows(&self, peer: &NodeId) -> bool {
-        let has_tried = |kind| self.models.speed(peer, kind).is_some_and(|speed| speed.outcomes > 0);
         let mut loads = self.subsystems.iter().map(|load| load.kind);
         let candidate = self.peers.get(peer);
-        candidate.is_some_and(|known| loads.all(|kind| !known.kinds.contains(&kind) || has_tried(kind)))
+        candidate
+            .is_some_and(|known| loads.all(|kind| !known.kinds.contains(&kind) || self.has_tried(peer, kind)))
     }
 
     /// A peer is gone.
@@ -170,15 +161,14 @@ impl FunctionalSplit {
         self.assigned.get(&kind).copied()
     }
 
-    /// Whoever could do it besides, the best first, the reserve last.
+    /// Whoever could do it besides, the best first, then the reserve, and last those that were never tried.
     pub fn others(&self, kind: WorkKind, now: TimeMs) -> Vec<NodeId> {
         let Some(load) = self.subsystems.iter().find(|load| load.kind == kind) else { return Vec::new() };
         let own = self.assigned(kind);
-        let standing = |peer: NodeId| self.peers.get(&peer).and_then(|known| known.standing(kind, now));
         let mut others: Vec<(Option<Standing>, f64, NodeId)> = self
-            .able(kind, Standing::Reserve, now)
+            .able(kind, Standing::Untried, now)
             .filter(|peer| Some(*peer) != own)
-            .map(|peer| (standing(peer), self.penalty(load, peer, &self.assigned), peer))
+            .map(|peer| (self.standing(&peer, kind, now), self.penalty(load, peer, &self.assigned), peer))
             .collect();
         others.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
         others.into_iter().map(|(_, _, peer)| peer).collect()
@@ -222,11 +212,11 @@ impl FunctionalSplit {
         if *misses < MAX_MISSES {
             return false;
         }
-        if let Some(candidate) = self.peers.get_mut(&peer) {
-            let before = candidate.timed_out.get(&kind).map_or(0.0, |(_, length)| *length);
-            let length = (before * 2.0).clamp(TIME_OUT_MS, MAX_TIME_OUT_MS);
-            candidate.timed_out.insert(kind, (now.0 + length, length));
-        }
+        let before = self.timed_out.get(&(peer, kind)).map_or(0.0, |(_, length)| *length);
+        let length = (before * 2.0).clamp(TIME_OUT_MS, MAX_TIME_OUT_MS);
+        // What is long over is forgotten: nobody fills this by coming under ever new names.
+        self.timed_out.retain(|_, (until, _)| *until + MAX_TIME_OUT_MS > now.0);
+        self.timed_out.insert((peer, kind), (now.0 + length, length));
         true
     }
 
@@ -281,25 +271,42 @@ impl FunctionalSplit {
                 Some(from) if from == *to => return None,
                 None => MoveReason::First,
                 Some(from) if !self.peers.contains_key(&from) => MoveReason::Lost,
-                Some(from) if self.peers.get(&from).is_some_and(|known| known.is_reserve) => {
-                    MoveReason::Better
-                }
-                Some(from) if !self.is_able(&from, *kind, now) => MoveReason::Missed,
-                Some(_) => MoveReason::Better,
+                Some(from) => match self.standing(&from, *kind, now) {
+                    Some(Standing::In | Standing::Reserve) => MoveReason::Better,
+                    _ => MoveReason::Missed,
+                },
             };
             Some(Move { kind: *kind, from, to: *to, reason })
         };
         choice.iter().filter_map(moved).collect()
     }
 
+    fn has_tried(&self, peer: &NodeId, kind: WorkKind) -> bool {
+        self.models.speed(peer, kind).is_some_and(|speed| speed.outcomes > 0)
+    }
+
+    /// How a peer that is there and does such work stands.
+    fn standing(&self, peer: &NodeId, kind: WorkKind, now: TimeMs) -> Option<Standing> {
+        let candidate = self.peers.get(peer).filter(|candidate| candidate.kinds.contains(&kind))?;
+        let is_out = self.timed_out.get(&(*peer, kind)).is_some_and(|(until, _)| *until > now.0);
+        Some(if is_out {
+            Standing::TimedOut
+        } else if candidate.is_reserve {
+            Standing::Reserve
+        } else if self.has_tried(peer, kind) {
+            Standing::In
+        } else {
+            Standing::Untried
+        })
+    }
+
     /// Those that may do such work now: whoever stands no worse than that, and if there is nobody, the best there are.
     fn able(&self, kind: WorkKind, least: Standing, now: TimeMs) -> impl Iterator<Item = NodeId> {
-        let standing = move |candidate: &Candidate| candidate.standing(kind, now);
-        let best = self.peers.values().filter_map(standing).min().unwrap_or(least);
-        let willing = self.peers.iter().filter(move |(_, candidate)| {
-            standing(candidate).is_some_and(|standing| standing <= least.max(best))
-        });
-        willing.map(|(peer, _)| *peer)
+        let standing = move |peer: &NodeId| self.standing(peer, kind, now);
+        let best = self.peers.keys().filter_map(standing).min().unwrap_or(least);
+        let willing =
+            self.peers.keys().filter(move |peer| standing(peer).is_some_and(|it| it <= least.max(best)));
+        willing.copied()
     }
 
     fn is_able(&self, peer: &NodeId, kind: WorkKind, now: TimeMs) -> bool {
@@ -362,168 +369,4 @@ fn features(backlog_ms: f64) -> TaskFeatures {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::history::MemoryStore;
-
-    const NOW: TimeMs = TimeMs(0.0);
-    const LOADS: [SubsystemLoad; 3] = [
-        SubsystemLoad { kind: WorkKind::Physics, deadline_ms: 16.0, period_ms: 16.7 },
-        SubsystemLoad { kind: WorkKind::Ai, deadline_ms: 32.0, period_ms: 33.3 },
-        SubsystemLoad { kind: WorkKind::RayTracing, deadline_ms: 100.0, period_ms: 50.0 },
-    ];
-
-    fn peer(index: u8) -> NodeId {
-        NodeId::from_public_key([index; 32])
-    }
-
-    fn split(peers: u8) -> FunctionalSplit {
-        let mut split = FunctionalSplit::new(LOADS.to_vec(), Box::new(MemoryStore::default()));
-        for index in 0..peers {
-            split.join(peer(index), WorkKind::ALL);
-        }
-        split
-    }
-
-    fn tried(split: &mut FunctionalSplit, index: u8, kind: WorkKind, total_ms: f64) {
-        for _ in 0..5 {
-            let times = StepTimes { total_ms, queue_ms: 0.0, execution_ms: total_ms * 0.8 };
-            split.observe(peer(index), kind, times, true);
-        }
-    }
-
-    #[test]
-    fn whoever_is_good_at_physics_gets_physics() {
-        let mut split = split(3);
-        for index in 0..3 {
-            tried(&mut split, index, WorkKind::Physics, if index == 1 { 2.0 } else { 9.0 });
-            tried(&mut split, index, WorkKind::Ai, if index == 2 { 2.0 } else { 9.0 });
-            tried(&mut split, index, WorkKind::RayTracing, 20.0);
-        }
-        let moves = split.plan(NOW);
-        assert_eq!(moves.len(), 3);
-        assert!(moves.iter().all(|change| change.reason == MoveReason::First));
-        assert_eq!(split.assigned(WorkKind::Physics), Some(peer(1)));
-        assert_eq!(split.assigned(WorkKind::Ai), Some(peer(2)));
-        assert_eq!(
-            split.assigned(WorkKind::RayTracing),
-            Some(peer(0)),
-            "the one that has nothing else to do"
-        );
-        assert!(split.plan(NOW).is_empty(), "what serves stays");
-    }
-
-    #[test]
-    fn a_way_that_has_become_long_is_long_for_all_kinds() {
-        let mut split = split(2);
-        for kind in WorkKind::ALL {
-            tried(&mut split, 0, kind, 3.0);
-            tried(&mut split, 1, kind, 3.5);
-        }
-        for _ in 0..20 {
-            let times = StepTimes { total_ms: 85.0, queue_ms: 0.0, execution_ms: 2.0 };
-            split.observe(peer(0), WorkKind::Physics, times, false);
-        }
-        split.plan(NOW);
-        assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)), "its answers to anything would be late");
-    }
-
-    #[test]
-    fn short_deadlines_do_not_stand_behind_long_steps() {
-        let mut split = split(2);
-        for index in 0..2 {
-            tried(&mut split, index, WorkKind::Physics, 6.0);
-            tried(&mut split, index, WorkKind::Ai, 2.0);
-            tried(&mut split, index, WorkKind::RayTracing, 14.0 + f64::from(index));
-        }
-        split.plan(NOW);
-        assert_ne!(split.assigned(WorkKind::Physics), split.assigned(WorkKind::RayTracing));
-    }
-
-    #[test]
-    fn two_misses_in_a_row_move_a_subsystem_and_one_does_not() {
-        let mut split = split(2);
-        for index in 0..2 {
-            tried(&mut split, index, WorkKind::Physics, 3.0 + f64::from(index));
-        }
-        split.plan(NOW);
-        assert_eq!(split.assigned(WorkKind::Physics), Some(peer(0)));
-        assert!(!split.miss(peer(0), WorkKind::Physics, NOW));
-        let times = StepTimes { total_ms: 3.0, queue_ms: 0.0, execution_ms: 2.0 };
-        split.observe(peer(0), WorkKind::Physics, times, true);
-        assert!(!split.miss(peer(0), WorkKind::Physics, NOW));
-        assert!(split.miss(peer(0), WorkKind::Physics, NOW));
-        let moves = split.replace(NOW);
-        assert_eq!(moves.len(), 1, "nothing else moves: {moves:?}");
-        let change = moves.iter().find(|change| change.kind == WorkKind::Physics).unwrap();
-        assert_eq!((change.to, change.reason), (peer(1), MoveReason::Missed));
-        let times: Vec<bool> = [500.0, 1500.0]
-            .iter()
-            .map(|at| split.is_able(&peer(0), WorkKind::Physics, TimeMs(*at)))
-            .collect();
-        assert_eq!(times, [false, true], "it comes into question again later");
-    }
-
-    #[test]
-    fn who_leaves_or_declines_gets_nothing_and_the_last_one_gets_all() {
-        let mut split = split(3);
-        split.plan(NOW);
-        split.leave(&peer(0));
-        split.decline(&peer(1), WorkKind::Physics);
-        split.plan(NOW);
-        assert_eq!(split.assigned(WorkKind::Physics), Some(peer(2)));
-        split.leave(&peer(2));
-        split.plan(NOW);
-        assert_eq!(split.assigned(WorkKind::Physics), None);
-        assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)));
-        assert_eq!(split.others(WorkKind::Ai, NOW), []);
-    }
-
-    #[test]
-    fn the_reserve_does_what_nobody_else_can() {
-        let mut split = split(2);
-        split.join_reserve(peer(9), WorkKind::ALL);
-        for kind in WorkKind::ALL {
-            tried(&mut split, 0, kind, 9.0);
-            tried(&mut split, 1, kind, 9.0);
-            tried(&mut split, 9, kind, 1.0);
-        }
-        split.plan(NOW);
-        assert!(LOADS.iter().all(|load| split.assigned(load.kind) != Some(peer(9))), "however good it is");
-        assert_eq!(split.others(WorkKind::Physics, NOW).last(), Some(&peer(9)), "a copy may go to it");
-        split.leave(&peer(0));
-        split.decline(&peer(1), WorkKind::Physics);
-        split.replace(NOW);
-        assert_eq!(split.assigned(WorkKind::Physics), Some(peer(9)));
-        assert_eq!(split.assigned(WorkKind::Ai), Some(peer(1)));
-        split.join(peer(2), WorkKind::ALL);
-        let moves = split.plan(NOW);
-        let change = moves.iter().find(|change| change.kind == WorkKind::Physics).unwrap();
-        assert_eq!((change.to, change.reason), (peer(2), MoveReason::Better));
-        while !split.miss(peer(2), WorkKind::Physics, NOW) {}
-        split.replace(NOW);
-        assert_eq!(split.assigned(WorkKind::Physics), Some(peer(9)), "before one that misses deadlines");
-    }
-
-    #[test]
-    fn what_was_learned_in_one_game_is_known_in_the_next() {
-        let store = Arc::new(MemoryStore::default());
-        let begin = || {
-            let mut split = FunctionalSplit::new(LOADS.to_vec(), Box::new(Arc::clone(&store)));
-            (0..2).for_each(|index| split.join(peer(index), WorkKind::ALL));
-            split
-        };
-        let mut first = begin();
-        assert!(!first.knows(&peer(1)));
-        for load in LOADS {
-            tried(&mut first, 0, load.kind, 9.0);
-            tried(&mut first, 1, load.kind, 2.0);
-        }
-        let mut next = begin();
-        assert!(next.knows(&peer(1)));
-        next.plan(NOW);
-        assert_eq!(next.assigned(WorkKind::Physics), Some(peer(1)));
-    }
-}
+mod tests;
