@@ -9,7 +9,10 @@ mod questions;
 mod steps;
 mod tally;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use p2c2r_protocol::{
     id::{NodeId, WorkKind},
@@ -104,6 +107,8 @@ pub struct FrameLoop {
     light: Option<Media>,
     sound: Option<Media>,
     probes: u32,
+    /// Peers that were wrong: they are not asked any more, nor if they come again.
+    distrusted: BTreeSet<NodeId>,
     /// Decides which answers are checked: whoever knew it could cheat at the others.
     secret: u32,
     tally: Tally,
@@ -131,6 +136,7 @@ impl FrameLoop {
             light: None,
             sound: None,
             probes: 0,
+            distrusted: BTreeSet::new(),
             secret,
             tally: Tally::default(),
             level,
@@ -148,9 +154,11 @@ impl FrameLoop {
         new
     }
 
-    /// A peer is there.
+    /// A peer is there. One that was wrong before is not asked again.
     pub fn join(&mut self, peer: NodeId, kinds: impl IntoIterator<Item = WorkKind>) {
-        self.split.join(peer, kinds);
+        if !self.distrusted.contains(&peer) {
+            self.split.join(peer, kinds);
+        }
     }
 
     /// The machine that the game is played on, which does what nobody else can.
@@ -176,9 +184,11 @@ impl FrameLoop {
         commands
     }
 
-    /// Tries everybody at everything once: for before the first frame.
+    /// Tries everybody at everything once: for before the first frame, and whoever comes later.
     pub fn probe_all(&mut self, peers: &[NodeId], now_us: u64) -> Vec<Command> {
         let mut commands = Vec::new();
+        let trusted = |peer: &&NodeId| !self.distrusted.contains(*peer);
+        let peers: Vec<NodeId> = peers.iter().filter(trusted).copied().collect();
         for subsystem in Subsystem::ALL {
             let work = self.probe(subsystem.kind, now_us);
             commands.extend(peers.iter().filter_map(|peer| self.steps.give(*peer, &work, now_us)));
@@ -244,6 +254,7 @@ impl FrameLoop {
         let Some(step) = self.steps.answered(peer, id) else { return (None, Vec::new()) };
         if !statement.is_about(&step.request, &output) || !self.take(&step, &output) {
             self.tally.wrong += 1;
+            self.distrusted.insert(peer);
             let mut commands = self.lose(peer, now_us);
             commands.extend(self.again(&step, now_us));
             return (None, commands);
@@ -286,6 +297,7 @@ impl FrameLoop {
             WorkKind::Physics => self.bodies.forget_after(check.request.tick),
             _ => self.agents.forget_after(check.request.tick),
         }
+        self.distrusted.insert(check.peer);
         self.lose(check.peer, now_us)
     }
 

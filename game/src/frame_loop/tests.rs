@@ -228,6 +228,8 @@ fn when_all_are_gone_the_game_goes_on_here_until_somebody_comes() {
     let here = peer(9);
     world.game.join_reserve(here, WorkKind::ALL);
     world.delay_us.insert(here, 4000);
+    let commands = world.game.probe_all(&[peer(0), peer(1), here], world.now_us);
+    world.carry_out(commands);
     world.frames(30);
     assert!(world.game.assignments().values().all(|peer| *peer != here));
     for index in 0..2 {
@@ -241,6 +243,8 @@ fn when_all_are_gone_the_game_goes_on_here_until_somebody_comes() {
     assert!(world.divergence_m() < 1e-4, "{}", world.divergence_m());
     world.game.join(peer(3), WorkKind::ALL);
     world.delay_us.insert(peer(3), 2000);
+    let commands = world.game.probe_all(&[peer(3)], world.now_us);
+    world.carry_out(commands);
     world.frames(61);
     assert!(world.game.assignments().values().all(|peer| *peer != here), "it has the game to show");
     assert!(world.missed() <= 2, "{}", world.missed());
@@ -259,6 +263,9 @@ fn a_peer_that_lies_about_physics_is_found_out() {
         !world.game.split.others(WorkKind::Physics, TimeMs(0.0)).contains(&liar),
         "it is not asked any more"
     );
+    world.game.join(liar, WorkKind::ALL);
+    assert_eq!(world.game.probe_all(&[liar], world.now_us), [], "nor when it comes again");
+    assert!(!world.game.split.others(WorkKind::Physics, TimeMs(0.0)).contains(&liar));
 }
 
 #[test]

@@ -179,9 +179,14 @@ impl Contributor {
         let _ = self.inputs.send(Input::Attach { link, owner }).await;
     }
 
-    /// Does the steps of a game until its stream ends.
+    /// Does the steps of somebody's game until its stream ends.
     pub fn serve_steps(&self, link: StepPeerLink) {
         tokio::spawn(self.steps.clone().serve(link));
+    }
+
+    /// Does the steps of this node's own game: what it does not do for others it does for itself.
+    pub fn serve_own_steps(&self, link: StepPeerLink) {
+        tokio::spawn(self.steps.clone().declining_nothing().serve(link));
     }
 
     /// The load now.

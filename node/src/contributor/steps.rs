@@ -135,6 +135,11 @@ impl StepDesk {
         *self.hindrance.lock().unwrap_or_else(PoisonError::into_inner) = hindrance;
     }
 
+    /// For an owner that nothing is declined to.
+    pub fn declining_nothing(self) -> Self {
+        Self { declined: [].into(), ..self }
+    }
+
     /// Serves a stream until it ends.
     pub async fn serve(self, mut link: StepPeerLink) {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
@@ -484,7 +489,13 @@ mod tests {
             refused(7, RejectReason::SceneUnknown)
         );
         let declined = StepRequest { id: 8, kind: WorkKind::Audio, ..request };
-        assert_eq!(answer(&mut owner, declined, payload).await.0, refused(8, RejectReason::UnsupportedKind));
+        assert_eq!(
+            answer(&mut owner, declined, payload.clone()).await.0,
+            refused(8, RejectReason::UnsupportedKind)
+        );
+        let desk = self::desk(vec![WorkKind::Physics]).declining_nothing();
+        let mut own = self::owner(&desk).await;
+        assert!(matches!(answer(&mut own, request, payload).await.0, StepReply::Done { .. }));
     }
 
     #[tokio::test]

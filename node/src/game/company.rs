@@ -16,6 +16,12 @@ use crate::node::Node;
 
 /// Between two looks for newcomers.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Peers that take part at once.
+const MAX_MEMBERS: usize = 32;
+/// Streams that are opened in a look.
+const MAX_OPENING: usize = 8;
+/// Peers that are remembered: when there are more, nobody new is tried.
+const MAX_KNOWN: usize = 1024;
 /// A peer whose stream does not open, or breaks, is tried so often in a game.
 const MAX_TRIES: u8 = 4;
 
@@ -73,16 +79,20 @@ impl Company {
                     && known.link.as_ref().is_none_or(|link| !link.is_open())
             })
         };
-        let offers: Vec<(NodeId, Vec<WorkKind>)> = self
-            .swarm
-            .peers()
-            .await
+        let members = known.values().filter(|known| known.link.as_ref().is_some_and(LinkWatch::is_open));
+        let room = MAX_MEMBERS.saturating_sub(members.count()).min(MAX_OPENING);
+        let room = room.min(MAX_KNOWN.saturating_sub(known.len()));
+        let mut heard = self.swarm.peers().await;
+        // Those that are near at hand first.
+        heard.sort_by_key(|status| !status.connected);
+        let offers: Vec<(NodeId, Vec<WorkKind>)> = heard
             .into_iter()
             .filter_map(|status| {
                 let may_try = may_try(&status);
                 let heartbeat = status.heartbeat.filter(|heartbeat| heartbeat.contributing)?;
                 may_try.then_some((status.node, heartbeat.kinds))
             })
+            .take(room)
             .collect();
         let (swarm, level, arrivals) = (&self.swarm, self.level, &self.arrivals);
         let opening = offers.into_iter().map(|(peer, kinds)| async move {

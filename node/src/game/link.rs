@@ -87,6 +87,11 @@ pub struct PeerLink {
 }
 
 impl PeerLink {
+    /// Whether the peer's end is gone.
+    pub fn is_closed(&self) -> bool {
+        self.outbox.is_closed()
+    }
+
     /// Of use to see whether it is still open.
     pub fn watch(&self) -> LinkWatch {
         LinkWatch(self.outbox.downgrade())
@@ -110,7 +115,7 @@ pub struct LinkWatch(mpsc::WeakSender<(StepMessage, Bytes)>);
 impl LinkWatch {
     /// Whether anybody still has an end of it.
     pub fn is_open(&self) -> bool {
-        self.0.upgrade().is_some()
+        self.0.upgrade().is_some_and(|outbox| !outbox.is_closed())
     }
 }
 
@@ -134,20 +139,20 @@ pub async fn connect_self(
 ) -> anyhow::Result<PeerLink> {
     let (outbox, steps) = mpsc::channel(STEP_QUEUE);
     let (replies, inbox) = mpsc::channel(STEP_QUEUE);
-    node.contributor.serve_steps(StepPeerLink { owner: node.id, outbox: replies, inbox: steps });
+    node.contributor.serve_own_steps(StepPeerLink { owner: node.id, outbox: replies, inbox: steps });
     let link = StepOwnerLink { peer: node.id, outbox, inbox };
     Ok(PeerLink { is_self: true, ..open(link, level, arrivals).await? })
 }
 
 async fn open(
-    mut link: StepOwnerLink,
+    link: StepOwnerLink,
     level: LevelSpec,
     arrivals: SyncSender<Arrival>,
 ) -> anyhow::Result<PeerLink> {
-    let peer = link.peer;
+    let StepOwnerLink { peer, outbox, mut inbox } = link;
     let opening = async {
-        link.outbox.send((StepMessage::Open(level), Bytes::new())).await.ok()?;
-        link.inbox.recv().await
+        outbox.send((StepMessage::Open(level), Bytes::new())).await.ok()?;
+        inbox.recv().await
     };
     let opened = timeout(OPEN_LIMIT, opening).await.ok().flatten();
     anyhow::ensure!(
@@ -156,14 +161,19 @@ async fn open(
         peer.short(),
         OPEN_LIMIT.as_secs()
     );
-    let (outbox, asked) = (link.outbox.clone(), Arc::<AtomicUsize>::default());
-    tokio::spawn(listen(link, Arc::clone(&asked), arrivals));
+    let asked = Arc::<AtomicUsize>::default();
+    tokio::spawn(listen(peer, inbox, Arc::clone(&asked), arrivals));
     Ok(PeerLink { peer, kinds: WorkKind::ALL.to_vec(), is_self: false, outbox, asked })
 }
 
-async fn listen(mut link: StepOwnerLink, asked: Arc<AtomicUsize>, arrivals: SyncSender<Arrival>) {
-    let peer = link.peer;
-    while let Some((reply, output)) = link.inbox.recv().await {
+/// Hears what comes on a stream, until it ends; whoever drops its [`PeerLink`] ends it.
+async fn listen(
+    peer: NodeId,
+    mut inbox: mpsc::Receiver<(StepReply, Bytes)>,
+    asked: Arc<AtomicUsize>,
+    arrivals: SyncSender<Arrival>,
+) {
+    while let Some((reply, output)) = inbox.recv().await {
         // Before anything is spent on it: nobody answers more than they were asked.
         let was_asked = |left: usize| left.checked_sub(1);
         if asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, was_asked).is_err() {

@@ -23,6 +23,7 @@ use p2c2r_protocol::{
 };
 use p2c2r_scheduler::history::MemoryStore;
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::{
     link::{Arrival, PeerLink},
@@ -194,7 +195,7 @@ impl Player {
                 self.listen_until(Instant::now() + Duration::from_millis(1));
             }
             if !self.game.is_idle() {
-                // Whoever says nothing now will not do so in a game.
+                warn!(peer = %peer.short(), "a peer said nothing when it was tried, and takes no part");
                 self.links.remove(peer);
                 self.game.lose(*peer, self.now_us());
             }
@@ -263,9 +264,12 @@ impl Player {
                 self.links.remove(&peer);
                 self.game.lose(peer, now_us)
             }
+            // One whose stream has broken since was told of as lost already.
+            Arrival::Joined { link } if link.is_closed() => Vec::new(),
             Arrival::Joined { link } => {
+                let peer = link.peer;
                 self.join(link);
-                Vec::new()
+                self.game.probe_all(&[peer], now_us)
             }
             Arrival::Checked { check, is_right } => self.game.checked(&check, is_right, now_us),
         };

@@ -146,13 +146,14 @@ async fn let_accidents_happen(
     while let Some(News { frame, assigned }) = heard.recv().await {
         let Some(physicist) = assigned.get(&WorkKind::Physics) else { continue };
         let machine = fleet.name_of(&physicist.to_string());
+        // While this node itself does it, there is nobody that something could happen to.
+        if fleet.members.iter().all(|member| member.id != *physicist) {
+            continue;
+        }
         if accidents.is_empty() && frame >= frames / 3 {
             fleet.kill(physicist);
             accidents.push(Accident { frame, machine, what: "killed".to_owned() });
-        } else if accidents.len() == 1
-            && frame >= frames / 3 * 2
-            && fleet.members.iter().any(|member| member.id == *physicist)
-        {
+        } else if accidents.len() == 1 && frame >= frames / 3 * 2 {
             fleet.hinder_node(physicist, Hindrance { delay_ms: DELAY_MS, ..Hindrance::default() }).await?;
             accidents.push(Accident { frame, machine, what: format!("delayed by {DELAY_MS} ms") });
         }
