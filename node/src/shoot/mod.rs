@@ -90,6 +90,8 @@ pub struct Shoot<'a> {
     framing: Option<NamedCamera>,
     /// What the next picture is of.
     upcoming: Option<Upcoming>,
+    /// Why whole frames came to an end, until those that are done were told of.
+    failed: Option<anyhow::Error>,
 }
 
 /// How the pictures are split.
@@ -135,6 +137,7 @@ impl<'a> Shoot<'a> {
             packed: None,
             framing: None,
             upcoming: None,
+            failed: None,
         };
         if let (Some(store), Some(_)) = (node.store(), &request.frames) {
             let scene = shoot.packed().await?.package.hash;
@@ -236,16 +239,21 @@ impl<'a> Shoot<'a> {
             if let Some(report) = frames.in_turn(self.whole_taken) {
                 break Some(report);
             }
+            if self.failed.is_some() {
+                break frames.first_held();
+            }
             match self.write_next_of(&mut frames).await {
                 Ok(Some((place, report))) => frames.hold(place, report),
                 Ok(None) => break frames.first_held(),
                 // Frames that are done are told of before it.
-                Err(error) => match frames.first_held() {
-                    Some(report) => break Some(report),
-                    None => return Err(error),
-                },
+                Err(error) => self.failed = Some(error),
             }
         };
+        if report.is_none()
+            && let Some(error) = self.failed.take()
+        {
+            return Err(error);
+        }
         self.whole_taken += usize::from(report.is_some());
         // Whoever has them all goes on to those that are cut.
         self.whole_frames = report.is_some().then_some(frames);
@@ -258,13 +266,20 @@ impl<'a> Shoot<'a> {
     ) -> anyhow::Result<Option<(usize, FrameReport)>> {
         loop {
             let Some(frame) = frames.next().await? else { return Ok(None) };
+            // What is there of a frame that comes again is ours, and is not believed any more.
+            let force = frame.is_again;
             let report = match frame.content {
-                TakenContent::Negative(negative) => self.write(&frame.shot, negative, frame.report).await?,
-                TakenContent::Picture(file) => self.write_file(&frame.shot, file, frame.report).await?,
+                TakenContent::Negative(negative) => {
+                    self.write(&frame.shot, negative, frame.report, force).await?
+                }
+                TakenContent::Picture(file) => {
+                    self.write_file(&frame.shot, file, frame.report, force).await?
+                }
             };
             if !frame.is_again {
                 return Ok(Some((frame.place, report)));
             }
+            frames.replace_held(frame.place, report);
         }
     }
 
@@ -299,7 +314,7 @@ impl<'a> Shoot<'a> {
         if stands_still {
             report.warnings.push("the scene has no animations: all frames are the same".to_owned());
         }
-        self.write(shot, negative, report).await
+        self.write(shot, negative, report, false).await
     }
 
     /// Sees to it that the picture after this one finds its scene ready; gives the scene if it is another one.
@@ -373,10 +388,11 @@ impl<'a> Shoot<'a> {
         shot: &Shot,
         file: Bytes,
         mut report: FrameReport,
+        force: bool,
     ) -> anyhow::Result<FrameReport> {
         report.split = self.split.clone();
         self.progress.send_modify(|progress| progress.phase = Phase::Writing);
-        let force = self.request.force || self.request.resume;
+        let force = force || self.request.force || self.request.resume;
         let (output, note) = (shot.output.clone(), self.log.clone().zip(shot.frame));
         spawn_blocking(move || -> anyhow::Result<FrameReport> {
             check_target(&output, force)?;
@@ -394,12 +410,13 @@ impl<'a> Shoot<'a> {
         shot: &Shot,
         negative: Negative,
         mut report: FrameReport,
+        force: bool,
     ) -> anyhow::Result<FrameReport> {
         report.split = self.split.clone();
         self.progress.send_modify(|progress| progress.phase = Phase::Writing);
         // A preview may stand where the picture goes.
-        let force = self.request.force || shot.preview.as_ref() == Some(&shot.output);
-        let force = force || self.request.resume;
+        let force = force || self.request.force || self.request.resume;
+        let force = force || shot.preview.as_ref() == Some(&shot.output);
         let (output, settings) = (shot.output.clone(), self.request.develop);
         let note = self.log.clone().zip(shot.frame);
         let stop = Stop::default();
@@ -431,3 +448,6 @@ fn pack(path: &Path, environment: Option<&EnvironmentRequest>) -> anyhow::Result
     let packed = pack_with_environment(path, environment.as_ref(), &SceneLimits::default())?;
     Ok(Packed { package: Package::of(packed.bytes.into()), warnings: packed.warnings.into() })
 }
+
+#[cfg(test)]
+mod tests;

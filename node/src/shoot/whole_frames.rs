@@ -124,13 +124,14 @@ impl<'a> WholeFrames<'a> {
                     Some(frame) => return self.taken(frame).await.map(Some),
                     None if self.is_over => return Ok(None),
                     None => {
-                        (&mut self.job).await?;
+                        let outcome = (&mut self.job).await;
                         self.is_over = true;
+                        outcome?;
                     }
                 },
                 outcome = &mut self.job, if !self.is_over => {
-                    outcome?;
                     self.is_over = true;
+                    outcome?;
                 }
             }
         }
@@ -139,6 +140,13 @@ impl<'a> WholeFrames<'a> {
     /// Keeps a report until its turn comes.
     pub fn hold(&mut self, place: usize, report: FrameReport) {
         self.held.insert(place, report);
+    }
+
+    /// Takes the report of a frame that came again for the one that is kept; one that was told of stays as it was told.
+    pub fn replace_held(&mut self, place: usize, report: FrameReport) {
+        if let Some(held) = self.held.get_mut(&place) {
+            *held = report;
+        }
     }
 
     /// The report of the picture at a place, if it is there.
