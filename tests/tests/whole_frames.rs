@@ -55,18 +55,24 @@ fn assert_same_as_alone(testnet: &Testnet, scene: &std::path::Path, samples: &st
     }
 }
 
-#[test]
-fn whole_frames_of_several_peers_are_those_of_one_machine() {
-    let mut testnet = Testnet::formed(3).unwrap();
+/// Renders the animation with three nodes: the scene, and what is told of the frames, all of them in order.
+fn rendered(testnet: &mut Testnet, split: &str) -> (PathBuf, Vec<Value>) {
     let scene = testnet.path("sliding.glb");
     fs::write(&scene, sliding_box_glb(true)).unwrap();
     let output = testnet.path("swarm.png");
-    let more = [&sequence("32")[..], &["--split", "temporal", "--wait-peers", "2"]].concat();
+    let more = [&sequence("32")[..], &["--split", split, "--wait-peers", "2"]].concat();
     let swarm = testnet.node(0).run(&arguments(&scene, &output, &more)).unwrap();
     assert_eq!(swarm.code, Some(0), "{}", swarm.stderr);
     let reports = reports(&swarm);
     let numbers: Vec<u64> = reports.iter().map(|report| report["frame"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..FRAMES).collect::<Vec<u64>>());
+    (scene, reports)
+}
+
+#[test]
+fn whole_frames_of_several_peers_are_those_of_one_machine() {
+    let mut testnet = Testnet::formed(3).unwrap();
+    let (scene, reports) = rendered(&mut testnet, "temporal");
     let peers: BTreeSet<&str> = reports
         .iter()
         .flat_map(|report| report["tiles"].as_array().unwrap())
@@ -84,15 +90,7 @@ fn whole_frames_of_several_peers_are_those_of_one_machine() {
 #[test]
 fn whole_frames_and_then_cut_ones_are_those_of_one_machine() {
     let mut testnet = Testnet::formed(3).unwrap();
-    let scene = testnet.path("sliding.glb");
-    fs::write(&scene, sliding_box_glb(true)).unwrap();
-    let output = testnet.path("swarm.png");
-    let more = [&sequence("32")[..], &["--split", "nested", "--wait-peers", "2"]].concat();
-    let swarm = testnet.node(0).run(&arguments(&scene, &output, &more)).unwrap();
-    assert_eq!(swarm.code, Some(0), "{}", swarm.stderr);
-    let reports = reports(&swarm);
-    let numbers: Vec<u64> = reports.iter().map(|report| report["frame"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (0..FRAMES).collect::<Vec<u64>>());
+    let (scene, reports) = rendered(&mut testnet, "nested");
     let split = &reports[0]["split"];
     let whole = split["whole_frames"].as_u64().unwrap();
     assert!(split["strategy"] == "nested" && (1..FRAMES).contains(&whole), "{split}");
