@@ -10,7 +10,7 @@ use p2c2r_protocol::id::{NodeId, WorkKind};
 
 use crate::{
     Outcome, OutcomeResult, PeerView, TaskFeatures,
-    history::Store,
+    history::MemoryStore,
     predict::{Predictor, ema::EmaPredictor},
     time::TimeMs,
 };
@@ -109,12 +109,12 @@ pub struct FunctionalSplit {
 }
 
 impl FunctionalSplit {
-    /// Nobody is there yet; the store has what was learned before.
-    pub fn new(subsystems: Vec<SubsystemLoad>, store: Box<dyn Store>) -> Self {
+    /// Nobody is there yet.
+    pub fn new(subsystems: Vec<SubsystemLoad>) -> Self {
         Self {
             subsystems,
             peers: BTreeMap::new(),
-            models: EmaPredictor::new(store),
+            models: EmaPredictor::new(Box::new(MemoryStore::default())),
             assigned: BTreeMap::new(),
             misses: BTreeMap::new(),
             timed_out: BTreeMap::new(),

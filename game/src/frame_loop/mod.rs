@@ -21,7 +21,6 @@ use p2c2r_protocol::{
 };
 use p2c2r_scheduler::{
     functional::{FunctionalSplit, Move, StepTimes, SubsystemLoad},
-    history::Store,
     time::TimeMs,
 };
 
@@ -115,8 +114,8 @@ pub struct FrameLoop {
 }
 
 impl FrameLoop {
-    /// At the beginning of a level. Nobody should know the secret; the store has what earlier games learned of the peers.
-    pub fn new(level: Arc<Level>, camera: [i32; CAMERA_LEN], secret: u32, store: Box<dyn Store>) -> Self {
+    /// At the beginning of a level. Nobody should know the secret.
+    pub fn new(level: Arc<Level>, camera: [i32; CAMERA_LEN], secret: u32) -> Self {
         let loads = Subsystem::ALL.map(|subsystem| SubsystemLoad {
             kind: subsystem.kind,
             deadline_ms: f64::from(subsystem.deadline_ms),
@@ -125,7 +124,7 @@ impl FrameLoop {
         let mut new = Self {
             bodies: Timeline::new(level.bodies()),
             agents: Timeline::new(level.agents()),
-            split: FunctionalSplit::new(loads.to_vec(), store),
+            split: FunctionalSplit::new(loads.to_vec()),
             pushes: Vec::new(),
             rows: vec![0; SoundLayout::len(usize::from(level.spec.sounds))],
             camera,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use p2c2r_protocol::step::{LevelSpec, output_hash};
-use p2c2r_scheduler::history::MemoryStore;
 
 use super::*;
 use crate::{
@@ -40,7 +39,7 @@ impl World {
         let level = Arc::new(Level::new(LevelSpec { seed: 2, bodies: 24, agents: 30, sounds: 2 }));
         let camera = [0, 20_000, 40_000, 0, -8000, -32_000];
         let mut world = Self {
-            game: FrameLoop::new(Arc::clone(&level), camera, 7, Box::new(MemoryStore::default())),
+            game: FrameLoop::new(Arc::clone(&level), camera, 7),
             executor: Executor::new(Arc::clone(&level)),
             level,
             answers: BTreeMap::new(),

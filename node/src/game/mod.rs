@@ -9,7 +9,6 @@
 
 pub mod check;
 pub mod company;
-pub mod experience;
 pub mod link;
 pub mod play;
 pub mod script;

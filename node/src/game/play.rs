@@ -21,7 +21,6 @@ use p2c2r_protocol::{
     id::{NodeId, WorkKind},
     task::RejectReason,
 };
-use p2c2r_scheduler::history::MemoryStore;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -34,6 +33,8 @@ use super::{
 const TRIALS: usize = 4;
 /// A trial takes no longer.
 const TRIAL_LIMIT: Duration = Duration::from_secs(2);
+/// When so long has been tried, the game begins.
+const ALL_TRIALS_LIMIT: Duration = Duration::from_secs(10);
 /// Answers that are still heard when a frame is due already.
 const MAX_HEARD_LATE: usize = 64;
 /// The loop looks whether it is stopped at least so often.
@@ -102,8 +103,6 @@ pub struct Played {
 pub struct Ends {
     /// The peers.
     pub links: Vec<PeerLink>,
-    /// What is known of them, from this game and earlier ones.
-    pub memory: Arc<MemoryStore>,
     /// What they say.
     pub arrivals: Receiver<Arrival>,
     /// Takes answers to be computed again, if it has room.
@@ -125,8 +124,7 @@ struct Player {
 /// Plays all frames; on the calling thread.
 pub fn play(spec: PlaySpec, level: Arc<Level>, mut ends: Ends) -> Played {
     let bodies = level.spec.bodies;
-    let memory = Box::new(Arc::clone(&ends.memory));
-    let game = FrameLoop::new(level, script::camera(0), spec.secret, memory);
+    let game = FrameLoop::new(level, script::camera(0), spec.secret);
     let links = std::mem::take(&mut ends.links);
     let played = Played {
         frames: Vec::new(),
@@ -180,14 +178,23 @@ impl Player {
         self.links.insert(link.peer, link);
     }
 
-    /// Lets every peer show what it can, one after the other, so that nobody is measured beside the others. Those that are
-    /// known from earlier games only show that they are there.
+    /// Lets every peer show what it can, one after the other, so that nobody is measured beside the others. If that takes
+    /// too long, those whose turn has not come show it while the game is on.
     fn try_out(&mut self) {
-        let trials = |peer: &NodeId| if self.game.knows(peer) { 1 } else { TRIALS };
-        let peers: Vec<(NodeId, usize)> = self.links.keys().map(|peer| (*peer, trials(peer))).collect();
-        let rounds = (0..TRIALS).flat_map(|round| peers.iter().filter(move |(_, trials)| round < *trials));
-        for (peer, _) in rounds {
-            let commands = self.game.probe_all(&[*peer], self.now_us());
+        let peers: Vec<NodeId> = self.links.keys().copied().collect();
+        let until = Instant::now() + ALL_TRIALS_LIMIT;
+        for peer in peers.repeat(TRIALS) {
+            if !self.links.contains_key(&peer) {
+                continue;
+            }
+            if Instant::now() >= until {
+                let unknown: Vec<NodeId> =
+                    self.links.keys().filter(|peer| !self.game.knows(peer)).copied().collect();
+                let commands = self.game.probe_all(&unknown, self.now_us());
+                self.send(commands);
+                return;
+            }
+            let commands = self.game.probe_all(&[peer], self.now_us());
             self.send(commands);
             let limit = Instant::now() + TRIAL_LIMIT;
             while !self.game.is_idle() && Instant::now() < limit && !self.ends.stopped.load(Ordering::Relaxed)
@@ -196,8 +203,8 @@ impl Player {
             }
             if !self.game.is_idle() {
                 warn!(peer = %peer.short(), "a peer said nothing when it was tried, and takes no part");
-                self.links.remove(peer);
-                self.game.lose(*peer, self.now_us());
+                self.links.remove(&peer);
+                self.game.lose(peer, self.now_us());
             }
         }
     }

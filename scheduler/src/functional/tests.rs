@@ -1,9 +1,6 @@
 //! Whom subsystems go to.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::history::MemoryStore;
 
 const NOW: TimeMs = TimeMs(0.0);
 const LOADS: [SubsystemLoad; 3] = [
@@ -17,7 +14,7 @@ fn peer(index: u8) -> NodeId {
 }
 
 fn split(peers: u8) -> FunctionalSplit {
-    let mut split = FunctionalSplit::new(LOADS.to_vec(), Box::new(MemoryStore::default()));
+    let mut split = FunctionalSplit::new(LOADS.to_vec());
     for index in 0..peers {
         split.join(peer(index), WorkKind::ALL);
     }
@@ -141,24 +138,4 @@ fn the_reserve_does_what_nobody_else_can() {
     split.leave(&peer(2));
     split.join(peer(2), WorkKind::ALL);
     assert!(!split.is_able(&peer(2), WorkKind::Physics, NOW), "leaving and coming back mends nothing");
-}
-
-#[test]
-fn what_was_learned_in_one_game_is_known_in_the_next() {
-    let store = Arc::new(MemoryStore::default());
-    let begin = || {
-        let mut split = FunctionalSplit::new(LOADS.to_vec(), Box::new(Arc::clone(&store)));
-        (0..2).for_each(|index| split.join(peer(index), WorkKind::ALL));
-        split
-    };
-    let mut first = begin();
-    assert!(!first.knows(&peer(1)));
-    for load in LOADS {
-        tried(&mut first, 0, load.kind, 9.0);
-        tried(&mut first, 1, load.kind, 2.0);
-    }
-    let mut next = begin();
-    assert!(next.knows(&peer(1)));
-    next.plan(NOW);
-    assert_eq!(next.assigned(WorkKind::Physics), Some(peer(1)));
 }

@@ -14,7 +14,6 @@ use p2c2r_protocol::{
     id::{NodeId, WorkKind},
     step::LevelSpec,
 };
-use p2c2r_scheduler::history::Store;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use self::{
@@ -32,7 +31,6 @@ use crate::{
     game::{
         check,
         company::Company,
-        experience::{keep, recall},
         link::MAX_ARRIVALS,
         play::{Ends, News, PlaySpec, Played, play},
     },
@@ -118,22 +116,17 @@ async fn drive(fleet: &mut Fleet, frames: u32, level: Arc<Level>) -> anyhow::Res
     let (arrived, arrivals) = sync_channel(MAX_ARRIVALS);
     let mut company = Company::new(&node, level.spec, arrived.clone())?;
     let links = company.gather(&node).await?;
-    let memory = Arc::new(recall(node.store().map(|store| store as &dyn Store)));
     let checks = check::start(Arc::clone(&level), arrived)?;
     let (news, heard) = mpsc::channel(NEWS_WAITING);
     let stop = StopWithMe::default();
-    let ends = Ends { links, memory: Arc::clone(&memory), arrivals, checks, news, stopped: stop.flag() };
+    let ends = Ends { links, arrivals, checks, news, stopped: stop.flag() };
     let spec = PlaySpec { frames, keep_every: KEEP_EVERY, secret: getrandom::u32()? };
     let playing = spawn_blocking(move || play(spec, level, ends));
     let accidents = tokio::select! {
         accidents = let_accidents_happen(fleet, frames, heard) => accidents?,
         never = company.welcome() => match never {},
     };
-    let played = playing.await?;
-    if let Some(store) = node.store() {
-        keep(&memory, store);
-    }
-    Ok((played, accidents))
+    Ok((playing.await?, accidents))
 }
 
 /// Whoever does the physics is killed after a third of the frames; whoever does it after two thirds is delayed.

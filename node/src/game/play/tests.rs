@@ -53,8 +53,8 @@ async fn without_any_peer_this_node_does_everything() {
     let links = vec![connect_self(&node, level().spec, arrived.clone()).await.unwrap()];
     let checks = check::start(level(), arrived).unwrap();
     let (news, _heard) = mpsc::channel(8);
-    let (memory, stopped) = (Arc::default(), Arc::default());
-    let played = begin(60, Ends { links, memory, arrivals, checks, news, stopped }).await.unwrap();
+    let stopped = Arc::default();
+    let played = begin(60, Ends { links, arrivals, checks, news, stopped }).await.unwrap();
     assert_eq!(played.frames.len(), 60);
     for (kind, tally) in &played.tally.subsystems {
         assert!(tally.met > 0, "{kind:?}: {tally:?}");
@@ -75,8 +75,8 @@ async fn whoever_comes_later_takes_part() {
     assert_eq!(links.len(), 1, "nobody else is there");
     let checks = check::start(level(), arrived).unwrap();
     let (news, mut heard) = mpsc::channel(8);
-    let (memory, stopped) = (Arc::default(), Arc::<AtomicBool>::default());
-    let ends = Ends { links, memory, arrivals, checks, news, stopped: Arc::clone(&stopped) };
+    let stopped = Arc::<AtomicBool>::default();
+    let ends = Ends { links, arrivals, checks, news, stopped: Arc::clone(&stopped) };
     let playing = begin(MANY_FRAMES, ends);
     let ticket = owner.swarm.as_ref().unwrap().ticket().await.unwrap().to_string();
     let guest = node(folders[1].path(), vec![ticket]).await;
