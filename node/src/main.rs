@@ -20,6 +20,7 @@ mod memory;
 mod node;
 mod overlay;
 mod passes;
+mod processor_time;
 mod progress;
 mod report;
 mod scene_library;

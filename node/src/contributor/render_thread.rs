@@ -24,7 +24,9 @@ use p2c2r_protocol::{
     tile::PixelEncoding,
 };
 use p2c2r_render::{
-    backend::{self, Backend, BackendInfo, FrameView, RenderControl, RenderError, TileJob, TilePixels},
+    backend::{
+        self, Backend, BackendInfo, BackendKind, FrameView, RenderControl, RenderError, TileJob, TilePixels,
+    },
     encode::encode_tile,
     kernel::gpu::GpuOptions,
     prepared::PreparedScene,
@@ -36,7 +38,10 @@ use super::{
     Input, SessionId,
     stages::{self, StageTools},
 };
-use crate::config::{DeviceConfig, Throttle};
+use crate::{
+    config::{DeviceConfig, Throttle},
+    processor_time::{Processor, Stopwatch},
+};
 
 /// Tiles that wait inside the thread's queue: one, so that the device never idles between two tiles while a
 /// cancellation can still catch all the others in the admission queue.
@@ -221,14 +226,15 @@ fn render_loop(
 }
 
 fn finish(backend: &mut dyn Backend, tools: &StageTools, job: &RenderJob) -> Result<Rendered, RenderFailure> {
-    let started = Instant::now();
+    let watch = Stopwatch::start(processor(backend.info(), tools));
+    let started = watch.began();
     let factor = tools.throttle.factor;
     job.progress.end.store((1000.0 * factor) as u32, Ordering::Relaxed);
     match &job.work {
         Work::Tile(request) => {
             let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
             let tile = render(backend, job, &TileJob { view, rect: request.rect })?;
-            linger(tools.throttle, started, job)?;
+            linger(tools.throttle, &watch, job)?;
             let counters = counters(job, started, tile.rays, tile.samples());
             let payload = encode_tile(&tile, request.encoding);
             seal(&tools.key, request, payload, counters).map(Rendered::Tile).map_err(|reason| {
@@ -236,7 +242,7 @@ fn finish(backend: &mut dyn Backend, tools: &StageTools, job: &RenderJob) -> Res
                 RenderFailure::Failed(RejectReason::Internal)
             })
         }
-        Work::Stage(request) => stage(backend, tools, job, request, started),
+        Work::Stage(request) => stage(backend, tools, job, request, &watch),
     }
 }
 
@@ -260,7 +266,7 @@ fn stage(
     tools: &StageTools,
     job: &RenderJob,
     request: &StageRequest,
-    started: Instant,
+    watch: &Stopwatch,
 ) -> Result<Rendered, RenderFailure> {
     let plane = request.plane().ok_or(RenderFailure::Failed(RejectReason::Invalid))?;
     let (bytes, rays, samples) = match plane {
@@ -274,8 +280,8 @@ fn stage(
             (encode_tile(&tile, PixelEncoding::RgbF32), tile.rays, tile.samples())
         }
     };
-    linger(tools.throttle, started, job)?;
-    let (hash, counters) = (plane_hash(&bytes), counters(job, started, rays, samples));
+    linger(tools.throttle, watch, job)?;
+    let (hash, counters) = (plane_hash(&bytes), counters(job, watch.began(), rays, samples));
     let (statement, signature) =
         stages::seal(&tools.key, request, hash, Vec::new(), counters).map_err(RenderFailure::Failed)?;
     let StageRequest { job: name, frame, attempt, .. } = *request;
@@ -293,13 +299,18 @@ fn counters(job: &RenderJob, started: Instant, rays: u64, samples: u64) -> TaskC
     }
 }
 
-/// A throttled device is not done before its factor times the time that it took.
-fn linger(throttle: Throttle, started: Instant, job: &RenderJob) -> Result<(), RenderFailure> {
+/// Whose time is counted of what is rendered: on a graphics device, processors have little to do with it.
+fn processor(backend: &BackendInfo, tools: &StageTools) -> Processor {
+    if backend.kind == BackendKind::Cpu { tools.processor() } else { Processor::Wall }
+}
+
+/// A throttled device is not done before its factor times the time that it was busy: what other programs take from it is
+/// not multiplied.
+fn linger(throttle: Throttle, watch: &Stopwatch, job: &RenderJob) -> Result<(), RenderFailure> {
     if throttle.factor <= 1.0 {
         return Ok(());
     }
-    let rendering = started.elapsed();
-    let until = started + rendering.mul_f32(throttle.factor);
+    let (started, rendering, until) = (watch.began(), watch.busy(), watch.done_at(throttle.factor));
     loop {
         if job.cancelled.load(Ordering::Relaxed) {
             return Err(RenderFailure::Cancelled);

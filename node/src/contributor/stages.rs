@@ -25,7 +25,11 @@ use p2c2r_render::{
 use tracing::{error, warn};
 
 use super::{hand_overs::ArrivedPlane, render_thread::RenderedTile};
-use crate::{config::Throttle, develop::feature_samples};
+use crate::{
+    config::Throttle,
+    develop::feature_samples,
+    processor_time::{Processor, Stopwatch},
+};
 
 /// What stages are done with.
 #[derive(Clone)]
@@ -36,6 +40,13 @@ pub struct StageTools {
     pub pool: Arc<rayon::ThreadPool>,
     /// How much slower than it could be.
     pub throttle: Throttle,
+}
+
+impl StageTools {
+    /// Whose time is counted of what is computed with the pool.
+    pub fn processor(&self) -> Processor {
+        Processor::Process { threads: self.pool.current_num_threads() as u32 }
+    }
 }
 
 /// The features of a frame, as they travel.
@@ -58,17 +69,17 @@ pub fn post(
     mut planes: BTreeMap<Plane, ArrivedPlane>,
     queue_ms: f32,
 ) -> Result<RenderedTile, RejectReason> {
-    let started = Instant::now();
+    let watch = Stopwatch::start(tools.processor());
     // In the order of the planes.
     let inputs: Vec<PlaneHash> = planes.values().map(|plane| plane.hash).collect();
     let film = planes.remove(&Plane::Film).ok_or(RejectReason::Internal)?;
     let picture = tools.pool.install(|| picture(request, &film, planes.get(&Plane::Features)))?;
     if tools.throttle.factor > 1.0 {
-        thread::sleep(started.elapsed().mul_f32(tools.throttle.factor - 1.0));
+        thread::sleep(watch.done_at(tools.throttle.factor).saturating_duration_since(Instant::now()));
     }
     let counters = TaskCounters {
         queue_ms,
-        execution_ms: started.elapsed().as_secs_f32() * 1e3,
+        execution_ms: watch.began().elapsed().as_secs_f32() * 1e3,
         ..TaskCounters::default()
     };
     let (statement, signature) = seal(&tools.key, request, plane_hash(&picture), inputs, counters)?;

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::hindrance::{Fate, Hindrance, Misfortune};
+use crate::processor_time::{Processor, Stopwatch};
 
 /// Steps of one owner that wait for the thread: all that may be under way. More are refused, whatever others have.
 const MAX_HELD: usize = WorkKind::ALL.len() * STEP_SNAPSHOTS / 2;
@@ -340,7 +341,8 @@ impl Session {
     fn step(&mut self, job: &StepJob, tools: &StepTools) -> Result<(StepReply, Bytes), RejectReason> {
         let StepRequest { id, kind, tick, ticks, base, snapshot: named, .. } = job.request;
         self.executor.make_ready(kind);
-        let began = Instant::now();
+        let watch = Stopwatch::start(Processor::Thread);
+        let began = watch.began();
         if began > job.due() {
             return Err(RejectReason::Busy);
         }
@@ -375,7 +377,7 @@ impl Session {
             warn!(kind = kind.name(), %error, "a step failed");
             RejectReason::Internal
         })?;
-        linger(began, tools.throttle);
+        linger(&watch, tools.throttle);
         let execution = began.elapsed();
         let frame_ms = execution.as_secs_f64() * 1e3 / f64::from(ticks.max(1));
         let mean_ms = self.time_ms.entry(kind).or_insert(frame_ms);
@@ -395,10 +397,10 @@ impl Session {
     }
 }
 
-/// A throttled node is not done before its factor times the time that it took.
-fn linger(began: Instant, throttle: f32) {
+/// A throttled node is not done before its factor times the time that it was busy.
+fn linger(watch: &Stopwatch, throttle: f32) {
     if throttle > 1.0 {
-        thread::sleep(began.elapsed().mul_f32(throttle - 1.0).min(MAX_LINGER));
+        thread::sleep(watch.done_at(throttle).saturating_duration_since(Instant::now()).min(MAX_LINGER));
     }
 }
 
