@@ -155,9 +155,11 @@ impl Session {
         self.outbox.try_send(message).is_ok()
     }
 
-    /// Asks for a scene, unless the answer is on its way. One that was ready may be gone again, so it is asked for anew.
+    /// Asks for a scene, unless the answer is on its way or it is there. One that was ready may be gone again, so it is asked
+    /// for anew.
     pub fn prepare(&mut self, scene: SceneMoment, size_bytes: u64) {
-        if self.welcome.is_none() || self.state(&scene) == Some(SceneState::Preparing) {
+        let is_coming = self.state(&scene) == Some(SceneState::Preparing);
+        if self.welcome.is_none() || is_coming || self.has(&scene) {
             return;
         }
         self.scenes.retain(|(known, _)| *known != scene);
@@ -187,7 +189,7 @@ impl Session {
     fn offer_when_ready(&mut self, task: TaskId, offer: Deferred, size_bytes: u64) -> bool {
         let scene = offer.scene();
         let is_same = self.last_offered.replace(scene) == Some(scene);
-        if is_same && self.is_ready(&scene) {
+        if self.has(&scene) || (is_same && self.is_ready(&scene)) {
             return self.send(offer.into_message(task));
         }
         self.prepare(scene, size_bytes);
@@ -309,6 +311,16 @@ impl Session {
         self.welcome.is_some() && self.state(scene) == Some(SceneState::Ready)
     }
 
+    /// Whether the scene is certainly there: a contributor keeps the last one that it was asked for.
+    pub fn has(&self, scene: &SceneMoment) -> bool {
+        self.is_ready(scene) && self.scenes.back().is_some_and(|(last, _)| last == scene)
+    }
+
+    /// A contributor that does not know a scene is asked anew for whatever it is thought to have.
+    pub fn forget_ready(&mut self) {
+        self.scenes.retain(|(_, state)| *state != SceneState::Ready);
+    }
+
     /// Whether it is decided if the contributor will have the scene.
     pub fn is_settled(&self, scene: &SceneMoment) -> bool {
         matches!(self.state(scene), Some(SceneState::Ready | SceneState::Refused { .. }))
@@ -401,6 +413,12 @@ mod tests {
         assert!(session.is_ready(&moment(1)) && !session.is_settled(&moment(2)));
         ready(&mut session, 1);
         assert_eq!(session.traffic_now().fetched_bytes, 1, "what is said twice counts once");
+        ready(&mut session, 2);
+        session.prepare(moment(2), 10);
+        assert_eq!(asked(&mut sent), [0; 0], "it keeps the last one that it was asked for");
+        session.forget_ready();
+        session.prepare(moment(2), 10);
+        assert_eq!(asked(&mut sent), [2], "unless it says that it does not know it");
         session.prepare(moment(1), 10);
         assert_eq!(asked(&mut sent), [1], "it may be gone again");
         assert!(!session.is_ready(&moment(1)));

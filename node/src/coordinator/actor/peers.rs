@@ -57,16 +57,16 @@ impl Actor {
                 break;
             }
             if job.gathering.ask(peer, now) {
-                self.ask_to_help(peer);
+                self.ask_to_help(peer, now);
             }
         }
         self.try_start(now);
     }
 
     /// Opens a session, or uses the one from the last job.
-    pub(super) fn ask_to_help(&mut self, peer: NodeId) {
+    pub(super) fn ask_to_help(&mut self, peer: NodeId, now: Instant) {
         if self.sessions.contains_key(&peer) {
-            return self.ask_for_scene(peer);
+            return self.ask_for_scene(peer, now);
         }
         let (Some(swarm), Some(inputs)) = (self.swarm.clone(), self.inputs.upgrade()) else { return };
         if self.opening.insert(peer) {
@@ -100,12 +100,17 @@ impl Actor {
     }
 
     /// Asks a greeted contributor for the scene of the job at the head of the line.
-    pub(super) fn ask_for_scene(&mut self, peer: NodeId) {
+    pub(super) fn ask_for_scene(&mut self, peer: NodeId, now: Instant) {
         let (Some(job), Some(session)) = (self.jobs.front_mut(), self.sessions.get_mut(&peer)) else {
             return;
         };
         job.traffic_before.entry(peer).or_insert_with(|| session.traffic_now());
-        session.prepare(job.spec.scene.moment(), job.spec.scene.package.size_bytes());
+        let scene = job.spec.scene.moment();
+        session.prepare(scene, job.spec.scene.package.size_bytes());
+        // There will be no word about one that is there, such as the moment that followed the last frame's.
+        if session.has(&scene) {
+            job.gathering.settle(peer, Candidate::Ready, now);
+        }
     }
 
     /// Asks a contributor at work for the scene of the frame that follows. It has the package; nothing is fetched for it.
@@ -156,7 +161,7 @@ impl Actor {
             return self.task_message(peer, &message, now);
         }
         if !greeted && self.sessions.get(&peer).is_some_and(|session| session.welcome.is_some()) {
-            return self.ask_for_scene(peer);
+            return self.ask_for_scene(peer, now);
         }
         self.offer_what_waited(peer, now);
         self.scene_news(peer, now);
@@ -197,7 +202,7 @@ impl Actor {
         }
         // A stream that is lost before anybody picks it up closes without a word: once is no refusal.
         if session.welcome.is_none() && !self.distrusted.contains(&peer) && self.reopened.insert(peer) {
-            return self.ask_to_help(peer);
+            return self.ask_to_help(peer, now);
         }
         if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
             run.joined.remove(&peer);
