@@ -25,7 +25,7 @@ use self::{
     decision::said::{Overheard, Said},
     history::Store,
     predict::{Predictor, learned::LearnedPredictor},
-    split::{Splitter, cost_map::CostMap},
+    split::{Splitter, cost_map::CostMap, temporal::PerFrame},
     time::TimeMs,
     work::FrameWork,
 };
@@ -105,17 +105,17 @@ impl Scheduler {
         place::plan(self.predictor.as_ref(), &self.config, work, peers, cost, splitter, now)
     }
 
-    /// Deals the whole frames of a sequence out, in order; `costs` has the cost of each, rays, and making the scene ready
-    /// for each takes `moment_ms`.
+    /// Deals the whole frames of a sequence out, in order; `costs` has the cost of each, rays, and each takes
+    /// that besides.
     pub fn plan_sequence(
         &self,
         work: &FrameWork,
         peers: &[PeerView],
         costs: &[f64],
-        moment_ms: f64,
+        each: PerFrame,
         now: TimeMs,
     ) -> FramePlan {
-        place::plan_sequence(self.predictor.as_ref(), &self.config, work, peers, costs, moment_ms, now)
+        place::plan_sequence(self.predictor.as_ref(), &self.config, work, peers, costs, each, now)
     }
 
     /// Predicts the time and risk of one task.

@@ -14,7 +14,7 @@ use crate::{
     split::{
         Share, Splitter,
         cost_map::CostMap,
-        temporal::{Lane, deal},
+        temporal::{Lane, PerFrame, deal},
     },
     time::TimeMs,
     work::FrameWork,
@@ -114,14 +114,14 @@ pub fn plan(
 }
 
 /// Plans a sequence: whole frames, in order, each for the peer that would be done with it first. `costs` has the cost of
-/// each frame, rays; `moment_ms` is what making the scene ready takes for each.
+/// each frame, rays; `each` is what it takes besides.
 pub fn plan_sequence(
     predictor: &dyn Predictor,
     config: &SchedulerConfig,
     work: &FrameWork,
     peers: &[PeerView],
     costs: &[f64],
-    moment_ms: f64,
+    each: PerFrame,
     now: TimeMs,
 ) -> FramePlan {
     let total: f64 = costs.iter().sum::<f64>().max(1.0);
@@ -130,10 +130,9 @@ pub fn plan_sequence(
     let runners = runners(predictor, config, work, peers, &typical, total);
     let lanes: Vec<Lane> = runners
         .iter()
-        .map(|runner| Lane {
-            speed: runner.speed,
-            start_ms: runner.wait_ms + runner.overhead_ms,
-            each_ms: moment_ms,
+        .map(|runner| {
+            let start_ms = runner.wait_ms + runner.overhead_ms;
+            each.lane(runner.speed, start_ms, costs.len(), runner.view.is_self)
         })
         .collect();
     let dealt = deal(costs, &lanes);

@@ -218,7 +218,7 @@ impl Job {
         let work = self.work(now_ms);
         let (cut, config) = match (spec.cut, &spec.sequence) {
             (Cut::Planned, Some(sequence)) => (
-                decision::Cut::Temporal { costs: sequence.costs(), moment_ms: sequence.moment_ms },
+                decision::Cut::Temporal { costs: sequence.costs(), each: sequence.each },
                 FrameConfig::of_sequence(),
             ),
             (Cut::Planned, None) => (decision::Cut::Spatial, FrameConfig::default()),

@@ -12,6 +12,7 @@ use p2c2r_protocol::{
     tile::{Camera, FrameSize, PixelEncoding, SceneTime},
 };
 use p2c2r_render::{encode::TileData, prepared::PreparedScene, scene::SceneError};
+use p2c2r_scheduler::split::temporal::PerFrame;
 use tokio::sync::mpsc;
 
 use super::{Canvas, JobSpec, canvas::CanvasError, job::Place};
@@ -40,8 +41,8 @@ pub struct SequenceFrame {
 pub struct SequenceSpec {
     /// In the order in which they are wanted.
     pub frames: Arc<[SequenceFrame]>,
-    /// What making the scene ready takes for each frame, ms; 0 for one that does not move.
-    pub moment_ms: f64,
+    /// What each takes beside rendering.
+    pub each: PerFrame,
     /// Makes the scene ready at each frame's moment, to check what others deliver.
     pub library: Arc<SceneLibrary>,
     /// Whole frames go there.

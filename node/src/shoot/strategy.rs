@@ -3,14 +3,18 @@
 use std::path::Path;
 
 use anyhow::Context;
-use p2c2r_render::{denoise::Denoiser, picture::is_layered};
-use p2c2r_scheduler::split::hybrid::{Animation, Forecast, Strategy, choose};
+use p2c2r_render::{backend::BackendKind, denoise::Denoiser, picture::is_layered};
+use p2c2r_scheduler::split::{
+    hybrid::{Animation, Forecast, Strategy, choose},
+    temporal::PerFrame,
+};
 
 use super::{Shot, Subject};
 use crate::{
     contributor::stages::form,
     control::{RenderRequest, SplitChoice},
     coordinator::PipelineSpec,
+    develop::pace::DevelopTimes,
     node::Node,
     report::{ForecastReport, SplitReport},
 };
@@ -39,10 +43,8 @@ pub async fn decide(
     if check_pipeline(request).is_ok() {
         spec.pipeline = Some(pipeline_spec(node, request, output));
     }
-    let develop =
-        node.develop_pace().expected(request.size, request.samples_per_pixel, &request.develop, output);
-    let moment_ms = if subject.scene.moves { subject.scene.prepare_ms } else { 0.0 };
-    let animation = Animation { frames, develop_ms: develop.total_ms(), moment_ms };
+    let develop_ms = develop_times(node, request, output).total_ms();
+    let animation = Animation { frames, develop_ms, each: per_frame(node, subject, develop_ms) };
     let raw = node.coordinator.survey(spec, animation).await?;
     let experience = node.split_experience();
     let forecasts: Vec<Forecast> = raw.iter().map(|forecast| experience.corrected(*forecast)).collect();
@@ -72,6 +74,18 @@ pub async fn decide(
     Ok(Decided { strategy, whole_frames: whole_frames as usize, forecast_ms, report })
 }
 
+/// What making a picture of a film is expected to take here.
+pub fn develop_times(node: &Node, request: &RenderRequest, output: &Path) -> DevelopTimes {
+    node.develop_pace().expected(request.size, request.samples_per_pixel, &request.develop, output)
+}
+
+/// What a whole frame takes beside rendering. A device that is no processor does not mind what the processors do.
+pub fn per_frame(node: &Node, subject: &Subject, develop_ms: f64) -> PerFrame {
+    let moment_ms = if subject.scene.moves { subject.scene.prepare_ms } else { 0.0 };
+    let shares_processors = node.device.info.kind == BackendKind::Cpu;
+    PerFrame { moment_ms, owner_ms: if shares_processors { moment_ms + develop_ms } else { 0.0 } }
+}
+
 /// What is taken if nothing is asked for. A picture that a peer made of what others brought cannot be probed: pipelines
 /// are for machines that one knows.
 pub fn automatic(forecasts: &[Forecast]) -> Option<Forecast> {
@@ -86,10 +100,9 @@ pub fn pipeline(node: &Node, request: &RenderRequest, shots: &[Shot]) -> Pipelin
 }
 
 fn pipeline_spec(node: &Node, request: &RenderRequest, output: &Path) -> PipelineSpec {
-    let samples = request.samples_per_pixel;
     PipelineSpec {
         picture: form(&request.develop.picture, request.develop.denoiser == Denoiser::Atrous),
-        develop: node.develop_pace().expected(request.size, samples, &request.develop, output),
+        develop: develop_times(node, request, output),
     }
 }
 

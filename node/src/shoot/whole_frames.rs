@@ -19,7 +19,10 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Shot, Subject};
+use super::{
+    Shot, Subject,
+    strategy::{develop_times, per_frame},
+};
 use crate::{
     control::RenderRequest,
     coordinator::{
@@ -92,11 +95,13 @@ impl<'a> WholeFrames<'a> {
             camera,
             cost,
         };
+        let output = shots.first().map_or(request.output.as_path(), |shot| shot.output.as_path());
+        let each = per_frame(node, subject, develop_times(node, request, output).total_ms());
         spec.pipeline = pipeline;
         let (deliver, frames) = mpsc::channel(MAX_WAITING);
         spec.sequence = Some(SequenceSpec {
             frames: shots.iter().zip(cameras).map(frame).collect(),
-            moment_ms: if subject.scene.moves { subject.scene.prepare_ms } else { 0.0 },
+            each,
             library: Arc::clone(&node.library),
             deliver,
         });

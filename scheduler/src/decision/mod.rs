@@ -16,7 +16,7 @@ use crate::{
     FramePlan, PeerView, Prediction, Scheduler, SchedulerConfig,
     decision::said::Said,
     frame::{Command, Event, Frame, FrameConfig, Outbox},
-    split::{Splitter, cost_map::CostMap, grid::GridSplitter, spatial::SpatialSplitter},
+    split::{Splitter, cost_map::CostMap, grid::GridSplitter, spatial::SpatialSplitter, temporal::PerFrame},
     time::TimeMs,
     work::FrameWork,
 };
@@ -35,8 +35,9 @@ pub enum Cut {
     Temporal {
         /// The cost of each frame, rays.
         costs: Vec<f64>,
-        /// What making the scene ready takes for each, ms.
-        moment_ms: f64,
+        /// What each takes besides.
+        #[serde(flatten)]
+        each: PerFrame,
     },
 }
 
@@ -77,8 +78,8 @@ impl FrameStart {
                 grid = GridSplitter { edge_px: *edge_px };
                 &grid
             }
-            Cut::Temporal { costs, moment_ms } => {
-                return scheduler.plan_sequence(&self.work, &self.peers, costs, *moment_ms, self.now);
+            Cut::Temporal { costs, each } => {
+                return scheduler.plan_sequence(&self.work, &self.peers, costs, *each, self.now);
             }
         };
         scheduler.plan(&self.work, &self.peers, &self.cost, splitter, self.now)

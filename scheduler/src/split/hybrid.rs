@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{cost_map::CostMap, spatial::SpatialSplitter};
+use super::{cost_map::CostMap, spatial::SpatialSplitter, temporal::PerFrame};
 use crate::{PeerView, Scheduler, time::TimeMs, work::FrameWork};
 
 /// Part of the expected time by which whole frames must be better than cutting each, and both ways together than one of
@@ -61,8 +61,8 @@ pub struct Animation {
     pub frames: u32,
     /// What the owner does for each by itself once its film is there (features, denoising, writing), ms.
     pub develop_ms: f64,
-    /// What it takes to make the scene ready at a frame's moment, ms; 0 for a scene that does not move.
-    pub moment_ms: f64,
+    /// What each takes if it is not cut.
+    pub each: PerFrame,
 }
 
 /// What is expected of a strategy.
@@ -88,14 +88,14 @@ pub fn forecasts(
     let frames = animation.frames;
     let plan = scheduler.plan(work, peers, cost, &SpatialSplitter, now);
     // Everybody has the next moment to make ready while this one is rendered, on the same processor.
-    let cut_ms = plan.expected_ms + animation.moment_ms + animation.develop_ms;
+    let cut_ms = plan.expected_ms + animation.each.moment_ms + animation.develop_ms;
     let costs = vec![cost.total() * f64::from(work.samples.max(1)); frames as usize];
     let whole_ms = |count: u32| {
         let costs = costs.get(..count as usize).unwrap_or_default();
-        let plan = scheduler.plan_sequence(work, peers, costs, animation.moment_ms, now);
+        let plan = scheduler.plan_sequence(work, peers, costs, animation.each, now);
         // The owner makes pictures of the films as they come, and checks them at their moments.
         let first_ms = plan.tiles.first().map_or(0.0, |tile| tile.predicted_ms);
-        let owner_ms = first_ms + f64::from(count) * animation.develop_ms.max(animation.moment_ms);
+        let owner_ms = first_ms + f64::from(count) * animation.develop_ms.max(animation.each.moment_ms);
         (plan.expected_ms + animation.develop_ms).max(owner_ms)
     };
     let nested = |whole_frames: u32| Forecast {
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn few_frames_are_cut_and_many_go_whole() {
         let peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 30.0), peer(2, 10.0, 30.0), peer(3, 10.0, 30.0)];
-        let animation = |frames| Animation { frames, develop_ms: 50.0, moment_ms: 0.0 };
+        let animation = |frames| Animation { frames, develop_ms: 50.0, each: PerFrame::default() };
         let chosen = |frames| chosen(&peers, animation(frames)).strategy;
         assert_eq!(chosen(1), Strategy::Spatial);
         assert_eq!(chosen(3), Strategy::Spatial, "one peer would have nothing to do");
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn frames_that_are_left_over_are_cut() {
         let peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 300.0), peer(2, 10.0, 300.0), peer(3, 10.0, 300.0)];
-        let animation = |frames| Animation { frames, develop_ms: 0.0, moment_ms: 0.0 };
+        let animation = |frames| Animation { frames, develop_ms: 0.0, each: PerFrame::default() };
         let five = chosen(&peers, animation(5));
         assert_eq!(
             (five.strategy, five.whole_frames),
@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn scenes_that_take_long_to_make_ready_are_made_ready_by_one_peer_for_each_frame() {
         let peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 1.0), peer(2, 10.0, 1.0), peer(3, 10.0, 1.0)];
-        let animation = |moment_ms| Animation { frames: 8, develop_ms: 0.0, moment_ms };
+        let each = |moment_ms| PerFrame { moment_ms, owner_ms: 0.0 };
+        let animation = |moment_ms| Animation { frames: 8, develop_ms: 0.0, each: each(moment_ms) };
         assert_eq!(chosen(&peers, animation(500.0)).strategy, Strategy::Temporal);
     }
 

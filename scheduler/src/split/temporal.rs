@@ -3,6 +3,29 @@
 //! In order, so that the first frames are there first: each goes to the peer that would be done with it first, behind
 //! what that peer has already (list scheduling by earliest completion time: Graham 1966, for unequal machines).
 
+use serde::{Deserialize, Serialize};
+
+/// What each whole frame takes beside rendering.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct PerFrame {
+    /// Making the scene ready at its moment, at whoever renders it, ms; 0 for a scene that does not move.
+    pub moment_ms: f64,
+    /// What the owner's machine does for every frame, whoever renders it, with the processors that its own device renders
+    /// with (making the scene ready, to check what came, and the picture), ms; 0 if that device has no use for them.
+    #[serde(default)]
+    pub owner_ms: f64,
+}
+
+impl PerFrame {
+    /// The way of the owner's own device into so many frames, or anybody else's.
+    pub fn lane(&self, speed: f64, start_ms: f64, frames: usize, is_owner: bool) -> Lane {
+        if is_owner && self.owner_ms > 0.0 {
+            return Lane { speed, start_ms: start_ms + self.owner_ms * frames as f64, each_ms: 0.0 };
+        }
+        Lane { speed, start_ms, each_ms: self.moment_ms }
+    }
+}
+
 /// A peer that frames are dealt to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lane {
@@ -61,6 +84,16 @@ mod tests {
         let dealt = deal(&[10.0; 12], &[lane(1.0, 0.0), lane(2.0, 0.0)]);
         assert_eq!(dealt.lanes.iter().filter(|lane| **lane == 1).count(), 8);
         assert!((dealt.makespan_ms - 40.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_owner_that_is_busy_with_all_frames_renders_fewer() {
+        let own_frames = |owner_ms| {
+            let each = PerFrame { moment_ms: 1.0, owner_ms };
+            let lanes = [each.lane(1.0, 0.0, 12, true), each.lane(1.0, 0.0, 12, false)];
+            deal(&[10.0; 12], &lanes).lanes.iter().filter(|lane| **lane == 0).count()
+        };
+        assert_eq!([own_frames(0.0), own_frames(5.0)], [6, 3]);
     }
 
     #[test]

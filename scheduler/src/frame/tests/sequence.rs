@@ -1,13 +1,19 @@
 //! Whole frames of a sequence, with scripted events.
 
 use super::*;
+use crate::split::temporal::PerFrame;
 
 /// A sequence of frames that are whole tiles, at peers of which one is this node.
 fn sequence(peers: &[PeerView], frames: usize) -> Stage {
     let mut stage = Stage::new(peers);
     let work = stage.frame.work;
-    let plan =
-        stage.scheduler.plan_sequence(&work, peers, &vec![4.0 * 256.0 * 128.0; frames], 0.0, TimeMs(0.0));
+    let plan = stage.scheduler.plan_sequence(
+        &work,
+        peers,
+        &vec![4.0 * 256.0 * 128.0; frames],
+        PerFrame::default(),
+        TimeMs(0.0),
+    );
     stage.frame = Frame::new(work, plan, peers, TaskId(1), FrameConfig::of_sequence());
     stage
 }
