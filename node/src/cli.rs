@@ -333,6 +333,9 @@ pub enum BenchCommand {
 /// `bench split`.
 #[derive(Debug, Args)]
 pub struct BenchSplitArgs {
+    /// How often each way is measured, one after the other: what is compared are the means
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub rounds: u32,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

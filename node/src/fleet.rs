@@ -79,15 +79,20 @@ impl Drop for Fleet {
 }
 
 impl Fleet {
-    /// Starts a node for each machine, and waits until all are known.
+    /// Starts a node for each machine, and waits until all are known. This process's own device takes a core.
     pub async fn start(machines: &[Machine]) -> anyhow::Result<Self> {
+        Self::start_with_owner(1.0, machines).await
+    }
+
+    /// As [`Fleet::start`]; the own device takes so many times as long as a core.
+    pub async fn start_with_owner(own_throttle: f32, machines: &[Machine]) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("p2c2r-fleet-{}", std::process::id()));
         let data = DataDir::open(&folder.join("coordinator"))?;
         let device = DeviceConfig {
             backend: BackendChoice::Cpu,
             threads: Some(1),
             scene_memory_bytes: MAX_PREPARED_BYTES,
-            throttle: Throttle::default(),
+            throttle: Throttle { factor: own_throttle, hidden: false },
         };
         let config = NodeConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..NodeConfig::alone(device) };
         let node = Arc::new(Node::start(&config, data).await?);

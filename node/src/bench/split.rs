@@ -30,11 +30,13 @@ use crate::{
 /// Nodes: names, how much slower than a core of this machine each is, and by how much its answers are late, ms.
 type Nodes = [(&'static str, f32, u32); 4];
 
-/// The swarms.
+/// So many times as long as a core of this machine takes the owner's own device.
+const OWN_THROTTLE: f32 = 2.0;
+/// The swarms. All five of each have room on two cores: what one takes does not depend on what the others do.
 const SWARMS: [(&str, Nodes); 3] = [
-    ("equal", [("A", 3.0, 0), ("B", 3.0, 0), ("C", 3.0, 0), ("D", 3.0, 0)]),
-    ("unequal", [("A", 2.0, 0), ("B", 3.0, 0), ("C", 5.0, 0), ("D", 8.0, 0)]),
-    ("far away", [("A", 2.0, 60), ("B", 3.0, 90), ("C", 4.0, 120), ("D", 5.0, 60)]),
+    ("equal", [("A", 4.0, 0), ("B", 4.0, 0), ("C", 4.0, 0), ("D", 4.0, 0)]),
+    ("unequal", [("A", 3.0, 0), ("B", 4.0, 0), ("C", 6.0, 0), ("D", 8.0, 0)]),
+    ("far away", [("A", 3.0, 60), ("B", 4.0, 90), ("C", 5.0, 120), ("D", 6.0, 60)]),
 ];
 /// The works.
 const WORKS: [Work; 4] = [
@@ -61,12 +63,15 @@ struct Work {
 struct Row {
     swarm: &'static str,
     work: &'static str,
-    /// Predicted and measured, ms, in the order of the ways.
+    /// Predicted, ms, in the order of the ways.
     predicted_ms: Vec<f64>,
-    measured_ms: Vec<f64>,
+    /// Measured in each round, ms, in the order of the ways.
+    measured_ms: Vec<Vec<f64>>,
     chosen: &'static str,
-    /// The chosen one's measured time against the best one's.
+    /// The mean of what the chosen one took against that of the best one.
     ratio: f64,
+    /// The longest of a way's times against its shortest, for the way in which they differ most.
+    spread: f64,
 }
 
 /// Runs the bench to its end, or until it is interrupted.
@@ -85,7 +90,7 @@ async fn compare(args: BenchSplitArgs) -> anyhow::Result<()> {
                 hindrance: Hindrance { delay_ms: *delay_ms, ..Hindrance::default() },
             })
             .collect();
-        let fleet = Fleet::start(&machines).await?;
+        let fleet = Fleet::start_with_owner(OWN_THROTTLE, &machines).await?;
         let scene = fleet.folder().join("drive.glb");
         std::fs::write(&scene, generate_with_drive(SceneKind::City, 1, Some(40_000), 2.0))?;
         // So that the nodes' speeds are known, what pictures take here, and how far forecasts are off.
@@ -97,12 +102,16 @@ async fn compare(args: BenchSplitArgs) -> anyhow::Result<()> {
         }
         for work in &WORKS {
             eprintln!("{swarm}: {}", work.name);
-            let (mut measured_ms, mut split) = (Vec::new(), None);
-            for way in WAYS {
-                let (ms, report) = measure(&fleet, &scene, work, way, machines.len()).await?;
-                measured_ms.push(ms);
-                // What was known before the first of them.
-                split = split.or(report);
+            let (mut measured_ms, mut split) = (vec![Vec::new(); WAYS.len()], None);
+            for round in 0..args.rounds as usize {
+                for turn in 0..WAYS.len() {
+                    // Another one is first in each round: what the machine does besides hits none more than others.
+                    let way = (round + turn) % WAYS.len();
+                    let (ms, report) = measure(&fleet, &scene, work, WAYS[way], machines.len()).await?;
+                    measured_ms[way].push(ms);
+                    // What was known before the first of them.
+                    split = split.or(report);
+                }
             }
             rows.extend(split.map(|split| row(swarm, work, &split, measured_ms)));
         }
@@ -158,7 +167,7 @@ async fn measure(
     Ok((since.elapsed().as_secs_f64() * 1e3, report))
 }
 
-fn row(swarm: &'static str, work: &Work, split: &SplitReport, measured_ms: Vec<f64>) -> Row {
+fn row(swarm: &'static str, work: &Work, split: &SplitReport, measured_ms: Vec<Vec<f64>>) -> Row {
     let ways = Strategy::ALL;
     let forecast = |way: &Strategy| {
         let found = split.forecasts.iter().find(|forecast| forecast.strategy == way.name());
@@ -168,17 +177,25 @@ fn row(swarm: &'static str, work: &Work, split: &SplitReport, measured_ms: Vec<f
     };
     let forecasts: Vec<Forecast> = ways.iter().map(forecast).collect();
     let chosen = automatic(&forecasts).map_or(Strategy::Spatial, |chosen| chosen.strategy);
-    let of_chosen =
-        ways.iter().zip(&measured_ms).find(|(way, _)| **way == chosen).map_or(f64::NAN, |(_, ms)| *ms);
-    let best_ms = measured_ms.iter().copied().fold(f64::INFINITY, f64::min);
+    let means = || ways.iter().zip(measured_ms.iter().map(|rounds| mean(rounds)));
+    let of_chosen = means().find(|(way, _)| **way == chosen).map_or(f64::NAN, |(_, ms)| ms);
+    let best_ms = means().map(|(_, ms)| ms).fold(f64::INFINITY, f64::min);
+    let spread = |rounds: &Vec<f64>| {
+        rounds.iter().copied().fold(0.0, f64::max) / rounds.iter().copied().fold(f64::INFINITY, f64::min)
+    };
     Row {
         swarm,
         work: work.name,
         predicted_ms: forecasts.iter().map(|forecast| forecast.makespan_ms).collect(),
         chosen: chosen.name(),
         ratio: of_chosen / best_ms,
+        spread: measured_ms.iter().map(spread).fold(0.0, f64::max),
         measured_ms,
     }
+}
+
+fn mean(rounds_ms: &[f64]) -> f64 {
+    rounds_ms.iter().sum::<f64>() / rounds_ms.len() as f64
 }
 
 fn print(rows: &[Row]) {
@@ -188,13 +205,13 @@ fn print(rows: &[Row]) {
         Strategy::ALL.iter().flat_map(|way| [format!("{}: predicted", way.name()), "measured s".to_owned()]);
     let around = |name: &str| name.to_owned();
     let header = ["swarm", "animation"].map(around).into_iter().chain(ways);
-    table.set_header(header.chain(["chosen", "x best"].map(around)));
+    table.set_header(header.chain(["chosen", "x best", "spread"].map(around)));
     for row in rows {
         let mut cells = vec![row.swarm.to_owned(), row.work.to_owned()];
         for (predicted, measured) in row.predicted_ms.iter().zip(&row.measured_ms) {
-            cells.extend([format!("{:.1}", predicted / 1e3), format!("{:.1}", measured / 1e3)]);
+            cells.extend([format!("{:.1}", predicted / 1e3), format!("{:.1}", mean(measured) / 1e3)]);
         }
-        cells.extend([row.chosen.to_owned(), format!("{:.2}", row.ratio)]);
+        cells.extend([row.chosen.to_owned(), format!("{:.2}", row.ratio), format!("{:.2}", row.spread)]);
         table.add_row(cells);
     }
     for column in table.column_iter_mut().skip(2).take(2 * WAYS.len()) {
