@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
@@ -51,25 +51,24 @@ pub const QUEUE_AHEAD: usize = 1;
 const LINGER_STEP: Duration = Duration::from_millis(5);
 
 /// How far a task is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TaskProgress {
-    /// Thousandths of its rendering; a throttled device goes on counting while it lingers.
-    pub done: AtomicU32,
-    /// What is counted up to.
-    pub end: AtomicU32,
-}
-
-impl Default for TaskProgress {
-    fn default() -> Self {
-        Self { done: AtomicU32::new(0), end: AtomicU32::new(1000) }
-    }
+    /// Thousandths of its rendering.
+    done: AtomicU32,
+    /// Since when, and so many times as long as this machine takes, a throttled device is at it.
+    throttled: OnceLock<(Stopwatch, f32)>,
 }
 
 impl TaskProgress {
     /// The share done, in thousandths.
     pub fn share(&self) -> u32 {
-        let (done, end) = (self.done.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
-        (u64::from(done) * 1000 / u64::from(end.max(1))).min(1000) as u32
+        let rendered = self.done.load(Ordering::Relaxed).min(1000);
+        let Some((watch, factor)) = self.throttled.get() else { return rendered };
+        // A throttled device is done when so many times the time has passed that rendering takes: it lingers, and whatever
+        // keeps it waiting meanwhile is part of that.
+        let elapsed_s = watch.began().elapsed().as_secs_f32();
+        let whole_s = watch.busy().as_secs_f32() / rendered.max(1) as f32 * 1000.0 * factor;
+        (elapsed_s / whole_s.max(1e-6) * 1000.0).min(1000.0) as u32
     }
 }
 
@@ -228,8 +227,10 @@ fn render_loop(
 fn finish(backend: &mut dyn Backend, tools: &StageTools, job: &RenderJob) -> Result<Rendered, RenderFailure> {
     let watch = Stopwatch::start(processor(backend.info(), tools));
     let started = watch.began();
-    let factor = tools.throttle.factor;
-    job.progress.end.store((1000.0 * factor) as u32, Ordering::Relaxed);
+    if tools.throttle.factor > 1.0 {
+        // A job is rendered once.
+        let _ = job.progress.throttled.set((watch, tools.throttle.factor));
+    }
     match &job.work {
         Work::Tile(request) => {
             let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
@@ -310,7 +311,7 @@ fn linger(throttle: Throttle, watch: &Stopwatch, job: &RenderJob) -> Result<(), 
     if throttle.factor <= 1.0 {
         return Ok(());
     }
-    let (started, rendering, until) = (watch.began(), watch.busy(), watch.done_at(throttle.factor));
+    let until = watch.done_at(throttle.factor);
     loop {
         if job.cancelled.load(Ordering::Relaxed) {
             return Err(RenderFailure::Cancelled);
@@ -319,8 +320,6 @@ fn linger(throttle: Throttle, watch: &Stopwatch, job: &RenderJob) -> Result<(), 
         if left.is_zero() {
             return Ok(());
         }
-        let done = started.elapsed().as_secs_f32() / rendering.as_secs_f32().max(1e-6) * 1000.0;
-        job.progress.done.fetch_max(done as u32, Ordering::Relaxed);
         thread::sleep(left.min(LINGER_STEP));
     }
 }
@@ -347,10 +346,15 @@ mod tests {
         let progress = TaskProgress::default();
         progress.done.store(700, Ordering::Relaxed);
         assert_eq!(progress.share(), 700);
-        progress.end.store(4000, Ordering::Relaxed);
+        progress.throttled.set((Stopwatch::start(Processor::Wall), 4.0)).unwrap();
+        thread::sleep(Duration::from_millis(5));
+        assert!((174..=175).contains(&progress.share()), "{}", progress.share());
         progress.done.store(1000, Ordering::Relaxed);
-        assert_eq!(progress.share(), 250);
-        progress.done.store(5000, Ordering::Relaxed);
-        assert_eq!(progress.share(), 1000);
+        assert!((249..=250).contains(&progress.share()), "{}", progress.share());
+        let lingering = TaskProgress::default();
+        lingering.done.store(1000, Ordering::Relaxed);
+        lingering.throttled.set((Stopwatch::start(Processor::Thread), 2.0)).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(lingering.share(), 1000, "it has not been busy for half of that");
     }
 }

@@ -247,6 +247,7 @@ impl Frame {
                 view: state.view,
                 features,
                 offered_at: self.now,
+                begun_at: state.held.is_empty().then_some(self.now),
                 due_at: self.now + expected_ms,
                 expected_at: self.now + expected_ms,
                 late_at: self.now + late_ms,

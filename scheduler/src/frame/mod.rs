@@ -224,6 +224,9 @@ impl Frame {
         let attempt = self.attempts.remove(&task)?;
         if let Some(peer) = self.peers.get_mut(&attempt.peer) {
             peer.held.retain(|held| *held != task);
+            if let Some(next) = peer.held.first().and_then(|next| self.attempts.get_mut(next)) {
+                next.begin(self.now);
+            }
         }
         self.tiles[attempt.tile].out.retain(|out| *out != task);
         Some(attempt)

@@ -138,6 +138,8 @@ pub struct Attempt {
     pub features: TaskFeatures,
     /// Since when.
     pub offered_at: TimeMs,
+    /// When the peer could begin with it: it was done with what it had before.
+    pub begun_at: Option<TimeMs>,
     /// When its result was expected.
     pub due_at: TimeMs,
     /// When it is expected now.
@@ -185,6 +187,11 @@ impl Attempt {
         ((told + silent) / (told + silent + under_way).max(1e-12)).clamp(0.0, 1.0)
     }
 
+    /// The peer can begin with it, unless it has already.
+    pub fn begin(&mut self, now: TimeMs) {
+        self.begun_at.get_or_insert(now);
+    }
+
     /// The peer tells how much of it is done: it is expected to go on like this. A peer that falls silent then is overdue
     /// like any other.
     pub fn progress(&mut self, now: TimeMs, fraction: f64) {
@@ -192,7 +199,11 @@ impl Attempt {
             self.fraction = fraction.clamp(self.fraction, 1.0);
         }
         if self.fraction > MIN_FRACTION {
-            self.expected_at = now + (now - self.offered_at) * (1.0 - self.fraction) / self.fraction;
+            // One that is at work before the result of what it had before is here has begun about as long ago as that takes.
+            let latest_ms = now - self.offered_at;
+            let at_work_ms = (self.fraction * self.execution_ms).min(latest_ms);
+            let begun_at = *self.begun_at.get_or_insert(now + -at_work_ms);
+            self.expected_at = now + (now - begun_at) * (1.0 - self.fraction) / self.fraction;
         }
     }
 
@@ -239,8 +250,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn f2_what_is_only_silent_a_little_longer_than_expected_does_not_count_as_slow() {
+    fn attempt() -> Attempt {
         let features = TaskFeatures {
             cost: 1e4,
             pixels: 1e4,
@@ -249,12 +259,13 @@ mod tests {
             backlog_ms: 0.0,
             at: TimeMs(0.0),
         };
-        let mut attempt = Attempt {
+        Attempt {
             tile: 0,
             peer: NodeId::from_public_key([1; 32]),
             view: PeerView::unknown(NodeId::from_public_key([1; 32])),
             features,
             offered_at: TimeMs(0.0),
+            begun_at: Some(TimeMs(0.0)),
             due_at: TimeMs(100.0),
             expected_at: TimeMs(100.0),
             late_at: TimeMs(300.0),
@@ -268,7 +279,31 @@ mod tests {
             fraction: 0.0,
             patient_at: 0.0,
             late: false,
-        };
+        }
+    }
+
+    #[test]
+    fn time_in_line_says_nothing_of_the_pace() {
+        let mut waited = Attempt { begun_at: None, ..attempt() };
+        waited.begin(TimeMs(1000.0));
+        waited.begin(TimeMs(2000.0));
+        waited.progress(TimeMs(1020.0), 0.2);
+        assert!((waited.left_ms(TimeMs(1020.0)) - 80.0).abs() < 1e-6, "{}", waited.left_ms(TimeMs(1020.0)));
+        // It speaks before what it had before is here.
+        let mut early = Attempt { begun_at: None, ..attempt() };
+        early.progress(TimeMs(1020.0), 0.2);
+        early.begin(TimeMs(1040.0));
+        early.progress(TimeMs(1050.0), 0.5);
+        assert!((early.left_ms(TimeMs(1050.0)) - 50.0).abs() < 1e-6, "{}", early.left_ms(TimeMs(1050.0)));
+        // Nobody begins before he is asked.
+        let mut hasty = Attempt { begun_at: None, offered_at: TimeMs(1000.0), ..attempt() };
+        hasty.progress(TimeMs(1010.0), 0.5);
+        assert!((hasty.left_ms(TimeMs(1010.0)) - 10.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn f2_what_is_only_silent_a_little_longer_than_expected_does_not_count_as_slow() {
+        let mut attempt = attempt();
         assert!(!attempt.is_slow(TimeMs(200.0)), "it may have been lost without a word");
         assert!(attempt.is_slow(TimeMs(301.0)));
         attempt.on_its_word = true;
