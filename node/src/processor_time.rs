@@ -7,11 +7,8 @@ use std::time::{Duration, Instant};
 pub enum Processor {
     /// That of the clock on the wall: work is done elsewhere, on a graphics device.
     Wall,
-    /// That of this process, on so many threads at once.
-    Process {
-        /// How many; at least 1.
-        threads: u32,
-    },
+    /// That of this process, all of its threads.
+    Process,
     /// That of the calling thread.
     Thread,
 }
@@ -22,14 +19,13 @@ impl Processor {
     pub fn used(self) -> Option<Duration> {
         use rustix::time::{ClockId, clock_gettime};
 
-        let (clock, threads) = match self {
+        let used = clock_gettime(match self {
             Self::Wall => return None,
-            Self::Process { threads } => (ClockId::ProcessCPUTime, threads.max(1)),
-            Self::Thread => (ClockId::ThreadCPUTime, 1),
-        };
-        let used = clock_gettime(clock);
+            Self::Process => ClockId::ProcessCPUTime,
+            Self::Thread => ClockId::ThreadCPUTime,
+        });
         let whole = Duration::from_secs(used.tv_sec.try_into().ok()?);
-        Some((whole + Duration::from_nanos(used.tv_nsec.try_into().ok()?)) / threads)
+        Some(whole + Duration::from_nanos(used.tv_nsec.try_into().ok()?))
     }
 
     /// Processor time so far; none where the system does not tell.
@@ -58,8 +54,8 @@ impl Stopwatch {
         self.began
     }
 
-    /// What the work would have taken by now if no other program had been running: processor time, or the time on the
-    /// wall if that is less.
+    /// What the work has taken by now without the time that other programs took: processor time, or the time on the wall if
+    /// that is less, as it is where several threads are at work.
     pub fn busy(&self) -> Duration {
         let elapsed = self.began.elapsed();
         let used = self.used_before.zip(self.processor.used());
@@ -83,7 +79,7 @@ mod tests {
 
     #[test]
     fn work_takes_processor_time() {
-        for processor in [Processor::Process { threads: 1 }, Processor::Thread] {
+        for processor in [Processor::Process, Processor::Thread] {
             let before = processor.used();
             work();
             assert!(processor.used() > before, "{before:?}");

@@ -132,7 +132,7 @@ pub fn plan_sequence(
         .iter()
         .map(|runner| {
             let start_ms = runner.wait_ms + runner.overhead_ms;
-            each.lane(runner.speed, start_ms, costs.len(), runner.view.is_self)
+            each.lane(runner.speed, start_ms, runner.view.is_self)
         })
         .collect();
     let dealt = deal(costs, &lanes);

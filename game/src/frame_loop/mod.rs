@@ -195,9 +195,9 @@ impl FrameLoop {
         commands
     }
 
-    /// Whether nothing is under way.
-    pub fn is_idle(&self) -> bool {
-        self.steps.all().next().is_none()
+    /// Whether a peer has not answered everything yet that it was asked.
+    pub fn owes(&self, peer: &NodeId) -> bool {
+        self.steps.all().any(|step| step.peer == *peer)
     }
 
     /// Goes on to the next frame, which is due now: shows it, and says what to send. Pushes take effect

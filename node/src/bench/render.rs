@@ -175,9 +175,6 @@ struct Speed {
     samples_per_cpu_s: Option<f64>,
 }
 
-/// This process, all of its threads.
-const ALL_THREADS: Processor = Processor::Process { threads: 1 };
-
 /// Renders once to warm up and then as often as asked for.
 fn speed(
     repeats: u32,
@@ -186,11 +183,11 @@ fn speed(
     render()?;
     let mut best = Speed::default();
     for _ in 0..repeats {
-        let (since, used_before) = (Instant::now(), ALL_THREADS.used());
+        let (since, used_before) = (Instant::now(), Processor::Process.used());
         let tile = render()?;
         let elapsed_s = since.elapsed().as_secs_f64().max(1e-9);
-        let used_s =
-            used_before.and_then(|before| Some(ALL_THREADS.used()?.saturating_sub(before).as_secs_f64()));
+        let used_s = used_before
+            .and_then(|before| Some(Processor::Process.used()?.saturating_sub(before).as_secs_f64()));
         let samples = tile.samples() as f64;
         best.rays_per_s = best.rays_per_s.max(tile.rays as f64 / elapsed_s);
         best.samples_per_s = best.samples_per_s.max(samples / elapsed_s);

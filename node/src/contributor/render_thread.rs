@@ -225,7 +225,7 @@ fn render_loop(
 }
 
 fn finish(backend: &mut dyn Backend, tools: &StageTools, job: &RenderJob) -> Result<Rendered, RenderFailure> {
-    let watch = Stopwatch::start(processor(backend.info(), tools));
+    let watch = Stopwatch::start(processor(backend.info()));
     let started = watch.began();
     if tools.throttle.factor > 1.0 {
         // A job is rendered once.
@@ -301,8 +301,8 @@ fn counters(job: &RenderJob, started: Instant, rays: u64, samples: u64) -> TaskC
 }
 
 /// Whose time is counted of what is rendered: on a graphics device, processors have little to do with it.
-fn processor(backend: &BackendInfo, tools: &StageTools) -> Processor {
-    if backend.kind == BackendKind::Cpu { tools.processor() } else { Processor::Wall }
+fn processor(backend: &BackendInfo) -> Processor {
+    if backend.kind == BackendKind::Cpu { Processor::Process } else { Processor::Wall }
 }
 
 /// A throttled device is not done before its factor times the time that it was busy: what other programs take from it is

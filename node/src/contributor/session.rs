@@ -59,6 +59,9 @@ impl Task {
     }
 }
 
+/// A scene that is ready at a moment.
+type KeptScene = (SceneMoment, Arc<PreparedScene>);
+
 /// One coordinator.
 pub struct Session {
     /// Who it is.
@@ -76,8 +79,10 @@ pub struct Session {
     direct: Option<mpsc::Sender<ContributorEvent>>,
     /// Payload bytes of the events in the outbox.
     unread: VecDeque<u64>,
-    scenes: VecDeque<(SceneMoment, Arc<PreparedScene>)>,
+    scenes: Vec<KeptScene>,
     preparing: Vec<(SceneMoment, AbortHandle)>,
+    /// Moments that are kept or on their way, in the order in which they were asked for last.
+    asked: Vec<SceneMoment>,
 }
 
 impl Session {
@@ -92,8 +97,9 @@ impl Session {
             outbox,
             direct: None,
             unread: VecDeque::new(),
-            scenes: VecDeque::new(),
+            scenes: Vec::new(),
             preparing: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -168,12 +174,28 @@ impl Session {
 
     /// Keeps a prepared scene for the session.
     pub fn keep_scene(&mut self, scene: SceneMoment, prepared: Arc<PreparedScene>) {
+        if !self.asked.contains(&scene) {
+            self.asked.push(scene);
+        }
         self.preparing.retain(|(moment, _)| *moment != scene);
         self.scenes.retain(|(moment, _)| *moment != scene);
-        self.scenes.push_back((scene, prepared));
-        if self.scenes.len() > MAX_SESSION_SCENES {
-            self.scenes.pop_front();
+        self.scenes.push((scene, prepared));
+        self.make_room(MAX_SESSION_SCENES);
+    }
+
+    /// Lets go of what was asked for longest ago, until no more than so many are kept.
+    fn make_room(&mut self, most: usize) {
+        while self.scenes.len() > most {
+            let age = |scene: &KeptScene| self.asked.iter().position(|asked| *asked == scene.0);
+            let oldest = self.scenes.iter().enumerate().min_by_key(|(_, scene)| age(scene));
+            let Some(oldest) = oldest.map(|(index, _)| index) else { return };
+            self.scenes.remove(oldest);
         }
+        let (scenes, preparing) = (&self.scenes, &self.preparing);
+        self.asked.retain(|asked| {
+            scenes.iter().any(|(scene, _)| scene == asked)
+                || preparing.iter().any(|(scene, _)| scene == asked)
+        });
     }
 
     /// Whether the scene is not on its way yet, and not too many others are.
@@ -183,10 +205,11 @@ impl Session {
 
     /// Notes a preparation, so that it ends with the session, and makes room for the scene among those that are kept.
     pub fn note_preparing(&mut self, scene: SceneMoment, handle: AbortHandle) {
+        self.asked.retain(|asked| *asked != scene);
+        self.asked.push(scene);
         self.preparing.push((scene, handle));
-        if self.scene(&scene).is_none() && self.scenes.len() >= MAX_SESSION_SCENES {
-            self.scenes.pop_front();
-        }
+        let is_kept = self.scene(&scene).is_some();
+        self.make_room(MAX_SESSION_SCENES - usize::from(!is_kept));
     }
 
     /// Forgets a preparation that failed.
@@ -250,6 +273,24 @@ mod tests {
         session.keep_scene(moment(2), Arc::clone(&prepared));
         session.note_preparing(moment(3), never());
         assert_eq!(kept(&session), [2]);
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_last_stays_whichever_is_ready_first() {
+        let prepared = prepared();
+        let mut session = session();
+        let never = || tokio::spawn(std::future::pending::<()>()).abort_handle();
+        session.note_preparing(moment(1), never());
+        session.note_preparing(moment(2), never());
+        session.keep_scene(moment(2), Arc::clone(&prepared));
+        session.keep_scene(moment(1), Arc::clone(&prepared));
+        session.note_preparing(moment(3), never());
+        assert!(session.scene(&moment(1)).is_none() && session.scene(&moment(2)).is_some());
+        session.note_preparing(moment(2), never());
+        session.keep_scene(moment(3), Arc::clone(&prepared));
+        session.note_preparing(moment(4), never());
+        assert!(session.scene(&moment(3)).is_none() && session.scene(&moment(2)).is_some());
+        assert!(session.asked.len() <= 2 * MAX_SESSION_SCENES, "{:?}", session.asked);
     }
 
     #[test]

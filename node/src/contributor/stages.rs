@@ -42,13 +42,6 @@ pub struct StageTools {
     pub throttle: Throttle,
 }
 
-impl StageTools {
-    /// Whose time is counted of what is computed with the pool.
-    pub fn processor(&self) -> Processor {
-        Processor::Process { threads: self.pool.current_num_threads() as u32 }
-    }
-}
-
 /// The features of a frame, as they travel.
 pub fn geometry(
     tools: &StageTools,
@@ -69,7 +62,7 @@ pub fn post(
     mut planes: BTreeMap<Plane, ArrivedPlane>,
     queue_ms: f32,
 ) -> Result<RenderedTile, RejectReason> {
-    let watch = Stopwatch::start(tools.processor());
+    let watch = Stopwatch::start(Processor::Process);
     // In the order of the planes.
     let inputs: Vec<PlaneHash> = planes.values().map(|plane| plane.hash).collect();
     let film = planes.remove(&Plane::Film).ok_or(RejectReason::Internal)?;

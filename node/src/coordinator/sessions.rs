@@ -69,8 +69,6 @@ pub struct Session {
     jitter_ms: f32,
     /// Tasks that wait for their scene to be ready there.
     deferred: Vec<(TaskId, Deferred)>,
-    /// The moment of the last task of a sequence that it was offered.
-    last_offered: Option<SceneMoment>,
     outbox: mpsc::Sender<CoordinatorMessage>,
     last_heard: Instant,
     asked: Option<Asked>,
@@ -138,7 +136,6 @@ impl Session {
             round_trip_ms: 0.0,
             jitter_ms: 0.0,
             deferred: Vec::new(),
-            last_offered: None,
             outbox,
             last_heard: now,
             asked: None,
@@ -170,8 +167,8 @@ impl Session {
         self.send(CoordinatorMessage::Prepare { scene, size_bytes });
     }
 
-    /// Offers a tile of a sequence, once its moment of the scene is ready there. A contributor keeps two moments, so any but
-    /// that of the last offer is asked for anew: one that it still has costs a word. `false` when it is gone.
+    /// Offers a tile of a sequence, once its moment of the scene is ready there. Any but the one that was asked for last is
+    /// asked for anew: one that it still has costs a word. `false` when it is gone.
     pub fn offer_at_moment(&mut self, task: TaskId, request: TileRequest, size_bytes: u64) -> bool {
         self.offer_when_ready(task, Deferred::Tile(request), size_bytes)
     }
@@ -188,8 +185,7 @@ impl Session {
 
     fn offer_when_ready(&mut self, task: TaskId, offer: Deferred, size_bytes: u64) -> bool {
         let scene = offer.scene();
-        let is_same = self.last_offered.replace(scene) == Some(scene);
-        if self.has(&scene) || (is_same && self.is_ready(&scene)) {
+        if self.has(&scene) {
             return self.send(offer.into_message(task));
         }
         self.prepare(scene, size_bytes);
@@ -251,6 +247,10 @@ impl Session {
                     &message
                 {
                     self.load = *load;
+                }
+                if let ContributorMessage::Rejected { reason: RejectReason::SceneUnknown, .. } = &message {
+                    // What else it is thought to have may be gone as well.
+                    self.scenes.retain(|(_, state)| *state != SceneState::Ready);
                 }
                 return Some(message);
             }
@@ -314,11 +314,6 @@ impl Session {
     /// Whether the scene is certainly there: a contributor keeps the last one that it was asked for.
     pub fn has(&self, scene: &SceneMoment) -> bool {
         self.is_ready(scene) && self.scenes.back().is_some_and(|(last, _)| last == scene)
-    }
-
-    /// A contributor that does not know a scene is asked anew for whatever it is thought to have.
-    pub fn forget_ready(&mut self) {
-        self.scenes.retain(|(_, state)| *state != SceneState::Ready);
     }
 
     /// Whether it is decided if the contributor will have the scene.
@@ -395,6 +390,11 @@ mod tests {
         assert_eq!(session.note(message, Instant::now()), None);
     }
 
+    fn unknown() -> ContributorMessage {
+        let (task, reason) = (TaskId(1), RejectReason::SceneUnknown);
+        ContributorMessage::Rejected { task, reason, retry_after_ms: 0, load: Load::default() }
+    }
+
     #[test]
     fn a_moment_is_asked_for_once_until_it_is_answered() {
         let (mut session, mut sent) = greeted();
@@ -416,7 +416,7 @@ mod tests {
         ready(&mut session, 2);
         session.prepare(moment(2), 10);
         assert_eq!(asked(&mut sent), [0; 0], "it keeps the last one that it was asked for");
-        session.forget_ready();
+        session.note(unknown(), Instant::now());
         session.prepare(moment(2), 10);
         assert_eq!(asked(&mut sent), [2], "unless it says that it does not know it");
         session.prepare(moment(1), 10);

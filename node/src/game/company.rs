@@ -103,8 +103,9 @@ impl Company {
         let room = MAX_MEMBERS.saturating_sub(members).min(MAX_OPENING.saturating_sub(self.opening.len()));
         let room = room.min(MAX_KNOWN.saturating_sub(self.known.len()));
         let mut heard = self.swarm.peers().await;
-        // Those that are near at hand first.
-        heard.sort_by_key(|status| !status.connected);
+        // Those that were tried least first, then those that are near at hand.
+        let tries = |status: &PeerStatus| self.known.get(&status.node).map_or(0, |known| known.tries);
+        heard.sort_by_key(|status| (tries(status), !status.connected));
         let offers = heard.into_iter().filter_map(|status| {
             let may_try = self.may_try(&status);
             let heartbeat = status.heartbeat.filter(|heartbeat| heartbeat.contributing)?;

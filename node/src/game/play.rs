@@ -197,11 +197,16 @@ impl Player {
             let commands = self.game.probe_all(&[peer], self.now_us());
             self.send(commands);
             let limit = Instant::now() + TRIAL_LIMIT;
-            while !self.game.is_idle() && Instant::now() < limit && !self.ends.stopped.load(Ordering::Relaxed)
-            {
+            while self.game.owes(&peer) && Instant::now() < limit {
+                if self.ends.stopped.load(Ordering::Relaxed) {
+                    return;
+                }
                 self.listen_until(Instant::now() + Duration::from_millis(1));
             }
-            if !self.game.is_idle() {
+            // This node itself is never given up: it is the one that is left.
+            let is_given_up =
+                self.game.owes(&peer) && self.links.get(&peer).is_some_and(|link| !link.is_self);
+            if is_given_up {
                 warn!(peer = %peer.short(), "a peer said nothing when it was tried, and takes no part");
                 self.links.remove(&peer);
                 self.game.lose(peer, self.now_us());

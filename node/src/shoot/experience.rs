@@ -24,16 +24,20 @@ impl SplitExperience {
             return;
         }
         let log = log.clamp(-MAX_FACTOR.ln(), MAX_FACTOR.ln());
-        let known = self.log_factors[strategy as usize].get_or_insert(0.0);
-        *known += WEIGHT * (log - *known);
+        let believed = self.log_factor(strategy);
+        self.log_factors[strategy as usize] = Some(believed + WEIGHT * (log - believed));
     }
 
-    /// The forecast as it is expected to come true. A way that was never gone is off as the others are.
+    /// The forecast as it is expected to come true.
     pub fn corrected(&self, forecast: Forecast) -> Forecast {
+        Forecast { makespan_ms: forecast.makespan_ms * self.log_factor(forecast.strategy).exp(), ..forecast }
+    }
+
+    /// A way that was never gone is off as the others are.
+    fn log_factor(&self, strategy: Strategy) -> f64 {
         let known: Vec<f64> = self.log_factors.iter().flatten().copied().collect();
         let others = known.iter().sum::<f64>() / known.len().max(1) as f64;
-        let log = self.log_factors[forecast.strategy as usize].unwrap_or(others);
-        Forecast { makespan_ms: forecast.makespan_ms * log.exp(), ..forecast }
+        self.log_factors[strategy as usize].unwrap_or(others)
     }
 }
 
@@ -56,9 +60,11 @@ mod tests {
         }
         assert!((corrected(&experience, Strategy::Spatial) - 150.0).abs() < 1e-6);
         assert!((corrected(&experience, Strategy::Temporal) - 150.0).abs() < 1e-6, "never gone");
+        experience.learn(Strategy::Temporal, 100.0, 150.0);
+        assert!((corrected(&experience, Strategy::Temporal) - 150.0).abs() < 1e-6, "as it was believed");
         experience.learn(Strategy::Temporal, 100.0, 80.0);
         let known = corrected(&experience, Strategy::Temporal);
-        assert!((94.0..95.0).contains(&known), "{known}");
+        assert!((120.0..135.0).contains(&known), "{known}");
         experience.learn(Strategy::Temporal, 0.0, 80.0);
         experience.learn(Strategy::Temporal, f64::NAN, 80.0);
         assert!((corrected(&experience, Strategy::Temporal) - known).abs() < 1e-6, "these are no times");

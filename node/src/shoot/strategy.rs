@@ -1,6 +1,6 @@
 //! How an animation is split: what is predicted for each way, and which one is taken.
 
-use std::path::Path;
+use std::{path::Path, thread};
 
 use anyhow::Context;
 use p2c2r_render::{backend::BackendKind, denoise::Denoiser, picture::is_layered};
@@ -79,11 +79,14 @@ pub fn develop_times(node: &Node, request: &RenderRequest, output: &Path) -> Dev
     node.develop_pace().expected(request.size, request.samples_per_pixel, &request.develop, output)
 }
 
-/// What a whole frame takes beside rendering. A device that is no processor does not mind what the processors do.
+/// What a whole frame takes beside rendering. A device minds what the processors do as far as it is made of them.
 pub fn per_frame(node: &Node, subject: &Subject, develop_ms: f64) -> PerFrame {
     let moment_ms = if subject.scene.moves { subject.scene.prepare_ms } else { 0.0 };
-    let shares_processors = node.device.info.kind == BackendKind::Cpu;
-    PerFrame { moment_ms, owner_ms: if shares_processors { moment_ms + develop_ms } else { 0.0 } }
+    let info = &node.device.info;
+    let processors = thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    let shared =
+        if info.kind == BackendKind::Cpu { (f64::from(info.threads) / processors).min(1.0) } else { 0.0 };
+    PerFrame { moment_ms, owner_ms: (moment_ms + develop_ms) * shared }
 }
 
 /// What is taken if nothing is asked for. A picture that a peer made of what others brought cannot be probed: pipelines

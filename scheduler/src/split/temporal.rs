@@ -17,12 +17,12 @@ pub struct PerFrame {
 }
 
 impl PerFrame {
-    /// The way of the owner's own device into so many frames, or anybody else's.
-    pub fn lane(&self, speed: f64, start_ms: f64, frames: usize, is_owner: bool) -> Lane {
+    /// What a peer is for these frames.
+    pub fn lane(&self, speed: f64, start_ms: f64, is_owner: bool) -> Lane {
         if is_owner && self.owner_ms > 0.0 {
-            return Lane { speed, start_ms: start_ms + self.owner_ms * frames as f64, each_ms: 0.0 };
+            return Lane { speed, start_ms, each_ms: 0.0, every_ms: self.owner_ms };
         }
-        Lane { speed, start_ms, each_ms: self.moment_ms }
+        Lane { speed, start_ms, each_ms: self.moment_ms, every_ms: 0.0 }
     }
 }
 
@@ -35,6 +35,8 @@ pub struct Lane {
     pub start_ms: f64,
     /// For each frame besides, ms.
     pub each_ms: f64,
+    /// For every frame, whoever renders it, ms.
+    pub every_ms: f64,
 }
 
 /// Who renders which frame.
@@ -64,8 +66,12 @@ pub fn deal(costs: &[f64], lanes: &[Lane]) -> Dealt {
         };
         first.1 = done_ms(first);
         dealt.lanes.push(first.0);
-        dealt.makespan_ms = dealt.makespan_ms.max(first.1);
+        for (_, free_ms, lane) in &mut free {
+            *free_ms += lane.every_ms;
+        }
     }
+    let busy = free.iter().filter(|(index, ..)| dealt.lanes.contains(index));
+    dealt.makespan_ms = busy.map(|(_, free_ms, _)| *free_ms).fold(0.0, f64::max);
     dealt
 }
 
@@ -76,7 +82,7 @@ mod tests {
     use super::*;
 
     fn lane(speed: f64, start_ms: f64) -> Lane {
-        Lane { speed, start_ms, each_ms: 0.0 }
+        Lane { speed, start_ms, each_ms: 0.0, every_ms: 0.0 }
     }
 
     #[test]
@@ -90,10 +96,12 @@ mod tests {
     fn an_owner_that_is_busy_with_all_frames_renders_fewer() {
         let own_frames = |owner_ms| {
             let each = PerFrame { moment_ms: 1.0, owner_ms };
-            let lanes = [each.lane(1.0, 0.0, 12, true), each.lane(1.0, 0.0, 12, false)];
-            deal(&[10.0; 12], &lanes).lanes.iter().filter(|lane| **lane == 0).count()
+            let lanes = [each.lane(1.0, 0.0, true), each.lane(1.0, 0.0, false)];
+            let dealt = deal(&[10.0; 12], &lanes);
+            assert_eq!(dealt.lanes[0], 0, "it begins at once");
+            dealt.lanes.iter().filter(|lane| **lane == 0).count()
         };
-        assert_eq!([own_frames(0.0), own_frames(5.0)], [6, 3]);
+        assert_eq!([own_frames(0.0), own_frames(5.0)], [6, 4]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Actor {
         }
         self.looked_at = None;
         self.look_for_peers(now);
-        self.ask_for_scene(self.node, now);
+        self.ask_for_scene(self.node);
         self.try_start(now);
     }
 

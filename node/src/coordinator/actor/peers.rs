@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use p2c2r_protocol::{
     heartbeat::{ExactnessClass, Heartbeat},
     id::{NodeId, WorkKind},
-    task::{ContributorMessage, CoordinatorMessage},
+    task::{ContributorMessage, CoordinatorMessage, RejectReason},
 };
 use p2c2r_scheduler::frame::Event;
 use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus};
@@ -51,22 +51,28 @@ impl Actor {
             .collect();
         // Those that are connected first; those that cannot help leave their place to others.
         able.sort_unstable();
+        let mut asked = Vec::new();
         for (_, peer) in able {
             let Some(job) = self.jobs.front_mut() else { return };
             if job.gathering.engaged() >= MAX_CONTRIBUTORS {
                 break;
             }
             if job.gathering.ask(peer, now) {
-                self.ask_to_help(peer, now);
+                self.ask_to_help(peer);
+                asked.push(peer);
             }
+        }
+        // There will be no word about a scene that is there, such as the moment that followed the last frame's.
+        for peer in asked {
+            self.scene_news(peer, now);
         }
         self.try_start(now);
     }
 
     /// Opens a session, or uses the one from the last job.
-    pub(super) fn ask_to_help(&mut self, peer: NodeId, now: Instant) {
+    pub(super) fn ask_to_help(&mut self, peer: NodeId) {
         if self.sessions.contains_key(&peer) {
-            return self.ask_for_scene(peer, now);
+            return self.ask_for_scene(peer);
         }
         let (Some(swarm), Some(inputs)) = (self.swarm.clone(), self.inputs.upgrade()) else { return };
         if self.opening.insert(peer) {
@@ -99,18 +105,18 @@ impl Actor {
         self.sessions.insert(peer, Session::open(generation, own, outbox, traffic, self.epoch, now));
     }
 
+    fn takes_part(&self, peer: NodeId) -> bool {
+        let job = self.jobs.front().zip(self.sessions.get(&peer));
+        job.is_some_and(|(job, session)| job.takes_part(peer, session))
+    }
+
     /// Asks a greeted contributor for the scene of the job at the head of the line.
-    pub(super) fn ask_for_scene(&mut self, peer: NodeId, now: Instant) {
+    pub(super) fn ask_for_scene(&mut self, peer: NodeId) {
         let (Some(job), Some(session)) = (self.jobs.front_mut(), self.sessions.get_mut(&peer)) else {
             return;
         };
         job.traffic_before.entry(peer).or_insert_with(|| session.traffic_now());
-        let scene = job.spec.scene.moment();
-        session.prepare(scene, job.spec.scene.package.size_bytes());
-        // There will be no word about one that is there, such as the moment that followed the last frame's.
-        if session.has(&scene) {
-            job.gathering.settle(peer, Candidate::Ready, now);
-        }
+        session.prepare(job.spec.scene.moment(), job.spec.scene.package.size_bytes());
     }
 
     /// Asks a contributor at work for the scene of the frame that follows. It has the package; nothing is fetched for it.
@@ -150,9 +156,14 @@ impl Actor {
     pub(super) fn message(&mut self, peer: NodeId, message: ContributorMessage, now: Instant) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (greeted, goodbye) = (session.welcome.is_some(), matches!(message, ContributorMessage::Goodbye));
+        let lost_scenes =
+            matches!(message, ContributorMessage::Rejected { reason: RejectReason::SceneUnknown, .. });
         let about_task = session.note(message, now);
         if goodbye {
             return self.close(peer, "it said goodbye", now);
+        }
+        if lost_scenes && self.takes_part(peer) {
+            self.ask_for_scene(peer);
         }
         if let Some(message) = about_task {
             if self.jobs.front().is_some_and(|job| job.pipe.is_some()) {
@@ -161,7 +172,7 @@ impl Actor {
             return self.task_message(peer, &message, now);
         }
         if !greeted && self.sessions.get(&peer).is_some_and(|session| session.welcome.is_some()) {
-            return self.ask_for_scene(peer, now);
+            return self.ask_for_scene(peer);
         }
         self.offer_what_waited(peer, now);
         self.scene_news(peer, now);
@@ -202,7 +213,7 @@ impl Actor {
         }
         // A stream that is lost before anybody picks it up closes without a word: once is no refusal.
         if session.welcome.is_none() && !self.distrusted.contains(&peer) && self.reopened.insert(peer) {
-            return self.ask_to_help(peer, now);
+            return self.ask_to_help(peer);
         }
         if let Some(run) = self.jobs.front_mut().and_then(|job| job.run.as_mut()) {
             run.joined.remove(&peer);

@@ -131,9 +131,6 @@ impl Actor {
             }
             ContributorMessage::Rejected { task, reason, retry_after_ms, .. } => {
                 debug!(peer = %peer.short(), ?task, ?reason, "a peer turned a tile down");
-                if let (RejectReason::SceneUnknown, Some(session)) = (reason, self.sessions.get_mut(&peer)) {
-                    session.forget_ready();
-                }
                 Event::Rejected { task: *task, retry_after_ms: *retry_after_ms, fault: is_fault(*reason) }
             }
             _ => return,
