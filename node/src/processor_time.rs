@@ -57,9 +57,14 @@ impl Stopwatch {
     /// What the work has taken by now without the time that other programs took: processor time, or the time on the wall if
     /// that is less, as it is where several threads are at work.
     pub fn busy(&self) -> Duration {
+        self.read().1
+    }
+
+    /// Time on the wall by now, and of it what [`Self::busy`] says: both of the same moment.
+    pub fn read(&self) -> (Duration, Duration) {
         let elapsed = self.began.elapsed();
         let used = self.used_before.zip(self.processor.used());
-        used.map_or(elapsed, |(before, now)| elapsed.min(now.saturating_sub(before)))
+        (elapsed, used.map_or(elapsed, |(before, now)| elapsed.min(now.saturating_sub(before))))
     }
 
     /// Until when a machine that takes so many times as long as this one would be at the work.

@@ -66,9 +66,9 @@ impl TaskProgress {
         let Some((watch, factor)) = self.throttled.get() else { return rendered };
         // A throttled device is done when so many times the time has passed that rendering takes: it lingers, and whatever
         // keeps it waiting meanwhile is part of that.
-        let elapsed_s = watch.began().elapsed().as_secs_f32();
-        let whole_s = watch.busy().as_secs_f32() / rendered.max(1) as f32 * 1000.0 * factor;
-        (elapsed_s / whole_s.max(1e-6) * 1000.0).min(1000.0) as u32
+        let (elapsed, busy) = watch.read();
+        let whole_s = busy.as_secs_f32() / rendered.max(1) as f32 * 1000.0 * factor;
+        (elapsed.as_secs_f32() / whole_s.max(1e-6) * 1000.0).min(1000.0) as u32
     }
 }
 

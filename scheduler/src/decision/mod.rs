@@ -154,3 +154,26 @@ impl DecisionLog {
         (self.sink)(Entry::Decided { frame, now, event, said, commands });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ciborium::{cbor, from_reader, into_writer};
+
+    use super::*;
+
+    fn read_back(written: &impl Serialize) -> Cut {
+        let mut bytes = Vec::new();
+        into_writer(written, &mut bytes).unwrap();
+        from_reader(bytes.as_slice()).unwrap()
+    }
+
+    #[test]
+    fn whole_frames_are_read_back_from_a_log_and_from_one_of_before() {
+        let each = PerFrame { moment_ms: 2.5, owner_ms: 30.0 };
+        let cut = Cut::Temporal { costs: vec![1.0, 2.0], each };
+        assert_eq!(read_back(&cut), cut);
+        let before = cbor!({ "Temporal" => { "costs" => [1.0], "moment_ms" => 2.5 } }).unwrap();
+        let each = PerFrame { moment_ms: 2.5, owner_ms: 0.0 };
+        assert_eq!(read_back(&before), Cut::Temporal { costs: vec![1.0], each });
+    }
+}
