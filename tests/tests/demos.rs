@@ -79,13 +79,17 @@ fn splitting_draws_each_way() {
 }
 
 #[test]
-fn a_games_loop_shows_every_frame_whatever_comes_of_its_light() {
+fn a_games_loop_goes_on_whatever_comes_of_its_light() {
     let testnet = Testnet::new().unwrap();
     let outcome = demo(&testnet, &["swarm", "--overlay", "--frames", "60", "-o", "pictures"]);
     let figures = &outcome["figures"];
-    assert_eq!(figures["frames"], 60, "{outcome}");
+    let number = |name: &str| figures[name].as_u64().unwrap();
+    assert_eq!(number("frames") + number("left_out"), 60, "{outcome}");
     let light = |name: &str| figures["light"][name].as_u64().unwrap();
-    assert_eq!(light("due"), 20, "light for every third frame");
+    assert!(
+        (1..=20).contains(&light("due")),
+        "light for every third frame, if one of the three is shown: {outcome}"
+    );
     assert!(light("skipped") + light("fetched") + light("failed") <= light("due"), "{outcome}");
     let animation = fs::read(testnet.path("pictures/demo-overlay.png")).unwrap();
     assert!(animation.windows(4).any(|chunk| chunk == b"acTL"), "an animated PNG");

@@ -3,11 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use anyhow::Context;
 use p2c2r_protocol::tile::{FrameSize, Sampling};
 use p2c2r_render::{
+    backend::FrameView,
+    film::Film,
     realtime::base::{AmbientLight, BasePass, BaseView},
     tone::{ToneMapping, ToneTable},
 };
@@ -29,7 +32,8 @@ use crate::{
         camera_path::CameraPath,
         figures::{FRAME_MS, OverlayFigures},
         frame_loop::{self, LoopOutcome, LoopSpec, ShownPicture, camera_of},
-        light::{LightSource, LightTally},
+        light::{Light, LightOrder, LightSource, LightTally},
+        size::LoopSize,
     },
 };
 
@@ -40,10 +44,6 @@ const MACHINES: [Machine; 4] = [
     Machine::of("node-3", 1.0),
     Machine::of("node-4", 1.0),
 ];
-/// Of the pictures.
-const SIZE_PX: (u32, u32) = (256, 144);
-/// Of the light: a quarter of the pixels.
-const LIGHT_SIZE_PX: (u32, u32) = (128, 72);
 /// Paths of a pixel of light. Those of the frames before add to them.
 const LIGHT_SAMPLES: u32 = 2;
 /// Of the city.
@@ -62,8 +62,8 @@ const REFERENCE_SAMPLES: u32 = 128;
 #[derive(Serialize)]
 struct Outcome {
     schema: &'static str,
-    size_px: (u32, u32),
-    light_size_px: (u32, u32),
+    size_px: FrameSize,
+    light_size_px: FrameSize,
     light_samples_per_pixel: u32,
     contributors: usize,
     figures: OverlayFigures,
@@ -86,37 +86,43 @@ struct Difference {
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     eprintln!("starting four nodes");
     let fleet = Fleet::start(&MACHINES).await?;
-    let light_size = FrameSize::new(LIGHT_SIZE_PX.0, LIGHT_SIZE_PX.1)?;
-    let spec = night_city(&fleet, light_size, LIGHT_SAMPLES, TRIANGLES).await?;
+    let largest = LoopSize::largest()?;
+    let spec = night_city(&fleet, largest.light, LIGHT_SAMPLES, TRIANGLES).await?;
     let spec = JobSpec { sampling: Sampling { max_depth: 4, clamp: 4.0, ..spec.sampling }, ..spec };
+    let mut warm_up = None;
     for seed in 1..=WARM_UP {
-        shoot(&fleet, &spec, Policy::Learned, seed).await?;
+        warm_up = film(shoot(&fleet, &spec, Policy::Learned, seed).await?);
     }
-    // From here on nobody is waited for.
-    let spec = JobSpec { wait_peers: None, ..spec };
     let looped = LoopSpec {
-        size: FrameSize::new(SIZE_PX.0, SIZE_PX.1)?,
+        size: largest.picture,
         path: CameraPath::from(spec.scene.prepared.scene().cameras.first().context("no camera")?.clone()),
         scene: Arc::clone(&spec.scene.prepared),
         frames: args.frames.unwrap_or(FRAMES),
         tone: ToneMapping::default(),
         keep_every: KEEP_EVERY,
     };
+    let size = size_in_time(&looped, &spec, warm_up.context("no light came")?).await?;
+    let looped = LoopSpec { size: size.picture, ..looped };
+    // From here on nobody is waited for.
+    let spec = JobSpec { size: size.light, wait_peers: None, ..spec };
     eprintln!(
-        "{} frames at {FRAMES_PER_S} a second, {}x{}; light for every third, {}x{} at {LIGHT_SAMPLES} samples a pixel",
-        looped.frames, SIZE_PX.0, SIZE_PX.1, LIGHT_SIZE_PX.0, LIGHT_SIZE_PX.1
+        "{} frames at {FRAMES_PER_S} a second, {}{}; light for every third, {} at {LIGHT_SAMPLES} samples a pixel",
+        looped.frames,
+        in_words(looped.size),
+        if size == largest { "" } else { " (as large as this machine makes them in time)" },
+        in_words(spec.size)
     );
     let (shown, tally) = drive(&fleet, &spec, &looped).await?;
     eprintln!("the last picture once more, path-traced at {REFERENCE_SAMPLES} samples a pixel");
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make {}", args.output.display()))?;
-    let animation = write_animation(&args.output, &shown.pictures)?;
+    let animation = write_animation(&args.output, looped.size, &shown.pictures)?;
     let (comparison, difference) = compare(&fleet, &spec, &looped, &shown, &args.output).await?;
     fleet.stop().await;
     let outcome = Outcome {
         schema: "p2c2r.demo.overlay/1",
-        size_px: SIZE_PX,
-        light_size_px: LIGHT_SIZE_PX,
+        size_px: looped.size,
+        light_size_px: spec.size,
         light_samples_per_pixel: LIGHT_SAMPLES,
         contributors: MACHINES.len(),
         figures: OverlayFigures::of(&shown, &tally),
@@ -130,6 +136,18 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         print(&outcome);
     }
     Ok(())
+}
+
+/// Finds the size while nothing else is at work, with the light of a frame that was rendered already.
+async fn size_in_time(looped: &LoopSpec, spec: &JobSpec, film: Film) -> anyhow::Result<LoopSize> {
+    let view = FrameView { size: spec.size, sampling: spec.sampling, camera: spec.camera };
+    let order = LightOrder { frame: 0, camera: spec.camera, due: Instant::now() };
+    let looped = looped.clone();
+    spawn_blocking(move || {
+        let (light, _) = Light::of(&looped.scene, order, &view, &film, None)?;
+        Ok(LoopSize::in_time(&looped, &light)?)
+    })
+    .await?
 }
 
 /// Runs the loop on a thread of its own.
@@ -146,11 +164,11 @@ async fn drive(
     Ok((shown, end.tally().await?))
 }
 
-fn write_animation(folder: &Path, pictures: &[ShownPicture]) -> anyhow::Result<PathBuf> {
+fn write_animation(folder: &Path, size: FrameSize, pictures: &[ShownPicture]) -> anyhow::Result<PathBuf> {
     let path = folder.join("demo-overlay.png");
     let from = pictures.len().saturating_sub(ANIMATION_FRAMES);
     let shown = pictures.iter().skip(from).map(|picture| picture.rgb.as_slice());
-    animation::write(&path, SIZE_PX, (FRAMES_PER_S / KEEP_EVERY) as u16, shown)?;
+    animation::write(&path, size.into(), (FRAMES_PER_S / KEEP_EVERY) as u16, shown)?;
     Ok(path)
 }
 
@@ -180,20 +198,28 @@ async fn compare(
         ("as it was shown, with its light", last.rgb.clone()),
         ("path-traced, for comparison", truth),
     ];
-    side_by_side(panels)?.save(&path)?;
+    side_by_side(looped.size, panels)?.save(&path)?;
     Ok((path, difference))
 }
 
-fn side_by_side(panels: [(&str, Vec<u8>); 3]) -> anyhow::Result<Sheet> {
+fn side_by_side(size: FrameSize, panels: [(&str, Vec<u8>); 3]) -> anyhow::Result<Sheet> {
     const GAP: u32 = 8;
     const TITLE_PX: u32 = 24;
-    let (width, height) = SIZE_PX;
+    // Titles are not wider than this.
+    const LEAST_WIDTH_PX: u32 = 240;
+    let times = LEAST_WIDTH_PX.div_ceil(size.width_px());
+    let (width, height) = (size.width_px() * times, size.height_px() * times);
     let mut sheet = Sheet::new(3 * (width + GAP) + GAP, height + TITLE_PX + GAP);
     for (left, (title, pixels)) in (GAP..).step_by((width + GAP) as usize).zip(panels) {
+        let panel = Sheet::of_pixels(size.width_px(), size.height_px(), pixels)?;
         sheet.write(left, 4, title)?;
-        sheet.paste(&Sheet::of_pixels(width, height, pixels)?, left, TITLE_PX);
+        sheet.paste(&panel.enlarged(times), left, TITLE_PX);
     }
     Ok(sheet)
+}
+
+fn in_words(size: FrameSize) -> String {
+    format!("{}x{}", size.width_px(), size.height_px())
 }
 
 /// Mean difference of codes.
@@ -212,9 +238,11 @@ fn print(outcome: &Outcome) {
         FRAME_MS, outcome.contributors
     );
     println!(
-        "frames         {} shown at {:.1} Hz; {:.1} ms from when a frame is due until it is done (95 %: {:.1}, slowest {:.1}); {} later than {:.1} ms",
+        "frames         {} of {} shown at {:.1} Hz, {} left out; {:.1} ms from when a frame is due until it is done (95 %: {:.1}, slowest {:.1}); {} later than {:.1} ms",
         figures.frames,
+        in_words(outcome.size_px),
         figures.base_hz,
+        figures.left_out,
         figures.frame_ms.mean,
         figures.frame_ms.p95,
         figures.frame_ms.most,

@@ -63,6 +63,21 @@ impl Sheet {
         Ok(Self { width_px: info.width, height_px: info.height, pixels })
     }
 
+    /// The picture with each pixel as a square of so many.
+    pub fn enlarged(&self, times: u32) -> Self {
+        let (width_px, height_px) = (self.width_px * times, self.height_px * times);
+        let mut large = Self::new(width_px, height_px);
+        for y in 0..height_px {
+            for x in 0..width_px {
+                let at = ((y / times) as usize * self.width_px as usize + (x / times) as usize) * 3;
+                if let Some([red, green, blue]) = self.pixels.get(at..at + 3) {
+                    large.set(x, y, [*red, *green, *blue]);
+                }
+            }
+        }
+        large
+    }
+
     /// Its size, px.
     pub fn size_px(&self) -> (u32, u32) {
         (self.width_px, self.height_px)

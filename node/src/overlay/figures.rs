@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    FRAMES_PER_LIGHT, FRAMES_PER_S, LIGHT_DEADLINE_MS,
+    FRAMES_PER_S, LIGHT_DEADLINE_MS,
     frame_loop::{FrameRecord, LoopOutcome, OrderState},
     light::LightTally,
 };
@@ -41,7 +41,9 @@ impl Spread {
 pub struct OverlayFigures {
     /// Frames shown.
     pub frames: u32,
-    /// Of these, those done after the next one was due.
+    /// Frames left out, because the next one was due before they were begun.
+    pub left_out: u32,
+    /// Frames shown that were done after the next one was due.
     pub late_frames: u32,
     /// Frames a second.
     pub base_hz: f64,
@@ -70,7 +72,7 @@ pub struct OverlayFigures {
 /// How light was fetched.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct LightFigures {
-    /// Frames for which light was due: every third.
+    /// Frames for which light was due: one of every three.
     pub due: u32,
     /// Of these, those that found another order under way, and ordered none.
     pub skipped: u32,
@@ -106,6 +108,7 @@ impl OverlayFigures {
         let surfaces = (carried + filled + missing).max(1.0);
         Self {
             frames: frames.len() as u32,
+            left_out: outcome.left_out,
             late_frames: frames.iter().filter(|frame| frame.done_ms > FRAME_MS).count() as u32,
             base_hz: frames.len() as f64 / elapsed_s.max(frames.len() as f64 / f64::from(FRAMES_PER_S)),
             frame_ms: Spread::of(frames.iter().map(|frame| frame.done_ms)),
@@ -127,7 +130,7 @@ impl LightFigures {
         let orders = |state| frames.iter().filter(|frame| frame.order == state).count() as u32;
         let late = tally.fetched.iter().filter(|light| !light.kept_deadline()).count() as u32;
         Self {
-            due: (frames.len() as u32).div_ceil(FRAMES_PER_LIGHT),
+            due: orders(OrderState::Taken) + orders(OrderState::NoPlace),
             skipped: orders(OrderState::NoPlace),
             fetched: tally.fetched.len() as u32,
             partial: tally.fetched.iter().filter(|light| !light.is_whole).count() as u32,
@@ -174,7 +177,7 @@ mod tests {
             frame(4, 5.0, Some(0)),
             frame(5, 5.0, Some(3)),
         ];
-        let outcome = LoopOutcome { frames, pictures: Vec::new(), elapsed: Duration::from_millis(90) };
+        let outcome = LoopOutcome { frames, elapsed: Duration::from_millis(90), ..LoopOutcome::default() };
         let fetched = |light_ms, is_whole| LightFetched { light_ms, gather_ms: 1.0, is_whole };
         let light = LightTally { fetched: vec![fetched(30.0, true), fetched(101.0, false)], failed: 1 };
         let figures = OverlayFigures::of(&outcome, &light);

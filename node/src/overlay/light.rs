@@ -47,7 +47,7 @@ pub struct LightOrder {
 }
 
 /// Light that has come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Light {
     /// What was ordered.
     pub order: LightOrder,
@@ -55,6 +55,24 @@ pub struct Light {
     pub layer: LightingLayer,
     /// Its mean.
     pub mean: [f32; 3],
+}
+
+impl Light {
+    /// The light of a film, mixed with an earlier layer; and the layer for the next one to be mixed with, which still has
+    /// its noise. Uses the calling thread's rayon pool.
+    pub fn of(
+        scene: &PreparedScene,
+        order: LightOrder,
+        view: &FrameView,
+        film: &Film,
+        earlier: Option<&LightingLayer>,
+    ) -> Result<(Self, LightingLayer), LayerError> {
+        let lit = LitFrame::new(scene, view, film)?;
+        let noisy = lit.layer(earlier);
+        let layer = lit.denoised(&noisy)?;
+        let mean = layer.mean_light().unwrap_or_default();
+        Ok((Self { order, layer, mean }, noisy))
+    }
 }
 
 /// What became of an order that was taken.
@@ -205,15 +223,9 @@ fn make_layers(
 ) -> Result<(), LayerError> {
     let mut earlier: Option<LightingLayer> = None;
     while let Some(Fetched { order, view, film }) = films.blocking_recv() {
-        let layer = pool.install(|| {
-            let lit = LitFrame::new(scene, &view, &film)?;
-            let layer = lit.layer(earlier.as_ref());
-            let shown = lit.denoised(&layer);
-            earlier = Some(layer);
-            shown
-        })?;
-        let mean = layer.mean_light().unwrap_or_default();
-        if light.blocking_send(Light { order, layer, mean }).is_err() {
+        let (newest, noisy) = pool.install(|| Light::of(scene, order, &view, &film, earlier.as_ref()))?;
+        earlier = Some(noisy);
+        if light.blocking_send(newest).is_err() {
             break;
         }
     }

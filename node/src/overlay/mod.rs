@@ -2,12 +2,14 @@
 //!
 //! Three threads of work, which never wait for one another the wrong way round: the frame loop ([`frame_loop`]) orders
 //! light and takes what has come; the orders become jobs of the coordinator ([`light`]); what comes back is made a layer
-//! of light on a thread of its own. What became of all frames is counted ([`figures`]).
+//! of light on a thread of its own. What became of all frames is counted ([`figures`]). Pictures are as large
+//! as the machine makes them in time ([`size`]).
 
 pub mod camera_path;
 pub mod figures;
 pub mod frame_loop;
 pub mod light;
+pub mod size;
 
 /// Frames a second.
 pub const FRAMES_PER_S: u32 = 60;
