@@ -155,6 +155,9 @@ impl CostMap {
         let at = at.min(edge);
         let cell = ((at / self.cell_px) as usize).min(cells - 1);
         let start = cell as u32 * self.cell_px;
+        if at == start {
+            return (cell, 0.0);
+        }
         let width = self.cell_px.min(edge - start);
         (cell, f64::from(at - start) / f64::from(width))
     }

@@ -144,8 +144,14 @@ fn best_cut(rect: TileRect, claims: &[Claim], cost: &CostMap) -> Option<Cut> {
     let whole = cost.cost(rect);
     let strips = [(Axis::X, cost.strip(rect, Axis::X)), (Axis::Y, cost.strip(rect, Axis::Y))];
     let mut best: Option<(f64, Cut)> = None;
+    let evenly = sides(claims, Way::Alternating);
     for way in ways(claims.len()) {
-        let [(first_count, first_weight), (second_count, second_weight)] = sides(claims, way);
+        let sides = sides(claims, way);
+        // Among equal weights the middle is the same cut once more.
+        if way != Way::Alternating && sides == evenly {
+            continue;
+        }
+        let [(first_count, first_weight), (second_count, second_weight)] = sides;
         let share = first_weight / (first_weight + second_weight);
         for (axis, strip) in &strips {
             let counts = (first_count, second_count);
