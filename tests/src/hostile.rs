@@ -34,6 +34,8 @@ pub enum Behaviour {
     Refuses,
     /// Says that something is wrong, every time.
     Fails,
+    /// Says that it has the scene, and for every tile that it does not know it.
+    Forgets,
     /// Accepts and then does nothing.
     Stalls,
     /// Does not even answer.
@@ -50,8 +52,15 @@ pub enum Behaviour {
 pub struct HostilePeer {
     /// Its id.
     pub node: NodeId,
-    offers: Arc<AtomicU32>,
+    heard: Arc<Heard>,
     runtime: Option<Runtime>,
+}
+
+/// What it was asked, how often.
+#[derive(Debug, Default)]
+struct Heard {
+    offers: AtomicU32,
+    prepares: AtomicU32,
 }
 
 struct NoBlobs;
@@ -69,17 +78,22 @@ impl HostilePeer {
         getrandom::fill(&mut seed).unwrap();
         let key = SecretKey::from_seed(seed);
         let node = key.node_id();
-        let offers = Arc::new(AtomicU32::new(0));
+        let heard = Arc::<Heard>::default();
         let ticket: Ticket = ticket.parse().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(live(key, ticket, behaviour, Arc::clone(&offers)));
-        Self { node, offers, runtime: Some(runtime) }
+        runtime.spawn(live(key, ticket, behaviour, Arc::clone(&heard)));
+        Self { node, heard, runtime: Some(runtime) }
     }
 
     /// Offers that it was made.
     pub fn offers(&self) -> u32 {
-        self.offers.load(Ordering::Relaxed)
+        self.heard.offers.load(Ordering::Relaxed)
+    }
+
+    /// How often it was asked to make a scene ready.
+    pub fn prepares(&self) -> u32 {
+        self.heard.prepares.load(Ordering::Relaxed)
     }
 }
 
@@ -91,7 +105,7 @@ impl Drop for HostilePeer {
     }
 }
 
-async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, offers: Arc<AtomicU32>) {
+async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<Heard>) {
     let (swarm, mut events) = p2c2r_swarm::start(SwarmConfig {
         secret: key.clone(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
@@ -107,7 +121,7 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, offers: Arc<
     tokio::spawn(beat(key.clone(), swarm));
     while let Some(event) = events.recv().await {
         if let SwarmEvent::Session(link) = event {
-            tokio::spawn(serve(link, key.clone(), behaviour, Arc::clone(&offers)));
+            tokio::spawn(serve(link, key.clone(), behaviour, Arc::clone(&heard)));
         }
     }
 }
@@ -137,7 +151,7 @@ async fn beat(key: SecretKey, swarm: SwarmHandle) {
     }
 }
 
-async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, offers: Arc<AtomicU32>) {
+async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, heard: Arc<Heard>) {
     let load = Load::default();
     while let Some(message) = link.inbox.recv().await {
         let answer = match message {
@@ -151,6 +165,7 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                 }))
             }
             CoordinatorMessage::Prepare { scene, .. } => {
+                heard.prepares.fetch_add(1, Ordering::Relaxed);
                 Some(ContributorEvent::Message(ContributorMessage::Ready {
                     scene,
                     fetched_bytes: 0,
@@ -161,7 +176,7 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                 Some(ContributorEvent::Message(ContributorMessage::Pong { nonce, load }))
             }
             CoordinatorMessage::Offer { task, request } => {
-                offers.fetch_add(1, Ordering::Relaxed);
+                heard.offers.fetch_add(1, Ordering::Relaxed);
                 let accepted = ContributorEvent::Message(ContributorMessage::Accepted { task, load });
                 let rejected = |reason, retry_after_ms| {
                     ContributorEvent::Message(ContributorMessage::Rejected {
@@ -175,6 +190,7 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                     Behaviour::Ignores => None,
                     Behaviour::Refuses => Some(rejected(RejectReason::Busy, 100)),
                     Behaviour::Fails => Some(rejected(RejectReason::Internal, 0)),
+                    Behaviour::Forgets => Some(rejected(RejectReason::SceneUnknown, 0)),
                     Behaviour::Stalls => Some(accepted),
                     lie => {
                         let _ = link.outbox.send(accepted).await;

@@ -11,6 +11,11 @@ use p2c2r_tests::{
 
 /// A frame on one honest node with one hostile peer; gives back the report and the offers that the peer was made.
 fn frame_beside(behaviour: Behaviour) -> (serde_json::Value, u32) {
+    let (report, hostile) = frame_and_peer(behaviour);
+    (report, hostile.offers())
+}
+
+fn frame_and_peer(behaviour: Behaviour) -> (serde_json::Value, HostilePeer) {
     let mut testnet = Testnet::formed(2).unwrap();
     let ticket = testnet.node(0).ticket().unwrap();
     let hostile = HostilePeer::join(&ticket, behaviour);
@@ -32,7 +37,7 @@ fn frame_beside(behaviour: Behaviour) -> (serde_json::Value, u32) {
     let by_hostile =
         report["tiles"].as_array().unwrap().iter().filter(|tile| tile["peer"] == id.as_str()).count();
     assert_eq!(by_hostile, 0, "nothing of its is in the picture");
-    (report, hostile.offers())
+    (report, hostile)
 }
 
 #[test]
@@ -45,6 +50,17 @@ fn peer_that_refuses() {
 fn peer_that_fails() {
     let (report, offers) = frame_beside(Behaviour::Fails);
     assert!((1..=4).contains(&offers), "it is given up after a few: {offers}, {report}");
+}
+
+#[test]
+fn peer_that_forgets_its_scene_is_asked_for_it_anew_and_not_for_ever() {
+    let (report, hostile) = frame_and_peer(Behaviour::Forgets);
+    let (offers, prepares) = (hostile.offers(), hostile.prepares());
+    assert!((1..=4).contains(&offers), "it is given up after a few: {offers}, {report}");
+    assert!(
+        (2..=offers + 1).contains(&prepares),
+        "asked {prepares} times for the scene, {offers} for a tile"
+    );
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use p2c2r_swarm::ContributorEvent;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -71,21 +70,26 @@ impl Misfortune {
     }
 }
 
-/// Passes events on, each after a delay, in the order in which they come.
-pub fn delayed(to: mpsc::Sender<ContributorEvent>, delay: Duration) -> mpsc::Sender<ContributorEvent> {
-    let (sender, mut events) = mpsc::channel::<ContributorEvent>(to.max_capacity());
+/// Passes on what comes, in that order, each after the delay of the moment when it came.
+pub fn delayed<T: Send + 'static>(
+    to: mpsc::Sender<T>,
+    delay: impl Fn() -> Duration + Send + 'static,
+) -> mpsc::Sender<T> {
+    let (sender, mut events) = mpsc::channel::<T>(to.max_capacity());
     tokio::spawn(async move {
-        let mut waiting: VecDeque<(Instant, ContributorEvent)> = VecDeque::new();
+        let mut waiting: VecDeque<(Instant, T)> = VecDeque::new();
         let mut is_open = true;
         while is_open || !waiting.is_empty() {
             let due = waiting.front().map(|(due, _)| tokio::time::Instant::from_std(*due));
             tokio::select! {
                 event = events.recv(), if is_open && waiting.len() < to.max_capacity() => match event {
-                    Some(event) => waiting.push_back((Instant::now() + delay, event)),
+                    Some(event) => waiting.push_back((Instant::now() + delay(), event)),
                     None => is_open = false,
                 },
                 () = async {
                     match due {
+                        // Timers count in milliseconds, rounded up: what need not wait does not.
+                        Some(due) if due <= Instant::now().into() => {}
                         Some(due) => tokio::time::sleep_until(due).await,
                         None => std::future::pending().await,
                     }
@@ -105,6 +109,7 @@ pub fn delayed(to: mpsc::Sender<ContributorEvent>, delay: Duration) -> mpsc::Sen
 #[cfg(test)]
 mod tests {
     use p2c2r_protocol::task::ContributorMessage;
+    use p2c2r_swarm::ContributorEvent;
 
     use super::*;
 
@@ -124,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn answers_come_late_and_in_order() {
         let (to, mut heard) = mpsc::channel(64);
-        let sender = delayed(to, Duration::from_millis(30));
+        let sender = delayed(to, || Duration::from_millis(30));
         let started = Instant::now();
         for nonce in 0..20 {
             let pong = ContributorMessage::Pong { nonce, load: p2c2r_protocol::task::Load::default() };

@@ -109,7 +109,7 @@ impl Session {
         if delay.is_zero() {
             self.outbox = direct;
         } else {
-            self.outbox = delayed(direct.clone(), delay);
+            self.outbox = delayed(direct.clone(), move || delay);
             self.direct = Some(direct);
         }
     }

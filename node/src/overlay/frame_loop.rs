@@ -141,10 +141,8 @@ pub fn run(
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let began = Instant::now();
         let is_new = stage.take_light(light);
-        let order = match light_turns.take(frame) {
-            true => order_light(spec, orders, frame, due),
-            false => OrderState::NotDue,
-        };
+        let order =
+            if light_turns.take(frame) { order_light(spec, orders, frame, due) } else { OrderState::NotDue };
         let (rgb, pixels) = stage.picture(spec, frame)?;
         let done = Instant::now();
         outcome.elapsed = done.saturating_duration_since(start);

@@ -143,6 +143,10 @@ mod tests {
     }
 
     fn chosen(peers: &[PeerView], animation: Animation) -> Forecast {
+        choose(&forecast(peers, animation)).unwrap()
+    }
+
+    fn forecast(peers: &[PeerView], animation: Animation) -> Vec<Forecast> {
         let size = FrameSize::new(960, 540).unwrap();
         let work = FrameWork {
             kind: WorkKind::RayTracing,
@@ -154,7 +158,7 @@ mod tests {
         };
         let scheduler = Scheduler::new(Box::new(MemoryStore::default()), SchedulerConfig::default());
         let cost = CostMap::uniform(size, 4.0);
-        choose(&forecasts(&scheduler, &work, peers, &cost, &animation, TimeMs(0.0))).unwrap()
+        forecasts(&scheduler, &work, peers, &cost, &animation, TimeMs(0.0))
     }
 
     #[test]
@@ -187,6 +191,22 @@ mod tests {
         let each = |moment_ms| PerFrame { moment_ms, owner_ms: 0.0 };
         let animation = |moment_ms| Animation { frames: 8, develop_ms: 0.0, each: each(moment_ms) };
         assert_eq!(chosen(&peers, animation(500.0)).strategy, Strategy::Temporal);
+    }
+
+    #[test]
+    fn an_owner_that_is_busy_with_every_frame_makes_whole_frames_take_longer() {
+        let temporal_ms = |owner: bool, owner_ms| {
+            let mut peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 0.0)];
+            peers[0].is_self = owner;
+            let each = PerFrame { moment_ms: 0.0, owner_ms };
+            let forecasts = forecast(&peers, Animation { frames: 24, develop_ms: 0.0, each });
+            forecasts.iter().find(|forecast| forecast.strategy == Strategy::Temporal).unwrap().makespan_ms
+        };
+        let idle_ms = temporal_ms(true, 0.0);
+        let busy_ms = temporal_ms(true, 400.0);
+        // Two equal machines, of which one is away for 24 x 400 ms: the other takes half of that over.
+        assert!((busy_ms - idle_ms - 4800.0).abs() < 0.15 * 4800.0, "{idle_ms} {busy_ms}");
+        assert!((temporal_ms(false, 400.0) - idle_ms).abs() < 0.15 * idle_ms, "it is nobody else's work");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::*;
 use crate::{
     config::{DeviceConfig, NodeConfig, Throttle},
+    contributor::hindrance::Hindrance,
     data_dir::DataDir,
     game::{
         check,
@@ -97,4 +98,42 @@ async fn whoever_comes_later_takes_part() {
     assert!(taken_over, "{:?}", played.assignments);
     guest.stop().await;
     owner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_says_nothing_when_it_is_tried_takes_no_part_and_costs_nobody_else_the_game() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let owner = node(folders[0].path(), Vec::new()).await;
+    let ticket = owner.swarm.as_ref().unwrap().ticket().await.unwrap().to_string();
+    let honest = node(folders[1].path(), vec![ticket.clone()]).await;
+    let silent = node(folders[2].path(), vec![ticket]).await;
+    silent.contributor.hinder(Hindrance { fail_share: 1.0, silent_share: 1.0, ..Hindrance::default() }).await;
+    let (arrived, arrivals) = sync_channel(MAX_ARRIVALS);
+    let mut company = Company::new(&owner, level().spec, arrived.clone()).unwrap();
+    let links = gathered(&mut company, &owner, 3).await;
+    let checks = check::start(level(), arrived).unwrap();
+    let (news, _heard) = mpsc::channel(8);
+    let stopped = Arc::default();
+    let played = begin(60, Ends { links, arrivals, checks, news, stopped }).await.unwrap();
+    assert!(played.assignments.values().all(|peer| *peer != silent.id), "{:?}", played.assignments);
+    assert!(played.assignments.values().any(|peer| *peer == honest.id), "{:?}", played.assignments);
+    assert_eq!(played.assignments.len(), WorkKind::ALL.len());
+    for node in [silent, honest, owner] {
+        node.stop().await;
+    }
+}
+
+/// The links of a company once it has so many.
+async fn gathered(company: &mut Company, owner: &Node, count: usize) -> Vec<PeerLink> {
+    let mut links = company.gather(owner).await.unwrap();
+    while links.len() < count {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let have = |links: &[PeerLink], new: &PeerLink| links.iter().any(|link| link.peer == new.peer);
+        for link in company.gather(owner).await.unwrap() {
+            if !have(&links, &link) {
+                links.push(link);
+            }
+        }
+    }
+    links
 }
