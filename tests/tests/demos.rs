@@ -85,6 +85,10 @@ fn a_games_loop_goes_on_whatever_comes_of_its_light() {
     let figures = &outcome["figures"];
     let number = |name: &str| figures[name].as_u64().unwrap();
     assert_eq!(number("frames") + number("left_out"), 60, "{outcome}");
+    let edges = |name: &str| serde_json::from_value::<[u32; 2]>(outcome[name].clone()).unwrap();
+    let [width, height] = edges("size_px");
+    assert!((96..=256).contains(&width) && width * 9 == height * 16, "{outcome}");
+    assert_eq!(edges("light_size_px"), [width / 2, height / 2]);
     let light = |name: &str| figures["light"][name].as_u64().unwrap();
     assert!(
         (1..=20).contains(&light("due")),

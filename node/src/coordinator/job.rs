@@ -149,6 +149,13 @@ impl Run {
 }
 
 impl Job {
+    /// Whether the peer has the task, be it a tile or a stage.
+    pub fn owns(&self, peer: NodeId, task: TaskId) -> bool {
+        let stage = || self.pipe.as_ref().and_then(|pipe| pipe.out.get(&task));
+        self.run.as_ref().is_some_and(|run| run.owns(peer, task))
+            || stage().is_some_and(|out| out.peer == peer)
+    }
+
     /// A job that has not begun.
     pub fn new(
         spec: JobSpec,

@@ -218,6 +218,11 @@ impl Session {
         self.deferred.len() < before
     }
 
+    /// The contributor has lost a scene: what else it is thought to have may be gone as well.
+    pub fn forget_scenes(&mut self) {
+        self.scenes.retain(|(_, state)| *state != SceneState::Ready);
+    }
+
     fn state(&self, scene: &SceneMoment) -> Option<SceneState> {
         self.scenes.iter().find(|(known, _)| known == scene).map(|(_, state)| *state)
     }
@@ -247,10 +252,6 @@ impl Session {
                     &message
                 {
                     self.load = *load;
-                }
-                if let ContributorMessage::Rejected { reason: RejectReason::SceneUnknown, .. } = &message {
-                    // What else it is thought to have may be gone as well.
-                    self.scenes.retain(|(_, state)| *state != SceneState::Ready);
                 }
                 return Some(message);
             }
@@ -390,11 +391,6 @@ mod tests {
         assert_eq!(session.note(message, Instant::now()), None);
     }
 
-    fn unknown() -> ContributorMessage {
-        let (task, reason) = (TaskId(1), RejectReason::SceneUnknown);
-        ContributorMessage::Rejected { task, reason, retry_after_ms: 0, load: Load::default() }
-    }
-
     #[test]
     fn a_moment_is_asked_for_once_until_it_is_answered() {
         let (mut session, mut sent) = greeted();
@@ -416,7 +412,7 @@ mod tests {
         ready(&mut session, 2);
         session.prepare(moment(2), 10);
         assert_eq!(asked(&mut sent), [0; 0], "it keeps the last one that it was asked for");
-        session.note(unknown(), Instant::now());
+        session.forget_scenes();
         session.prepare(moment(2), 10);
         assert_eq!(asked(&mut sent), [2], "unless it says that it does not know it");
         session.prepare(moment(1), 10);

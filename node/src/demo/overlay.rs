@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     animation,
-    sheet::Sheet,
+    sheet::{Sheet, enlarged},
     shooting::{film, night_city, shoot},
     stop::StopWithMe,
 };
@@ -55,6 +55,8 @@ const WARM_UP: u32 = 6;
 /// Every second picture goes into the animation, and no more than this many.
 const KEEP_EVERY: u32 = 2;
 const ANIMATION_FRAMES: usize = 90;
+/// No picture of it is shown for more frames than that: it would seem to have stopped.
+const LONGEST_SHOWN: u32 = FRAMES_PER_S / 2;
 /// Paths of a pixel of the picture that the last one is compared with.
 const REFERENCE_SAMPLES: u32 = 128;
 
@@ -109,7 +111,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         "{} frames at {FRAMES_PER_S} a second, {}{}; light for every third, {} at {LIGHT_SAMPLES} samples a pixel",
         looped.frames,
         in_words(looped.size),
-        if size == largest { "" } else { " (as large as this machine makes them in time)" },
+        if size == largest { "" } else { " (larger ones would take this machine too long)" },
         in_words(spec.size)
     );
     let (shown, tally) = drive(&fleet, &spec, &looped).await?;
@@ -138,9 +140,10 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Finds the size while nothing else is at work, with the light of a frame that was rendered already.
+/// Finds the size while nothing else is at work, with the light of the last frame of the warm-up.
 async fn size_in_time(looped: &LoopSpec, spec: &JobSpec, film: Film) -> anyhow::Result<LoopSize> {
-    let view = FrameView { size: spec.size, sampling: spec.sampling, camera: spec.camera };
+    let sampling = Sampling { seed: WARM_UP, ..spec.sampling };
+    let view = FrameView { size: spec.size, sampling, camera: spec.camera };
     let order = LightOrder { frame: 0, camera: spec.camera, due: Instant::now() };
     let looped = looped.clone();
     spawn_blocking(move || {
@@ -167,8 +170,15 @@ async fn drive(
 fn write_animation(folder: &Path, size: FrameSize, pictures: &[ShownPicture]) -> anyhow::Result<PathBuf> {
     let path = folder.join("demo-overlay.png");
     let from = pictures.len().saturating_sub(ANIMATION_FRAMES);
-    let shown = pictures.iter().skip(from).map(|picture| picture.rgb.as_slice());
-    animation::write(&path, size.into(), (FRAMES_PER_S / KEEP_EVERY) as u16, shown)?;
+    let pictures = pictures.get(from..).unwrap_or_default();
+    // Each is shown until the next one, whose frames before it may have been left out.
+    let until = pictures.iter().skip(1).map(|next| next.frame).chain([u32::MAX]);
+    let shown = pictures.iter().zip(until).map(|(picture, until)| {
+        let frames = (until - picture.frame).min(LONGEST_SHOWN);
+        (frames as u16, picture.rgb.as_slice())
+    });
+    let shown: Vec<(u16, &[u8])> = shown.collect();
+    animation::write(&path, size.into(), FRAMES_PER_S as u16, shown.into_iter())?;
     Ok(path)
 }
 
@@ -211,9 +221,9 @@ fn side_by_side(size: FrameSize, panels: [(&str, Vec<u8>); 3]) -> anyhow::Result
     let (width, height) = (size.width_px() * times, size.height_px() * times);
     let mut sheet = Sheet::new(3 * (width + GAP) + GAP, height + TITLE_PX + GAP);
     for (left, (title, pixels)) in (GAP..).step_by((width + GAP) as usize).zip(panels) {
-        let panel = Sheet::of_pixels(size.width_px(), size.height_px(), pixels)?;
+        let panel = Sheet::of_pixels(width, height, enlarged(&pixels, size.width_px(), times))?;
         sheet.write(left, 4, title)?;
-        sheet.paste(&panel.enlarged(times), left, TITLE_PX);
+        sheet.paste(&panel, left, TITLE_PX);
     }
     Ok(sheet)
 }

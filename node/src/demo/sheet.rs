@@ -31,6 +31,14 @@ pub const COLOURS: [Colour; 6] = [
 pub const GROUND: Colour = [24, 26, 30];
 const INK: Colour = [225, 225, 225];
 
+/// A picture, three codes a pixel, with each pixel as a square of so many: what suits two cores is hard to see.
+pub fn enlarged(pixels: &[u8], width_px: u32, times: u32) -> Vec<u8> {
+    let row =
+        |row: &[u8]| -> Vec<u8> { row.chunks(3).flat_map(|pixel| pixel.repeat(times as usize)).collect() };
+    let rows = pixels.chunks(width_px.max(1) as usize * 3);
+    rows.flat_map(|pixels| row(pixels).repeat(times as usize)).collect()
+}
+
 /// A picture with 8 bits for each of red, green and blue.
 pub struct Sheet {
     width_px: u32,
@@ -61,21 +69,6 @@ impl Sheet {
         anyhow::ensure!(info.color_type == png::ColorType::Rgb, "{} is no RGB picture", path.display());
         pixels.truncate(info.buffer_size());
         Ok(Self { width_px: info.width, height_px: info.height, pixels })
-    }
-
-    /// The picture with each pixel as a square of so many.
-    pub fn enlarged(&self, times: u32) -> Self {
-        let (width_px, height_px) = (self.width_px * times, self.height_px * times);
-        let mut large = Self::new(width_px, height_px);
-        for y in 0..height_px {
-            for x in 0..width_px {
-                let at = ((y / times) as usize * self.width_px as usize + (x / times) as usize) * 3;
-                if let Some([red, green, blue]) = self.pixels.get(at..at + 3) {
-                    large.set(x, y, [*red, *green, *blue]);
-                }
-            }
-        }
-        large
     }
 
     /// Its size, px.

@@ -31,7 +31,8 @@ use super::{
 
 /// Light that is not known is taken for this much of the mean of what is.
 const AMBIENT_SHARE: f32 = 0.8;
-/// Pictures that are made to find out how long one takes, after one that readies the memory.
+/// Pictures that are made to find out how long one takes, after one that readies the memory: the first ones, for which
+/// there is light.
 const TRIED_PICTURES: u32 = 9;
 
 /// What the loop shows.
@@ -135,10 +136,13 @@ pub fn run(
     let mut outcome = LoopOutcome::default();
     let (mut light_turns, mut kept_turns) = (Turns::every(FRAMES_PER_LIGHT), Turns::every(spec.keep_every));
     let mut next = 0;
-    while next < spec.frames && !stopped.load(Ordering::Relaxed) {
+    while next < spec.frames {
+        thread::sleep((start + interval * next).saturating_duration_since(Instant::now()));
+        if stopped.load(Ordering::Relaxed) {
+            break;
+        }
         let frame = newest_due(next, start.elapsed(), interval).min(spec.frames - 1);
         let due = start + interval * frame;
-        thread::sleep(due.saturating_duration_since(Instant::now()));
         let began = Instant::now();
         let is_new = stage.take_light(light);
         let order =
@@ -195,15 +199,13 @@ pub fn camera_of(spec: &LoopSpec, frame: u32) -> Camera {
     spec.path.at(frame as f32 / FRAMES_PER_S as f32, spec.size)
 }
 
-/// Median time that a picture takes under that light, ms.
+/// Median time that one of the first pictures takes under the light of the first one, ms.
 pub fn picture_ms(spec: &LoopSpec, light: &Light) -> Result<f64, GeometryError> {
     let mut stage = Stage::new(spec.tone);
-    stage.light = Some(light.clone());
+    stage.shine(light.clone());
     stage.picture(spec, 0)?;
     let mut times = Vec::new();
-    for turn in 0..TRIED_PICTURES {
-        // All along the way: some of its views take longer than others.
-        let frame = (u64::from(spec.frames) * u64::from(turn) / u64::from(TRIED_PICTURES)) as u32;
+    for frame in 0..TRIED_PICTURES {
         let began = Instant::now();
         stage.picture(spec, frame)?;
         times.push(ms(began.elapsed()));
@@ -232,11 +234,15 @@ impl Stage {
     fn take_light(&mut self, light: &mut mpsc::Receiver<Light>) -> bool {
         let mut is_new = false;
         while let Ok(newest) = light.try_recv() {
-            self.ambient.level = newest.mean.map(|channel| channel * AMBIENT_SHARE);
-            self.light = Some(newest);
+            self.shine(newest);
             is_new = true;
         }
         is_new
+    }
+
+    fn shine(&mut self, light: Light) {
+        self.ambient.level = light.mean.map(|channel| channel * AMBIENT_SHARE);
+        self.light = Some(light);
     }
 
     fn picture(&mut self, spec: &LoopSpec, frame: u32) -> Result<(Vec<u8>, CarriedCounts), GeometryError> {

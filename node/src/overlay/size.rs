@@ -29,8 +29,8 @@ impl LoopSize {
         Self::of(height_px)
     }
 
-    /// The largest of which this machine makes a picture, under light such as this, in [`BUDGET_SHARE`] of a frame's time;
-    /// the smallest if there is none. The size in the specification doesn't matter.
+    /// The largest of which this machine makes a picture, under this light, in [`BUDGET_SHARE`] of a frame's time; the
+    /// smallest if there is none. The light is that of the first frame, and the size in the specification doesn't matter.
     pub fn in_time(spec: &LoopSpec, light: &Light) -> Result<Self, GeometryError> {
         Self::within(FRAME_MS * BUDGET_SHARE, |size| {
             picture_ms(&LoopSpec { size: size.picture, ..spec.clone() }, light)
@@ -41,14 +41,14 @@ impl LoopSize {
         budget_ms: f64,
         mut time_ms: impl FnMut(Self) -> Result<f64, GeometryError>,
     ) -> Result<Self, GeometryError> {
-        let mut size = Self::largest()?;
-        for height_px in HEIGHTS_PX {
-            size = Self::of(height_px)?;
+        let [larger @ .., least] = HEIGHTS_PX;
+        for height_px in larger {
+            let size = Self::of(height_px)?;
             if time_ms(size)? <= budget_ms {
-                break;
+                return Ok(size);
             }
         }
-        Ok(size)
+        Self::of(least)
     }
 
     fn of(height_px: u32) -> Result<Self, GeometryError> {

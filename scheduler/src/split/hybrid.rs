@@ -195,18 +195,21 @@ mod tests {
 
     #[test]
     fn an_owner_that_is_busy_with_every_frame_makes_whole_frames_take_longer() {
+        const FRAMES: u32 = 240;
         let temporal_ms = |owner: bool, owner_ms| {
             let mut peers = [peer(0, 10.0, 0.0), peer(1, 10.0, 0.0)];
             peers[0].is_self = owner;
             let each = PerFrame { moment_ms: 0.0, owner_ms };
-            let forecasts = forecast(&peers, Animation { frames: 24, develop_ms: 0.0, each });
+            let forecasts = forecast(&peers, Animation { frames: FRAMES, develop_ms: 0.0, each });
             forecasts.iter().find(|forecast| forecast.strategy == Strategy::Temporal).unwrap().makespan_ms
         };
         let idle_ms = temporal_ms(true, 0.0);
         let busy_ms = temporal_ms(true, 400.0);
-        // Two equal machines, of which one is away for 24 x 400 ms: the other takes half of that over.
-        assert!((busy_ms - idle_ms - 4800.0).abs() < 0.15 * 4800.0, "{idle_ms} {busy_ms}");
-        assert!((temporal_ms(false, 400.0) - idle_ms).abs() < 0.15 * idle_ms, "it is nobody else's work");
+        // Two equal machines, of which one is away for 400 ms a frame: the other takes half of that over, in whole frames.
+        let frame_ms = idle_ms * 2.0 / f64::from(FRAMES);
+        let more_ms = f64::from(FRAMES) * 400.0 / 2.0;
+        assert!((busy_ms - idle_ms - more_ms).abs() <= frame_ms, "{idle_ms} {busy_ms}");
+        assert!((temporal_ms(false, 400.0) - idle_ms).abs() <= frame_ms, "it is nobody else's work");
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn best_cut(rect: TileRect, claims: &[Claim], cost: &CostMap) -> Option<Cut> {
     let mut best: Option<(f64, Cut)> = None;
     let evenly = sides(claims, Way::Alternating);
     for way in ways(claims.len()) {
-        let sides = sides(claims, way);
+        let sides = if way == Way::Alternating { evenly } else { sides(claims, way) };
         // Among equal weights the middle is the same cut once more.
         if way != Way::Alternating && sides == evenly {
             continue;

@@ -113,20 +113,20 @@ impl StepDesk {
             return;
         }
         while let Some((StepMessage::Step(request), payload)) = link.inbox.recv().await {
-            let taken = self.check(&level, &request, payload.len()).and_then(|()| {
-                let held = Held::take(&held).ok_or(RejectReason::Busy)?;
-                let replies = replies.clone();
-                self.hand_over(StepJob {
-                    session,
-                    request,
-                    payload,
-                    arrived: Instant::now(),
-                    replies,
-                    _held: held,
-                })
-            });
-            if let Err(reason) = taken {
-                refuse(&replies, request.id, reason);
+            let taken = self.check(&level, &request, payload.len());
+            let held = match taken.and_then(|()| Held::take(&held).ok_or(RejectReason::Busy)) {
+                Ok(held) => held,
+                Err(reason) => {
+                    refuse(&replies, request.id, reason);
+                    continue;
+                }
+            };
+            let (arrived, replies) = (Instant::now(), replies.clone());
+            match self.jobs.try_send(Job::Step(StepJob { session, request, payload, arrived, replies, held }))
+            {
+                Ok(()) => {}
+                Err(TrySendError::Full(Job::Step(job))) => job.refuse(RejectReason::Busy),
+                Err(_) => break,
             }
         }
         debug!(owner = %link.owner.short(), "a stream of steps ended");
@@ -142,13 +142,6 @@ impl StepDesk {
             return Err(RejectReason::UnsupportedKind);
         }
         Ok(())
-    }
-
-    fn hand_over(&self, job: StepJob) -> Result<(), RejectReason> {
-        self.jobs.try_send(Job::Step(job)).map_err(|error| match error {
-            TrySendError::Full(_) => RejectReason::Busy,
-            TrySendError::Disconnected(_) => RejectReason::Internal,
-        })
     }
 
     /// Answers pass through here, each held back for as long as the hindrance of its moment says.

@@ -45,7 +45,8 @@ pub struct StepJob {
     /// Where the answer goes.
     pub replies: mpsc::Sender<(StepReply, Bytes)>,
     /// Its place among its owner's.
-    pub _held: Held,
+    #[expect(dead_code, reason = "its place is free again when it is dropped")]
+    pub held: Held,
 }
 
 impl StepJob {

@@ -154,10 +154,12 @@ impl Actor {
     }
 
     pub(super) fn message(&mut self, peer: NodeId, message: ContributorMessage, now: Instant) {
+        let lost_scenes = self.has_lost_scenes(peer, &message);
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (greeted, goodbye) = (session.welcome.is_some(), matches!(message, ContributorMessage::Goodbye));
-        let lost_scenes =
-            matches!(message, ContributorMessage::Rejected { reason: RejectReason::SceneUnknown, .. });
+        if lost_scenes {
+            session.forget_scenes();
+        }
         let about_task = session.note(message, now);
         if goodbye {
             return self.close(peer, "it said goodbye", now);
@@ -176,6 +178,14 @@ impl Actor {
         }
         self.offer_what_waited(peer, now);
         self.scene_news(peer, now);
+    }
+
+    /// Whether a peer says that it does not know the scene of a task that it has; of other tasks its word draws nothing.
+    fn has_lost_scenes(&self, peer: NodeId, message: &ContributorMessage) -> bool {
+        let ContributorMessage::Rejected { task, reason: RejectReason::SceneUnknown, .. } = message else {
+            return false;
+        };
+        self.jobs.front().is_some_and(|job| job.owns(peer, *task))
     }
 
     /// A contributor may have become ready: for the start, or in the middle of the frame.

@@ -13,7 +13,10 @@ use p2c2r_game::{
 use p2c2r_render::tone::{ToneMapping, ToneTable};
 
 use super::KEEP_EVERY;
-use crate::{demo::animation, game::play::Played};
+use crate::{
+    demo::{animation, sheet::enlarged},
+    game::play::Played,
+};
 
 /// Edge of the square that a pixel is shown as.
 const ENLARGED: u32 = 3;
@@ -24,20 +27,20 @@ pub(super) fn write_pictures(folder: &Path, played: &Played) -> anyhow::Result<P
     let pictures: Vec<Vec<u8>> = played
         .pictures
         .iter()
-        .map(|picture| enlarged(&compose(&picture.base, picture.light.as_deref(), &tone)))
+        .map(|picture| {
+            let shown = compose(&picture.base, picture.light.as_deref(), &tone);
+            enlarged(&shown, PICTURE_PX.0, ENLARGED)
+        })
         .collect();
     anyhow::ensure!(!pictures.is_empty(), "no base picture has come");
     let size_px = (PICTURE_PX.0 * ENLARGED, PICTURE_PX.1 * ENLARGED);
-    animation::write(&path, size_px, (FRAMES_PER_S / KEEP_EVERY) as u16, pictures.iter().map(Vec::as_slice))?;
+    animation::write(
+        &path,
+        size_px,
+        (FRAMES_PER_S / KEEP_EVERY) as u16,
+        pictures.iter().map(|shown| (1, shown.as_slice())),
+    )?;
     Ok(path)
-}
-
-/// Each pixel as a square: a picture that suits two cores is hard to see.
-fn enlarged(picture: &[u8]) -> Vec<u8> {
-    let row =
-        |row: &[u8]| -> Vec<u8> { row.chunks(3).flat_map(|pixel| pixel.repeat(ENLARGED as usize)).collect() };
-    let rows = picture.chunks(PICTURE_PX.0 as usize * 3);
-    rows.flat_map(|pixels| row(pixels).repeat(ENLARGED as usize)).collect()
 }
 
 /// All blocks in a WAV file of 16-bit stereo; where one did not come, silence.

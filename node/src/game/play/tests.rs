@@ -4,6 +4,7 @@ use std::{path::Path, sync::mpsc::sync_channel};
 
 use p2c2r_protocol::step::LevelSpec;
 use p2c2r_render::{backend::BackendChoice, limit::MAX_PREPARED_BYTES};
+use p2c2r_swarm::PeerStatus;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::*;
@@ -110,30 +111,31 @@ async fn a_guest_that_says_nothing_when_it_is_tried_takes_no_part_and_costs_nobo
     silent.contributor.hinder(Hindrance { fail_share: 1.0, silent_share: 1.0, ..Hindrance::default() }).await;
     let (arrived, arrivals) = sync_channel(MAX_ARRIVALS);
     let mut company = Company::new(&owner, level().spec, arrived.clone()).unwrap();
-    let links = gathered(&mut company, &owner, 3).await;
+    all_heard(&owner, 2).await;
+    let links = company.gather(&owner).await.unwrap();
+    assert_eq!(links.len(), 3, "the owner and two guests");
     let checks = check::start(level(), arrived).unwrap();
     let (news, _heard) = mpsc::channel(8);
     let stopped = Arc::default();
     let played = begin(60, Ends { links, arrivals, checks, news, stopped }).await.unwrap();
-    assert!(played.assignments.values().all(|peer| *peer != silent.id), "{:?}", played.assignments);
-    assert!(played.assignments.values().any(|peer| *peer == honest.id), "{:?}", played.assignments);
-    assert_eq!(played.assignments.len(), WorkKind::ALL.len());
+    let moved_to = |node: &Node| played.tally.moves.iter().any(|(_, to)| to.to == node.id);
+    assert!(!moved_to(&silent), "{:?}", played.tally.moves);
+    assert!(moved_to(&honest), "{:?}", played.tally.moves);
+    assert_eq!((played.frames.len(), played.assignments.len()), (60, WorkKind::ALL.len()));
     for node in [silent, honest, owner] {
         node.stop().await;
     }
 }
 
-/// The links of a company once it has so many.
-async fn gathered(company: &mut Company, owner: &Node, count: usize) -> Vec<PeerLink> {
-    let mut links = company.gather(owner).await.unwrap();
-    while links.len() < count {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let have = |links: &[PeerLink], new: &PeerLink| links.iter().any(|link| link.peer == new.peer);
-        for link in company.gather(owner).await.unwrap() {
-            if !have(&links, &link) {
-                links.push(link);
-            }
+/// Waits until a node has heard of so many others that do work.
+async fn all_heard(owner: &Node, count: usize) {
+    let heard = async {
+        let willing = |status: &PeerStatus| status.heartbeat.as_ref().is_some_and(|beat| beat.contributing);
+        while owner.swarm.as_ref().unwrap().peers().await.iter().filter(|status| willing(status)).count()
+            < count
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-    links
+    };
+    tokio::time::timeout(Duration::from_mins(1), heard).await.expect("the others were not heard of");
 }
