@@ -70,7 +70,7 @@ fn splitting_draws_each_way() {
     let outcome = demo(&testnet, &["splitting", "--frames", "3", "-o", "pictures"]);
     let ways: Vec<&str> =
         outcome.as_array().unwrap().iter().map(|way| way["split"].as_str().unwrap()).collect();
-    assert_eq!(ways, ["spatial", "temporal", "pipeline"]);
+    assert_eq!(ways, ["spatial", "temporal", "nested", "pipeline"]);
     for way in outcome.as_array().unwrap() {
         assert!(way["predicted_ms"].as_f64() > Some(0.0) && way["measured_ms"].as_f64() > Some(0.0), "{way}");
         let picture = fs::read(testnet.path(way["picture"].as_str().unwrap())).unwrap();
