@@ -29,6 +29,7 @@ mod sequence;
 mod shoot;
 mod signals;
 mod store;
+mod swarm_memory;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -43,6 +43,7 @@ use crate::{
     scene_library::{ResidentScene, SceneLibrary},
     shoot::{Shot, Subject, experience::SplitExperience},
     store::SledStore,
+    swarm_memory::SwarmMemory,
 };
 
 /// Edge of a cell of the cost map, pixels.
@@ -79,6 +80,7 @@ impl Node {
     pub async fn start(config: &NodeConfig, data: DataDir) -> anyhow::Result<Self> {
         let key = data.secret_key()?;
         let store = SledStore::open(&data.store())?;
+        let memory = SwarmMemory::new(store.clone());
         let library = Arc::new(SceneLibrary::on_disk(
             data.scenes(),
             config.scene_cache_bytes,
@@ -90,6 +92,8 @@ impl Node {
             secret: key.clone(),
             listen: config.listen.clone(),
             join: config.join.clone(),
+            remembered: memory.neighbours(),
+            preferred_ports: memory.ports(),
             mdns: config.mdns,
             blobs: Arc::clone(&library) as Arc<dyn p2c2r_swarm::BlobStore>,
             limits: SwarmLimits::default(),
@@ -108,7 +112,8 @@ impl Node {
             contributor: node.contributor.clone(),
             library: Arc::clone(&node.library),
         };
-        node.background.push(tokio::spawn(beat(source, swarm)).abort_handle());
+        node.background.push(tokio::spawn(beat(source, swarm.clone())).abort_handle());
+        node.background.push(tokio::spawn(memory.keep(swarm)).abort_handle());
         info!(node = %node.id, device = %node.device.info.adapter, exact = node.device.info.exact, "the node is up");
         Ok(node)
     }
@@ -266,6 +271,11 @@ impl Node {
         self.store.as_ref()
     }
 
+    /// How many peers are remembered for the next run.
+    pub fn remembered_peers(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| SwarmMemory::new(store.clone()).neighbours().len())
+    }
+
     /// Ends jobs, hands tiles back, says goodbye, closes the store.
     pub async fn stop(&self) {
         self.coordinator.stop().await;
@@ -274,6 +284,9 @@ impl Node {
             task.abort();
         }
         if let Some(swarm) = &self.swarm {
+            if let Some(store) = &self.store {
+                SwarmMemory::new(store.clone()).note(swarm).await;
+            }
             swarm.shutdown().await;
         }
         if let Some(store) = &self.store {

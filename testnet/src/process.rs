@@ -152,6 +152,17 @@ impl Testnet {
         let index = self.nodes.len();
         let node = Node::start(index, &self.folder.path().join(format!("node-{index}")), options)?;
         self.nodes.push(node);
+        self.wait_until_up(index)
+    }
+
+    /// Starts a node that has ended once more, with what it has kept in its data directory.
+    pub fn restart(&mut self, index: usize, options: &NodeOptions) -> Result<&mut Node, TestnetError> {
+        let data_dir = self.nodes[index].data_dir.clone();
+        self.nodes[index] = Node::start(index, &data_dir, options)?;
+        self.wait_until_up(index)
+    }
+
+    fn wait_until_up(&mut self, index: usize) -> Result<&mut Node, TestnetError> {
         let node = &mut self.nodes[index];
         let since = Instant::now();
         while node.ask(&["status", "--json"]).is_none() {

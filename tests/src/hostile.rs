@@ -1,6 +1,7 @@
 //! Contributors that do not do what they should: real swarm nodes with a session of their own making.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -110,6 +111,8 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<H
         secret: key.clone(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         join: vec![ticket],
+        remembered: Vec::new(),
+        preferred_ports: BTreeMap::new(),
         mdns: false,
         blobs: Arc::new(NoBlobs),
         hand_overs: Arc::new(NoHandOvers),

@@ -1,9 +1,9 @@
 //! Real node processes on loopback, joined by one ticket: forming, rendering, losing nodes.
 #![allow(clippy::unwrap_used, reason = "a panic here is a test's report")]
 
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
-use p2c2r_testnet::{NodeOptions, Testnet, wait_for};
+use p2c2r_testnet::{Node, NodeOptions, Testnet, wait_for};
 use p2c2r_tests::frame::{arguments, local_hash, report, scene};
 use rustix::process::Signal;
 
@@ -71,6 +71,39 @@ fn f12_swarm_outlives_the_node_that_gave_the_ticket() {
     let swarm =
         testnet.node(1).run(&arguments(&scene, &output, &["--spp", "4", "--wait-peers", "2"])).unwrap();
     assert_eq!(report(&swarm)["film_blake3"], local_hash(&testnet, &scene, &["--spp", "4"]));
+}
+
+#[test]
+fn f12_a_swarm_comes_back_without_a_ticket_after_all_were_killed() {
+    let mut testnet = Testnet::formed(4).unwrap();
+    let is_noted = |node: &Node| {
+        let status = node.ask(&["status", "--json"]).unwrap_or_default();
+        status["peers_remembered"].as_u64() >= Some(3)
+    };
+    for index in 0..4 {
+        wait_for("everybody being remembered", SOON, || is_noted(testnet.node(index))).unwrap();
+    }
+    let ports: Vec<u16> = (0..4).map(|index| tcp_port(testnet.node(index))).collect();
+    for index in 0..4 {
+        testnet.node(index).kill().unwrap();
+    }
+    // Others have taken the ports of two of them meanwhile.
+    let _taken: Vec<TcpListener> =
+        ports[..2].iter().map(|port| TcpListener::bind(("127.0.0.1", *port)).unwrap()).collect();
+    for index in 0..4 {
+        testnet.restart(index, &NodeOptions::default()).unwrap();
+    }
+    testnet.wait_until_formed(4).unwrap();
+    let now: Vec<u16> = (0..4).map(|index| tcp_port(testnet.node(index))).collect();
+    assert_eq!(now[2..], ports[2..], "tickets of before lead to them still");
+    assert!(now[0] != ports[0] && now[1] != ports[1]);
+}
+
+fn tcp_port(node: &Node) -> u16 {
+    let status = node.ask(&["status", "--json"]).unwrap();
+    let addresses = status["listening"].as_array().unwrap();
+    let mut tcp = addresses.iter().filter_map(|address| address.as_str()?.split("/tcp/").nth(1));
+    tcp.find_map(|rest| rest.split('/').next()?.parse().ok()).unwrap()
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn describe(status: &StatusReply) -> String {
     let contributing =
         if status.contributing { "takes work from others" } else { "takes no work from others" };
     let mut text = format!(
-        "node        {}\nversion     {}, up {} s\ndevice      {} ({}), {:.1} Mrays/s, class {}\nwork        {contributing}; {} tiles running, {} waiting; {} own jobs\npeers       {} connected, {} known\nscenes      {} in memory\n",
+        "node        {}\nversion     {}, up {} s\ndevice      {} ({}), {:.1} Mrays/s, class {}\nwork        {contributing}; {} tiles running, {} waiting; {} own jobs\npeers       {} connected, {} known, {} remembered\nscenes      {} in memory\n",
         status.node,
         status.version,
         status.uptime_s,
@@ -60,6 +60,7 @@ fn describe(status: &StatusReply) -> String {
         status.jobs,
         status.peers_connected,
         status.peers_known,
+        status.peers_remembered,
         status.scenes.len(),
     );
     for (index, address) in status.listening.iter().enumerate() {

@@ -192,6 +192,9 @@ pub struct StatusReply {
     pub peers_connected: usize,
     /// Peers known.
     pub peers_known: usize,
+    /// Peers remembered for the next run.
+    #[serde(default)]
+    pub peers_remembered: usize,
     /// Tiles waiting here.
     pub tiles_queued: u32,
     /// Tiles being rendered here.

@@ -149,6 +149,7 @@ async fn status(node: &Node) -> Reply {
         listening,
         peers_connected: peers.iter().filter(|peer| peer.connected).count(),
         peers_known: peers.len(),
+        peers_remembered: node.remembered_peers(),
         tiles_queued: load.queued,
         tiles_running: load.running,
         jobs: node.coordinator.jobs(),

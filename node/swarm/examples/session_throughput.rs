@@ -2,6 +2,7 @@
 //! sessions, and the round trip of a ping on a quiet session. Run with `--release`.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     sync::Arc,
     time::{Duration, Instant},
@@ -77,6 +78,8 @@ async fn node(seed: u8, listen: &str, join: &[Ticket]) -> Result<SwarmHandle, Bo
         secret: SecretKey::from_seed([seed; 32]),
         listen: vec![listen.to_owned()],
         join: join.to_vec(),
+        remembered: Vec::new(),
+        preferred_ports: BTreeMap::new(),
         mdns: false,
         blobs: Arc::new(NoBlobs),
         hand_overs: Arc::new(NoHandOvers),

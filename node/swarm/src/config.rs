@@ -1,10 +1,10 @@
 //! What the swarm is started with.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use p2c2r_protocol::{sign::SecretKey, ticket::Ticket};
 
-use crate::{blob::BlobStore, hand_over::HandOverStore, limit};
+use crate::{blob::BlobStore, hand_over::HandOverStore, limit, neighbours::KnownPeer};
 
 /// What a node brings into the swarm.
 pub struct SwarmConfig {
@@ -14,6 +14,11 @@ pub struct SwarmConfig {
     pub listen: Vec<String>,
     /// Ways into the swarm; none for its first node, or on a LAN with mDNS.
     pub join: Vec<Ticket>,
+    /// Neighbours of earlier runs: tried like tickets until others are there.
+    pub remembered: Vec<KnownPeer>,
+    /// For addresses to listen on with port 0, by their text: a port to take if it is free, so that what others remember
+    /// of this node stays true.
+    pub preferred_ports: BTreeMap<String, u16>,
     /// Whether to find and be found on the local network by multicast.
     pub mdns: bool,
     /// The packages that this node serves.

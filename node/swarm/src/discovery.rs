@@ -1,8 +1,8 @@
 //! Whom to dial, and when to look for more: the plan, without the network.
 //!
-//! Names come from tickets, mDNS, Kademlia and from peers themselves; they are candidates, never trusted. The node
-//! keeps itself connected to a target number of peers (a small swarm becomes a full mesh), tries tickets again for
-//! ever while it is alone, and asks Kademlia often until nothing new comes up, then rarely.
+//! Names come from tickets, earlier runs, mDNS, Kademlia and from peers themselves; they are candidates, never trusted. The node
+//! keeps itself connected to a target number of peers (a small swarm becomes a full mesh), tries tickets and whom it
+//! remembers again for ever while it is alone, and asks Kademlia often until nothing new comes up, then rarely.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,10 +58,20 @@ pub(crate) struct Discovery {
 #[derive(Debug)]
 struct Candidate {
     addresses: Vec<Multiaddr>,
-    /// Named by a ticket: never forgotten.
-    seed: bool,
+    origin: Origin,
     attempts: u32,
     next_dial: Instant,
+}
+
+/// Where a candidate's name comes from, the most trustworthy last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    /// Somebody named it.
+    Hearsay,
+    /// It was a neighbour in an earlier run: kept while the node is alone.
+    Memory,
+    /// A ticket names it: never forgotten.
+    Ticket,
 }
 
 impl Discovery {
@@ -81,12 +91,18 @@ impl Discovery {
 
     /// Adds a way into the swarm, to be tried at once.
     pub(crate) fn add_seed(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
-        if peer == self.own {
-            return;
-        }
+        self.try_at_once(peer, addresses, Origin::Ticket, now);
+    }
+
+    /// Adds a neighbour from an earlier run, to be tried at once.
+    pub(crate) fn remember(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        self.try_at_once(peer, addresses, Origin::Memory, now);
+    }
+
+    fn try_at_once(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, origin: Origin, now: Instant) {
         self.learn(peer, addresses, now);
         if let Some(candidate) = self.candidates.get_mut(&peer) {
-            candidate.seed = true;
+            candidate.origin = candidate.origin.max(origin);
             candidate.attempts = 0;
             candidate.next_dial = now;
         }
@@ -106,7 +122,7 @@ impl Discovery {
         let first_dial = if self.own < peer { now } else { now + YIELD };
         let candidate = self.candidates.entry(peer).or_insert_with(|| Candidate {
             addresses: Vec::new(),
-            seed: false,
+            origin: Origin::Hearsay,
             attempts: 0,
             next_dial: first_dial,
         });
@@ -159,7 +175,12 @@ impl Discovery {
         let limit = if self.connected.is_empty() { MAX_RETRY_ALONE } else { MAX_RETRY };
         let wait = FIRST_RETRY.saturating_mul(1 << candidate.attempts.saturating_sub(1).min(16)).min(limit);
         candidate.next_dial = now + jittered(wait, (self.own, peer, candidate.attempts));
-        if !candidate.seed && candidate.attempts >= MAX_DIAL_ATTEMPTS {
+        let is_kept = match candidate.origin {
+            Origin::Ticket => true,
+            Origin::Memory => self.connected.is_empty(),
+            Origin::Hearsay => false,
+        };
+        if !is_kept && candidate.attempts >= MAX_DIAL_ATTEMPTS {
             self.candidates.remove(&peer);
         }
     }
@@ -172,7 +193,7 @@ impl Discovery {
             .candidates
             .iter_mut()
             .filter(|(peer, candidate)| !self.connected.contains(*peer) && candidate.next_dial <= now)
-            .filter(|(_, candidate)| room > 0 || candidate.seed)
+            .filter(|(_, candidate)| room > 0 || candidate.origin == Origin::Ticket)
             .collect();
         due.sort_by_key(|(_, candidate)| candidate.next_dial);
         due.into_iter()
@@ -244,6 +265,24 @@ mod tests {
         }
         assert!(waits[0] <= FIRST_RETRY && waits[3] > FIRST_RETRY);
         assert!(waits.iter().all(|wait| *wait <= MAX_RETRY_ALONE), "{waits:?}");
+    }
+
+    #[test]
+    fn f12_remembered_peers_are_tried_for_as_long_as_the_node_is_alone() {
+        let (mut plan, mut now) = plan(16);
+        let (gone, other) = (PeerId::random(), PeerId::random());
+        plan.remember(gone, vec![address(1)], now);
+        let fail = |plan: &mut Discovery, now: &mut Instant| {
+            assert_eq!(plan.dials(*now).len(), 1);
+            plan.dial_failed(gone, *now);
+            *now += MAX_RETRY;
+        };
+        for _ in 0..3 * MAX_DIAL_ATTEMPTS {
+            fail(&mut plan, &mut now);
+        }
+        plan.connected(other, now);
+        fail(&mut plan, &mut now);
+        assert_eq!(plan.dials(now), [], "others are there");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the rest of the node holds of the swarm.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use libp2p::StreamProtocol;
@@ -26,6 +26,7 @@ use crate::{
     hand_over,
     identity::peer_id,
     limit::{OPEN_TIMEOUT, SHUTDOWN_GRACE},
+    neighbours::KnownPeer,
     peers::PeerStatus,
     seed::Seed,
     session::{self, CoordinatorLink},
@@ -37,6 +38,7 @@ use crate::{
 #[derive(Clone)]
 pub struct SwarmHandle {
     node: NodeId,
+    ports: Arc<BTreeMap<String, u16>>,
     commands: mpsc::Sender<Command>,
     control: Control,
     counters: Arc<Counters>,
@@ -46,12 +48,13 @@ pub struct SwarmHandle {
 impl SwarmHandle {
     pub(crate) fn new(
         node: NodeId,
+        ports: BTreeMap<String, u16>,
         commands: mpsc::Sender<Command>,
         control: Control,
         counters: Arc<Counters>,
         pumps: TaskTracker,
     ) -> Self {
-        Self { node, commands, control, counters, pumps }
+        Self { node, ports: Arc::new(ports), commands, control, counters, pumps }
     }
 
     /// The node's own id.
@@ -62,6 +65,16 @@ impl SwarmHandle {
     /// A ticket that leads to this node: addresses of its interfaces, the loopback ones only if there are no others.
     pub async fn ticket(&self) -> Result<Ticket, SwarmError> {
         self.ask(Command::Ticket).await?
+    }
+
+    /// The port that each address to listen on got, by the address's text.
+    pub fn ports(&self) -> &BTreeMap<String, u16> {
+        &self.ports
+    }
+
+    /// Neighbours to be remembered for the next run; empty after the shutdown.
+    pub async fn neighbours(&self) -> Vec<KnownPeer> {
+        self.ask(Command::Neighbours).await.unwrap_or_default()
     }
 
     /// Where the node listens (multiaddrs); empty after the shutdown.

@@ -29,6 +29,7 @@ mod handle;
 mod identity;
 pub mod limit;
 mod listen;
+mod neighbours;
 mod peers;
 mod routing;
 mod seed;
@@ -47,6 +48,7 @@ pub use crate::{
     event::SwarmEvent,
     hand_over::{HandOverStore, NoHandOvers},
     handle::SwarmHandle,
+    neighbours::KnownPeer,
     peers::PeerStatus,
     session::{ContributorEvent, ContributorLink, CoordinatorLink, TileResult, Traffic, local_pair},
     start::start,

@@ -37,6 +37,8 @@ pub const MAX_ADDRESSES_PER_PEER: usize = 10;
 pub const MAX_PEERS_PER_SUBNET: usize = 8;
 /// Peers of one private or loopback subnet in the Kademlia table.
 pub const MAX_PEERS_PER_LOCAL_SUBNET: usize = 512;
+/// Neighbours that are remembered for the next run.
+pub const MAX_REMEMBERED_PEERS: usize = 64;
 /// New dials in one tick.
 pub const MAX_DIALS_PER_TICK: usize = 4;
 /// Attempts after which a peer that is no way into the swarm is forgotten.

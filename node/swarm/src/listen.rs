@@ -1,6 +1,7 @@
 //! Binding the listeners, with an error that a person can act on.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{IpAddr, TcpListener, UdpSocket},
 };
@@ -16,14 +17,29 @@ use crate::{
     limit::LISTEN_TIMEOUT,
 };
 
-/// Listens on every address and waits until each listener has reported where. What else happens meanwhile is given
-/// back, in order.
+/// What came of listening.
+pub(crate) struct Listening {
+    /// The port that each address got, by its text.
+    pub(crate) ports: BTreeMap<String, u16>,
+    /// What else happened meanwhile, in order.
+    pub(crate) early: Vec<SwarmEvent<BehaviourEvent>>,
+}
+
+/// Listens on every address and waits until each listener has reported where. For an address with port 0 the preferred
+/// port is taken if it is free.
 pub(crate) async fn listen(
     swarm: &mut Swarm<Behaviour>,
     addresses: &[String],
-) -> Result<Vec<SwarmEvent<BehaviourEvent>>, SwarmError> {
-    let addresses =
-        addresses.iter().map(|text| Ok((text, parse(text)?))).collect::<Result<Vec<_>, SwarmError>>()?;
+    preferred_ports: &BTreeMap<String, u16>,
+) -> Result<Listening, SwarmError> {
+    let preferred = |text: &String, address: Multiaddr| {
+        let port = preferred_ports.get(text).copied();
+        port.and_then(|port| free_at(&address, port)).unwrap_or(address)
+    };
+    let addresses = addresses
+        .iter()
+        .map(|text| Ok((text, preferred(text, parse(text)?))))
+        .collect::<Result<Vec<_>, SwarmError>>()?;
     // All of them before the first is bound: where IPv6 sockets take IPv4 as well, our own would seem to be in the way.
     let found: Vec<io::Result<()>> = addresses.iter().map(|(_, address)| check_port(address)).collect();
     let mut waiting = Vec::new();
@@ -51,6 +67,26 @@ pub(crate) async fn listen(
 
 fn parse(text: &str) -> Result<Multiaddr, SwarmError> {
     text.parse().map_err(|_| SwarmError::ListenAddress(text.to_owned()))
+}
+
+/// The address with this port in place of 0, if that is free.
+fn free_at(address: &Multiaddr, port: u16) -> Option<Multiaddr> {
+    let with_port: Multiaddr = address
+        .iter()
+        .map(|part| match part {
+            Protocol::Tcp(0) => Protocol::Tcp(port),
+            Protocol::Udp(0) => Protocol::Udp(port),
+            part => part,
+        })
+        .collect();
+    (with_port != *address && check_port(&with_port).is_ok()).then_some(with_port)
+}
+
+fn port(address: &Multiaddr) -> Option<u16> {
+    address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    })
 }
 
 fn bind(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> io::Result<ListenerId> {
@@ -88,13 +124,16 @@ fn is_missing_ip6(address: &Multiaddr, error: &io::Error) -> bool {
 async fn all_up(
     swarm: &mut Swarm<Behaviour>,
     mut waiting: Vec<(ListenerId, String)>,
-) -> Result<Vec<SwarmEvent<BehaviourEvent>>, SwarmError> {
-    let mut events = Vec::new();
+) -> Result<Listening, SwarmError> {
+    let mut listening = Listening { ports: BTreeMap::new(), early: Vec::new() };
     while !waiting.is_empty() {
         let event = swarm.select_next_some().await;
         match &event {
-            SwarmEvent::NewListenAddr { listener_id, .. } => {
-                waiting.retain(|(listener, _)| listener != listener_id);
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                let up = waiting.iter().position(|(listener, _)| listener == listener_id);
+                if let Some((_, text)) = up.map(|index| waiting.swap_remove(index)) {
+                    listening.ports.extend(port(address).map(|port| (text, port)));
+                }
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 if let Some((_, address)) = waiting.iter().find(|(listener, _)| listener == listener_id) {
@@ -105,9 +144,9 @@ async fn all_up(
             }
             _ => {}
         }
-        events.push(event);
+        listening.early.push(event);
     }
-    Ok(events)
+    Ok(listening)
 }
 
 #[cfg(test)]
@@ -127,7 +166,12 @@ mod tests {
         assert_eq!(kind(&format!("/ip4/127.0.0.1/tcp/{tcp_port}")), in_use);
         assert_eq!(kind(&format!("/ip4/127.0.0.1/udp/{udp_port}/quic-v1")), in_use);
         assert_eq!(kind("/ip4/127.0.0.1/tcp/0"), None);
+        assert_eq!(free_at(&"/ip4/127.0.0.1/tcp/0".parse().unwrap(), tcp_port), None);
         drop(udp);
+        let again = free_at(&"/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap(), udp_port).unwrap();
+        assert_eq!(port(&again), Some(udp_port));
+        let fixed = format!("/ip4/127.0.0.1/tcp/{}", tcp_port ^ 1).parse().unwrap();
+        assert_eq!(free_at(&fixed, udp_port), None, "it is not for us to choose");
         assert_eq!(kind(&format!("/ip4/127.0.0.1/udp/{udp_port}/quic-v1")), None);
     }
 }

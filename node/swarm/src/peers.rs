@@ -129,6 +129,12 @@ impl PeerTable {
         });
     }
 
+    /// The connected peers, and where they say that they listen.
+    pub(crate) fn connected_at(&self) -> impl Iterator<Item = (NodeId, &[Multiaddr])> {
+        let connected = self.peers.iter().filter(|(_, peer)| !peer.connections.is_empty());
+        connected.map(|(node, peer)| (*node, peer.claimed.as_slice()))
+    }
+
     /// Every peer.
     pub(crate) fn statuses(&self, now: Instant) -> Vec<PeerStatus> {
         let limit = self.stale_after();

@@ -1,12 +1,14 @@
 //! A ticket, read as what libp2p can dial.
 
 use libp2p::{Multiaddr, PeerId};
-use p2c2r_protocol::{limit::MAX_TICKET_ADDRESSES, ticket::Ticket};
+use p2c2r_protocol::{id::NodeId, limit::MAX_TICKET_ADDRESSES, ticket::Ticket};
 
 use crate::{
     address::{Scope, believable},
     error::SwarmError,
     identity::peer_id,
+    limit::MAX_ADDRESSES_PER_PEER,
+    neighbours::KnownPeer,
 };
 
 /// A way into the swarm.
@@ -22,10 +24,19 @@ impl Seed {
     /// The ticket's node and those of its addresses that our transports understand. A person vouches for a ticket, so
     /// near addresses are fine.
     pub(crate) fn of(ticket: &Ticket) -> Result<Self, SwarmError> {
-        let peer = peer_id(&ticket.node).ok_or(SwarmError::Ticket(ticket.node))?;
-        let readable = ticket.addresses.iter().filter_map(|text| text.parse().ok());
-        let addresses = believable(readable, &peer, Scope::Loopback, MAX_TICKET_ADDRESSES);
-        if addresses.is_empty() { Err(SwarmError::Ticket(ticket.node)) } else { Ok(Self { peer, addresses }) }
+        Self::at(ticket.node, &ticket.addresses, MAX_TICKET_ADDRESSES).ok_or(SwarmError::Ticket(ticket.node))
+    }
+
+    /// A neighbour of an earlier run; its addresses were judged then.
+    pub(crate) fn remembered(known: &KnownPeer) -> Option<Self> {
+        Self::at(known.node, &known.addresses, MAX_ADDRESSES_PER_PEER)
+    }
+
+    fn at(node: NodeId, addresses: &[String], most: usize) -> Option<Self> {
+        let peer = peer_id(&node)?;
+        let readable = addresses.iter().filter_map(|text| text.parse().ok());
+        let addresses = believable(readable, &peer, Scope::Loopback, most);
+        (!addresses.is_empty()).then_some(Self { peer, addresses })
     }
 }
 

@@ -17,8 +17,11 @@ use crate::{
     hand_over,
     handle::SwarmHandle,
     identity,
-    limit::{COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, QUIC_IDLE_TIMEOUT_MS, QUIC_KEEP_ALIVE},
-    listen::listen,
+    limit::{
+        COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, MAX_REMEMBERED_PEERS, QUIC_IDLE_TIMEOUT_MS,
+        QUIC_KEEP_ALIVE,
+    },
+    listen::{Listening, listen},
     seed::Seed,
     session, step,
 };
@@ -29,9 +32,11 @@ use crate::{
 /// A listen address that is malformed, in use or not this machine's; a ticket without a usable address.
 pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<SwarmEvent>), SwarmError> {
     let keypair = identity::keypair(&config.secret)?;
-    let seeds = config.join.iter().map(Seed::of).collect::<Result<Vec<_>, _>>()?;
+    let tickets = config.join.iter().map(Seed::of).collect::<Result<Vec<_>, _>>()?;
+    let remembered =
+        config.remembered.iter().take(MAX_REMEMBERED_PEERS).filter_map(Seed::remembered).collect();
     let mut swarm = build(&keypair, &config)?;
-    let early = listen(&mut swarm, &config.listen).await?;
+    let Listening { ports, early } = listen(&mut swarm, &config.listen, &config.preferred_ports).await?;
 
     let (events_in, events) = mpsc::channel(EVENT_QUEUE);
     let (commands_in, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -71,9 +76,9 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
         pumps: pumps.clone(),
         acceptors: acceptors.map(|task| task.abort_handle()).into(),
     };
-    let actor = Actor::new(node, parts, limits.target_peers, seeds);
+    let actor = Actor::new(node, parts, limits.target_peers, tickets, remembered);
     tokio::spawn(actor.run(early));
-    Ok((SwarmHandle::new(node, commands_in, control, counters, pumps), events))
+    Ok((SwarmHandle::new(node, ports, commands_in, control, counters, pumps), events))
 }
 
 /// The swarm, not listening yet.

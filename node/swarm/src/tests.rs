@@ -52,6 +52,8 @@ fn config(seed: u8, listen: &[&str], join: &[Ticket]) -> SwarmConfig {
         secret: SecretKey::from_seed([seed; 32]),
         listen: listen.iter().map(|address| (*address).to_owned()).collect(),
         join: join.to_vec(),
+        remembered: Vec::new(),
+        preferred_ports: BTreeMap::new(),
         mdns: false,
         blobs: Arc::new(Shelf::default()),
         hand_overs: Arc::new(NoHandOvers),

@@ -17,6 +17,7 @@ use crate::{
     behaviour::heartbeat_topic,
     error::SwarmError,
     limit::MAX_CONNECT_WAITERS,
+    neighbours::{KnownPeer, worth_remembering},
     peers::PeerStatus,
     seed::Seed,
 };
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     ListenAddresses(oneshot::Sender<Vec<String>>),
     /// Who is there.
     Peers(oneshot::Sender<Vec<PeerStatus>>),
+    /// Whom to remember for the next run.
+    Neighbours(oneshot::Sender<Vec<KnownPeer>>),
     /// Gossip this sealed heartbeat.
     Publish(Vec<u8>),
     /// Join by this seed.
@@ -53,6 +56,9 @@ impl Actor {
                 drop(reply.send(self.listen_addresses().iter().map(ToString::to_string).collect()));
             }
             Command::Peers(reply) => drop(reply.send(self.peers.statuses(now))),
+            Command::Neighbours(reply) => {
+                drop(reply.send(worth_remembering(self.peers.connected_at())));
+            }
             Command::Publish(sealed) => self.publish(sealed),
             Command::Join(Seed { peer, addresses }) => {
                 self.discovery.add_seed(peer, addresses, now);

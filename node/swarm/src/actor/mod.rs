@@ -68,11 +68,20 @@ pub(crate) struct Actor {
 
 impl Actor {
     /// An actor that knows its ways into the swarm and nothing else.
-    pub(crate) fn new(own: NodeId, parts: Parts, target_peers: usize, seeds: Vec<Seed>) -> Self {
+    pub(crate) fn new(
+        own: NodeId,
+        parts: Parts,
+        target_peers: usize,
+        tickets: Vec<Seed>,
+        remembered: Vec<Seed>,
+    ) -> Self {
         let now = Instant::now();
         let mut discovery = Discovery::new(*parts.swarm.local_peer_id(), target_peers, now);
-        for Seed { peer, addresses } in seeds {
+        for Seed { peer, addresses } in tickets {
             discovery.add_seed(peer, addresses, now);
+        }
+        for Seed { peer, addresses } in remembered {
+            discovery.remember(peer, addresses, now);
         }
         Self {
             own,
