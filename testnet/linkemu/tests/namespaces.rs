@@ -4,7 +4,6 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
 };
 
@@ -20,12 +19,26 @@ struct Lab {
 
 /// Why there can be no lab here.
 fn missing() -> Option<&'static str> {
-    let is_there = |path: &str| Path::new(path).exists();
-    let has_ip = Command::new("ip").arg("-V").output().is_ok_and(|output| output.status.success());
+    // Containers have root and the command, and may still not be allowed to.
+    let can = |make: &str, undo: &str| {
+        let run = |arguments: &str| {
+            let output = Command::new("ip").args(arguments.split(' ')).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        run(make) && run(undo)
+    };
+    let name = format!("le{}t", std::process::id() % 100_000);
     match () {
         () if !rustix::process::geteuid().is_root() => Some("root"),
-        () if !has_ip => Some("the command `ip`"),
-        () if !is_there("/dev/net/tun") => Some("/dev/net/tun"),
+        () if !can("link show", "link show") => Some("the command `ip`"),
+        () if !can(&format!("netns add {name}"), &format!("netns del {name}")) => Some("network namespaces"),
+        () if !can(
+            &format!("tuntap add dev {name} mode tap"),
+            &format!("tuntap del dev {name} mode tap"),
+        ) =>
+        {
+            Some("/dev/net/tun")
+        }
         () => None,
     }
 }
@@ -61,7 +74,8 @@ impl Lab {
         let orders = lines.stdin.take().unwrap();
         let mut lab = Self { names, lines, orders, echo };
         // The first frames ask for addresses, and the echo may not be up.
-        while lab.probe("--count 20 --interval-ms 5").received < 20 {}
+        let answers = (0..30).any(|_| lab.probe("--count 20 --interval-ms 5").received == 20);
+        assert!(answers, "nothing comes back over a line that nothing is wrong with");
         lab
     }
 
