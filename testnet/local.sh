@@ -53,6 +53,7 @@ fi
 [ "$nodes" -ge 1 ] && [ "$frames" -ge 1 ] || { echo "error: at least one node and one frame" >&2; exit 2; }
 
 root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/testnet/processes.sh"
 build=(cargo build --quiet --locked --manifest-path "$root/Cargo.toml" -p p2c2r-node)
 [ "$profile" = release ] && build+=(--release)
 echo "building ($profile)"
@@ -62,47 +63,21 @@ node="${CARGO_TARGET_DIR:-$root/target}/$profile/p2c2r-node"
 out="$root/out"
 mkdir -p "$out"
 work=$(mktemp -d "${TMPDIR:-/tmp}/p2c2r-local.XXXXXX")
-pids=()
 
 stop_all() {
     local status=$?
     trap - EXIT INT TERM
-    for pid in "${pids[@]}"; do kill -CONT "$pid" 2>/dev/null && kill -TERM "$pid" 2>/dev/null || true; done
-    # Nodes hand their tiles back and close their stores; one that hangs is killed.
-    for _ in $(seq 150); do
-        local alive=false
-        for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && alive=true; done
-        $alive || break
-        sleep 0.1
-    done
-    for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+    end_all 15
     if [ "$status" -eq 0 ]; then
         rm -rf "$work"
     else
-        rm -rf "$out/failed-logs"
-        mkdir -p "$out/failed-logs"
-        cp "$work"/*.log "$out/failed-logs/" 2>/dev/null || true
+        keep_logs "$work" "$out"
         rm -rf "$work"
-        echo "failed; the nodes' logs are in $out/failed-logs" >&2
     fi
     exit "$status"
 }
 trap stop_all EXIT
 trap 'exit 130' INT TERM
-
-# Asks until the answer is yes; the command's own patience is the limit.
-wait_until() { # seconds, what, command...
-    local limit=$1 what=$2 until
-    shift 2
-    until=$(($(date +%s) + limit))
-    while ! "$@"; do
-        if [ "$(date +%s)" -ge "$until" ]; then
-            echo "error: $what did not happen within $limit s" >&2
-            exit 1
-        fi
-        sleep 0.05
-    done
-}
 
 start_node() { # index, run arguments...
     local index=$1
@@ -132,7 +107,6 @@ frame_line() { # frame, report
     grep -o '"share": *[0-9.e-]*' "$2" | sed 's/.*: *//' | while read -r share; do printf ' %.2f' "$share"; done
     printf ', %s scene bytes moved\n' "$(scene_bytes "$2")"
 }
-field() { grep -o "\"$2\": *[^,}]*" "$1" | head -n 1 | sed 's/^[^:]*: *//; s/"//g'; }
 
 echo "starting $nodes nodes (backend: ${backends[*]})"
 start_node 0

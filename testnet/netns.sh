@@ -48,6 +48,7 @@ command -v ip >/dev/null || skip "the command ip (iproute2)"
 [ -c /dev/net/tun ] || skip "/dev/net/tun"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/testnet/processes.sh"
 build=(cargo build --quiet --locked --manifest-path "$root/Cargo.toml" -p p2c2r-node -p p2c2r-linkemu)
 [ "$profile" = release ] && build+=(--release)
 echo "building ($profile)"
@@ -58,41 +59,18 @@ node="$programs/p2c2r-node" linkemu="$programs/linkemu"
 # Interfaces have names of 15 characters at most.
 tag=p$(($$ % 10000))
 work=$(mktemp -d "${TMPDIR:-/tmp}/p2c2r-netns.XXXXXX")
-pids=()
 take_away() {
     local status=$?
     trap - EXIT INT TERM
-    for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
-    for _ in $(seq 100); do
-        local alive=false
-        for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && alive=true; done
-        $alive || break
-        sleep 0.1
-    done
-    for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+    end_all 10
     for ((host = 0; host < hosts; host++)); do ip netns del "$tag-h$host" 2>/dev/null || true; done
     ip netns del "$tag-net" 2>/dev/null || true
-    if [ "$status" -ne 0 ]; then
-        rm -rf "$root/out/failed-logs"
-        mkdir -p "$root/out/failed-logs"
-        cp "$work"/*.log "$root/out/failed-logs/" 2>/dev/null || true
-        echo "failed; the logs are in $root/out/failed-logs" >&2
-    fi
+    [ "$status" -eq 0 ] || keep_logs "$work" "$root/out"
     rm -rf "$work"
     exit "$status"
 }
 trap take_away EXIT
 trap 'exit 130' INT TERM
-
-wait_until() { # seconds, what, command...
-    local limit=$1 what=$2 until
-    shift 2
-    until=$(($(date +%s) + limit))
-    while ! "$@"; do
-        [ "$(date +%s)" -lt "$until" ] || { echo "error: $what did not happen within $limit s" >&2; exit 1; }
-        sleep 0.1
-    done
-}
 
 # A host on its line: one end is the host's, the other is plugged into the network between all.
 add_host() {
@@ -128,7 +106,6 @@ knows_all() {
     known=$("$node" peers --json --data-dir "$work/node-$1" 2>/dev/null | grep -o '"contributing":true' | wc -l)
     [ "$known" -ge $((hosts - 1)) ]
 }
-field() { grep -o "\"$2\": *[^,}]*" "$1" | head -n 1 | sed 's/^[^:]*: *//; s/"//g'; }
 
 echo "laying $hosts lines: ${line:-nothing wrong with them}"
 ip netns add "$tag-net"

@@ -22,22 +22,15 @@ case "$nodes$frames" in *[!0-9]*) echo "error: NODES and FRAMES are numbers" >&2
 [ $# -gt 0 ] || set -- --size 320x180 --spp 8
 
 root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/testnet/processes.sh"
 echo "building"
 cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml" -p p2c2r-node
 node="${CARGO_TARGET_DIR:-$root/target}/release/p2c2r-node"
 work=$(mktemp -d "${TMPDIR:-/tmp}/p2c2r-resume.XXXXXX")
-pids=()
 stop_all() {
     local status=$?
     trap - EXIT INT TERM
-    for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
-    for _ in $(seq 100); do
-        local alive=false
-        for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && alive=true; done
-        $alive || break
-        sleep 0.1
-    done
-    for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+    end_all 10
     rm -rf "$work"
     exit "$status"
 }
@@ -52,23 +45,15 @@ start_node() { # index, run arguments...
     pids[index]=$!
     disown
 }
-wait_until() { # what, command...
-    local what=$1 until=$(($(date +%s) + 60))
-    shift
-    while ! "$@"; do
-        [ "$(date +%s)" -lt "$until" ] || { echo "error: $what did not happen within 60 s" >&2; exit 1; }
-        sleep 0.05
-    done
-}
 has_ticket() { ticket=$("$node" ticket --data-dir "$work/node-0" 2>/dev/null); }
 knows_all() { [ "$("$node" peers --json --data-dir "$work/node-0" 2>/dev/null | grep -o '"contributing":true' | wc -l)" -ge $((nodes - 1)) ]; }
 pictures() { find "$work" -maxdepth 1 -name 'swarm.*.png' | wc -l; }
 third_is_there() { [ "$(pictures)" -ge $((frames / 3)) ]; }
 
 start_node 0
-wait_until "the first node's ticket" has_ticket
+wait_until 60 "the first node's ticket" has_ticket
 for ((index = 1; index < nodes; index++)); do start_node "$index" --join "$ticket"; done
-wait_until "the swarm of $nodes" knows_all
+wait_until 60 "the swarm of $nodes" knows_all
 "$node" scene city -o "$work/drive.glb" --drive 4 --quiet
 render=("$node" render "$work/drive.glb" -o "$work/swarm.png" --data-dir "$work/node-0" --quiet
     --frames "0..=$((frames - 1))" --fps 24 --split temporal --wait-peers $((nodes - 1)) --json "$@")
@@ -76,7 +61,7 @@ render=("$node" render "$work/drive.glb" -o "$work/swarm.png" --data-dir "$work/
 echo "rendering $frames frames on $nodes nodes"
 "${render[@]}" >"$work/first.json" 2>"$work/first.err" &
 submitter=$!
-wait_until "a third of the pictures" third_is_there
+wait_until 60 "a third of the pictures" third_is_there
 kill -KILL "${pids[0]}"
 wait "$submitter" 2>/dev/null || true
 before=$(pictures)
@@ -87,7 +72,7 @@ echo "killed the coordinator (SIGKILL) with $before pictures on disk, $told of t
 
 # Its listening port is another one now; the others are told.
 start_node 0 --join "$("$node" ticket --data-dir "$work/node-1")"
-wait_until "the swarm again" knows_all
+wait_until 60 "the swarm again" knows_all
 "${render[@]}" --resume >"$work/second.json"
 again=$(wc -l <"$work/second.json")
 (cd "$work" && find . -maxdepth 1 -name 'swarm.*.png' -printf '%f %T@\n' | sort) >"$work/after"

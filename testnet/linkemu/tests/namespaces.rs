@@ -4,7 +4,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 const LINKEMU: &str = env!("CARGO_BIN_EXE_linkemu");
@@ -14,6 +14,7 @@ struct Lab {
     names: [String; 2],
     lines: Child,
     orders: ChildStdin,
+    said: BufReader<ChildStdout>,
     echo: Child,
 }
 
@@ -58,8 +59,8 @@ impl Lab {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut ready = String::new();
-        BufReader::new(lines.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+        let (mut said, mut ready) = (BufReader::new(lines.stdout.take().unwrap()), String::new());
+        said.read_line(&mut ready).unwrap();
         assert_eq!(ready.trim(), "ready");
         for (index, name) in names.iter().enumerate() {
             ip(&format!("netns add {name}"));
@@ -72,7 +73,7 @@ impl Lab {
             .spawn()
             .unwrap();
         let orders = lines.stdin.take().unwrap();
-        let mut lab = Self { names, lines, orders, echo };
+        let mut lab = Self { names, lines, orders, said, echo };
         // The first frames ask for addresses, and the echo may not be up.
         let answers = (0..30).any(|_| lab.probe("--count 20 --interval-ms 5").received == 20);
         assert!(answers, "nothing comes back over a line that nothing is wrong with");
@@ -80,10 +81,12 @@ impl Lab {
     }
 
     fn order(&mut self, text: &str) {
-        writeln!(self.orders, "{text}").unwrap();
+        // Orders are taken one after the other: whoever has the answer to the second knows that the first was taken.
+        writeln!(self.orders, "{text}\ncounts").unwrap();
         self.orders.flush().unwrap();
-        // It is read by another process.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        let mut counts = String::new();
+        self.said.read_line(&mut counts).unwrap();
+        assert!(counts.contains("entered"), "{counts}");
     }
 
     fn probe(&mut self, arguments: &str) -> Measured {
