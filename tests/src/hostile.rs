@@ -13,7 +13,7 @@ use bytes::Bytes;
 use p2c2r_protocol::{
     canon::to_canonical,
     heartbeat::{ExactnessClass, Heartbeat, seal},
-    id::{NodeId, SceneHash, WorkKind},
+    id::{NodeId, SceneHash, TaskId, WorkKind},
     merkle::tile_root,
     sign::{Domain, SecretKey},
     task::{
@@ -28,6 +28,9 @@ use p2c2r_swarm::{
 };
 use tokio::runtime::Runtime;
 
+/// Tiles that nobody gave it which a contributor turns down with each that was given.
+const UNASKED_REJECTIONS: u64 = 10;
+
 /// What a hostile contributor does with an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
@@ -35,7 +38,7 @@ pub enum Behaviour {
     Refuses,
     /// Says that something is wrong, every time.
     Fails,
-    /// Says that it has the scene, and for every tile that it does not know it.
+    /// Says that it has the scene, and for every tile that it does not know it; and the same for tiles that nobody gave it.
     Forgets,
     /// Accepts and then does nothing.
     Stalls,
@@ -193,7 +196,18 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                     Behaviour::Ignores => None,
                     Behaviour::Refuses => Some(rejected(RejectReason::Busy, 100)),
                     Behaviour::Fails => Some(rejected(RejectReason::Internal, 0)),
-                    Behaviour::Forgets => Some(rejected(RejectReason::SceneUnknown, 0)),
+                    Behaviour::Forgets => {
+                        for made_up in (0..UNASKED_REJECTIONS).map(|number| TaskId(u64::MAX - number)) {
+                            let unknown = ContributorMessage::Rejected {
+                                task: made_up,
+                                reason: RejectReason::SceneUnknown,
+                                retry_after_ms: 0,
+                                load,
+                            };
+                            let _ = link.outbox.send(ContributorEvent::Message(unknown)).await;
+                        }
+                        Some(rejected(RejectReason::SceneUnknown, 0))
+                    }
                     Behaviour::Stalls => Some(accepted),
                     lie => {
                         let _ = link.outbox.send(accepted).await;
