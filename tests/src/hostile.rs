@@ -28,8 +28,8 @@ use p2c2r_swarm::{
 };
 use tokio::runtime::Runtime;
 
-/// Tiles that nobody gave it which a contributor turns down with each that was given.
-const UNASKED_REJECTIONS: u64 = 10;
+/// A tile that nobody gives anybody.
+const NOBODYS_TASK: TaskId = TaskId(u64::MAX);
 
 /// What a hostile contributor does with an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,8 @@ pub enum Behaviour {
     Refuses,
     /// Says that something is wrong, every time.
     Fails,
-    /// Says that it has the scene, and for every tile that it does not know it; and the same for tiles that nobody gave it.
+    /// Says that it has the scene, and for every tile that it does not know it; and the same, whenever it was asked to
+    /// have it, for a tile that nobody gave it.
     Forgets,
     /// Accepts and then does nothing.
     Stalls,
@@ -172,11 +173,16 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
             }
             CoordinatorMessage::Prepare { scene, .. } => {
                 heard.prepares.fetch_add(1, Ordering::Relaxed);
-                Some(ContributorEvent::Message(ContributorMessage::Ready {
-                    scene,
-                    fetched_bytes: 0,
-                    elapsed_ms: 1.0,
-                }))
+                let ready = ContributorMessage::Ready { scene, fetched_bytes: 0, elapsed_ms: 1.0 };
+                let ready = ContributorEvent::Message(ready);
+                if behaviour == Behaviour::Forgets {
+                    let _ = link.outbox.send(ready).await;
+                    let (task, reason) = (NOBODYS_TASK, RejectReason::SceneUnknown);
+                    let unknown = ContributorMessage::Rejected { task, reason, retry_after_ms: 0, load };
+                    Some(ContributorEvent::Message(unknown))
+                } else {
+                    Some(ready)
+                }
             }
             CoordinatorMessage::Ping { nonce } => {
                 Some(ContributorEvent::Message(ContributorMessage::Pong { nonce, load }))
@@ -196,18 +202,7 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                     Behaviour::Ignores => None,
                     Behaviour::Refuses => Some(rejected(RejectReason::Busy, 100)),
                     Behaviour::Fails => Some(rejected(RejectReason::Internal, 0)),
-                    Behaviour::Forgets => {
-                        for made_up in (0..UNASKED_REJECTIONS).map(|number| TaskId(u64::MAX - number)) {
-                            let unknown = ContributorMessage::Rejected {
-                                task: made_up,
-                                reason: RejectReason::SceneUnknown,
-                                retry_after_ms: 0,
-                                load,
-                            };
-                            let _ = link.outbox.send(ContributorEvent::Message(unknown)).await;
-                        }
-                        Some(rejected(RejectReason::SceneUnknown, 0))
-                    }
+                    Behaviour::Forgets => Some(rejected(RejectReason::SceneUnknown, 0)),
                     Behaviour::Stalls => Some(accepted),
                     lie => {
                         let _ = link.outbox.send(accepted).await;
