@@ -26,6 +26,11 @@ pub use self::{
 /// Work is not slowed more than that.
 pub const MAX_THROTTLE: f32 = 1000.0;
 
+/// Least limit of bandwidth, megabits a second: a chunk of a scene in 21 s.
+pub const MIN_RATE_MBIT: f64 = 0.1;
+/// Largest limit of bandwidth, megabits a second.
+pub const MAX_RATE_MBIT: f64 = 1e6;
+
 /// Shown below the help text.
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 bad usage, 3 finished with partial pixels, 130 interrupted.";
@@ -118,6 +123,12 @@ pub struct NetworkArgs {
     /// Do not look for nodes on the local network
     #[arg(long, env = "P2C2R_NO_MDNS")]
     pub no_mdns: bool,
+    /// Megabits a second in which scenes are sent to other nodes, at most [default: as much as the line takes]
+    #[arg(long, env = "P2C2R_UPLOAD_LIMIT_MBIT", value_name = "MBIT", value_parser = rate_mbit)]
+    pub upload_limit_mbit: Option<f64>,
+    /// Megabits a second in which scenes are fetched from other nodes, at most [default: as much as the line takes]
+    #[arg(long, env = "P2C2R_DOWNLOAD_LIMIT_MBIT", value_name = "MBIT", value_parser = rate_mbit)]
+    pub download_limit_mbit: Option<f64>,
     /// Write every decision about the frames that this node coordinates to a file, begun anew at each start, for
     /// `sim --replay`
     #[arg(long, env = "P2C2R_DECISION_LOG", value_name = "FILE", hide_short_help = true)]
@@ -143,6 +154,20 @@ pub struct DeviceArgs {
     /// Announce the speed of the unthrottled device, as a liar would (for trying a swarm)
     #[arg(long, requires = "throttle", hide_short_help = true)]
     pub throttle_hidden: bool,
+}
+
+/// A limit of bandwidth.
+fn rate_mbit(text: &str) -> Result<f64, String> {
+    rate_in_range(text.parse().map_err(|_| format!("`{text}` is no number"))?)
+}
+
+/// The limit of bandwidth, if it is one that transfers can live with.
+pub fn rate_in_range(mbit_per_s: f64) -> Result<f64, String> {
+    if (MIN_RATE_MBIT..=MAX_RATE_MBIT).contains(&mbit_per_s) {
+        Ok(mbit_per_s)
+    } else {
+        Err(format!("megabits a second from {MIN_RATE_MBIT} to {MAX_RATE_MBIT} are needed"))
+    }
 }
 
 /// A factor that work is slowed by.

@@ -12,7 +12,7 @@ use p2c2r_render::backend::BackendChoice;
 use serde::Deserialize;
 
 use crate::{
-    cli::{DeviceArgs, NetworkArgs, OfferArgs, throttle_in_range, work_kind},
+    cli::{DeviceArgs, NetworkArgs, OfferArgs, rate_in_range, throttle_in_range, work_kind},
     data_dir::{self, DataDirError},
     memory,
 };
@@ -84,6 +84,10 @@ struct File {
     scene_cache_mib: Option<u64>,
     /// Largest scene accepted from others, MiB.
     max_scene_mib: Option<u64>,
+    /// Scenes are sent to others with so many megabits a second at most.
+    upload_limit_mbit: Option<f64>,
+    /// Scenes are fetched from others with so many megabits a second at most.
+    download_limit_mbit: Option<f64>,
     /// Every tile takes so many times as long.
     throttle: Option<f32>,
     /// Kinds of work that are not done for others.
@@ -107,6 +111,10 @@ pub struct NodeConfig {
     pub scene_cache_bytes: u64,
     /// Largest scene accepted from others, bytes.
     pub max_scene_bytes: u64,
+    /// Scenes sent to others, bytes a second; without, as much as the line takes.
+    pub upload_bytes_per_s: Option<NonZeroU64>,
+    /// Scenes fetched from others, bytes a second; without, as much as the line takes.
+    pub download_bytes_per_s: Option<NonZeroU64>,
     /// Kinds of work that are not done for others.
     pub declined: Vec<WorkKind>,
     /// Where decisions are written down.
@@ -164,6 +172,8 @@ impl NodeConfig {
             device,
             scene_cache_bytes: 0,
             max_scene_bytes: DEFAULT_MAX_SCENE_MIB << 20,
+            upload_bytes_per_s: None,
+            download_bytes_per_s: None,
             declined: Vec::new(),
             decision_log: None,
         }
@@ -207,6 +217,14 @@ impl NodeConfig {
                 .transpose()?,
             throttle_hidden: false,
         };
+        let rate = |flag: Option<f64>, key, from_file: Option<f64>| {
+            let from_file = from_file.map(|mbit| rate_in_range(mbit).map_err(|reason| value(key, reason)));
+            Ok::<_, ConfigError>(flag.or(from_file.transpose()?).and_then(bytes_per_s))
+        };
+        let upload_bytes_per_s =
+            rate(network.upload_limit_mbit, "upload_limit_mbit", file.upload_limit_mbit)?;
+        let download_bytes_per_s =
+            rate(network.download_limit_mbit, "download_limit_mbit", file.download_limit_mbit)?;
         let mut declined = offer.decline.clone();
         if declined.is_empty() {
             for name in &file.decline {
@@ -240,10 +258,17 @@ impl NodeConfig {
                 .scene_cache_mib
                 .unwrap_or(DEFAULT_SCENE_CACHE_MIB)
                 .saturating_mul(1 << 20),
+            upload_bytes_per_s,
+            download_bytes_per_s,
             max_scene_bytes: file.max_scene_mib.unwrap_or(DEFAULT_MAX_SCENE_MIB).saturating_mul(1 << 20),
             decision_log: network.decision_log.clone(),
         })
     }
+}
+
+/// Megabits a second as bytes a second; the limits were checked.
+fn bytes_per_s(mbit_per_s: f64) -> Option<NonZeroU64> {
+    NonZeroU64::new((mbit_per_s * 1e6 / 8.0) as u64)
 }
 
 /// Every interface, ports chosen by the system.
@@ -294,6 +319,28 @@ mod tests {
         assert!(wrong.contains("line 1"), "{wrong}");
         let backend = load("backend = \"abacus\"", &DeviceArgs::default()).unwrap_err().to_string();
         assert!(backend.contains("`backend`"), "{backend}");
+    }
+
+    #[test]
+    fn limits_of_bandwidth_are_bytes_and_have_limits() {
+        let rates = |text: &str, network: &NetworkArgs| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.toml");
+            fs::write(&path, text).unwrap();
+            let (device, offer) = (DeviceArgs::default(), OfferArgs::default());
+            NodeConfig::load(Some(&path), network, &device, &offer)
+                .map(|config| (config.upload_bytes_per_s, config.download_bytes_per_s))
+        };
+        let text = "upload_limit_mbit = 8.0\ndownload_limit_mbit = 0.5";
+        let bytes = |count| NonZeroU64::new(count);
+        assert_eq!(rates(text, &NetworkArgs::default()).unwrap(), (bytes(1_000_000), bytes(62_500)));
+        let flag = NetworkArgs { upload_limit_mbit: Some(80.0), ..NetworkArgs::default() };
+        assert_eq!(rates(text, &flag).unwrap().0, bytes(10_000_000));
+        assert_eq!(rates("", &NetworkArgs::default()).unwrap(), (None, None));
+        for wrong in ["0.0", "-1.0", "nan", "inf"] {
+            let refused = rates(&format!("upload_limit_mbit = {wrong}"), &NetworkArgs::default());
+            assert!(refused.unwrap_err().to_string().contains("`upload_limit_mbit`"), "{wrong}");
+        }
     }
 
     #[test]

@@ -96,7 +96,11 @@ impl Node {
             preferred_ports: memory.ports(),
             mdns: config.mdns,
             blobs: Arc::clone(&library) as Arc<dyn p2c2r_swarm::BlobStore>,
-            limits: SwarmLimits::default(),
+            limits: SwarmLimits {
+                upload_bytes_per_s: config.upload_bytes_per_s,
+                download_bytes_per_s: config.download_bytes_per_s,
+                ..SwarmLimits::default()
+            },
             software: concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned(),
         })
         .await?;

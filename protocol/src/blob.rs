@@ -1,16 +1,32 @@
-//! Scene transfer, `/p2c2r/blob/1`: content-addressed packages in chunks that are verified one by one.
+//! Scene transfer, `/p2c2r/blob/2`: content-addressed packages in chunks that are verified one by one.
 //!
 //! A package's name is the BLAKE3 hash of its bytes. BLAKE3 is a tree, so the chaining values of its subtrees of
 //! [`SCENE_CHUNK_BYTES`] bytes form a list that merges to the very same hash: whoever checked the list against the
 //! name can check every chunk alone. (BLAKE3 specification, section 2.1; the crate's `hazmat` module.)
+//!
+//! Whoever fetches a package serves what it has of it, so that a scene costs its owner little more than one copy:
+//! ```text
+//! fetching node                    any node that has some of it
+//!   Manifest                 ─►
+//!                            ◄─   Manifest(size) + chunk list
+//!   Watch                    ─►                          on a stream of its own
+//!                            ◄─   Has(others) + its chunks     at once, and again whenever more is there
+//!   Chunk(index)             ─►                          as many as the line takes; answered in order
+//!                            ◄─   Chunk(index) + bytes
+//!   Any + chunks wanted      ─►                          of the owner: whichever it gave nobody yet
+//!                            ◄─   Chunk(index) + bytes | Declined
+//! ```
 
 use blake3::hazmat::{HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    chunk_set::MAX_CHUNK_SET_BYTES,
     frame::{FieldError, Header},
-    id::SceneHash,
-    limit::{MAX_SCENE_BYTES, MAX_SCENE_CHUNKS, MAX_SESSION_HEADER_BYTES, SCENE_CHUNK_BYTES},
+    id::{NodeId, SceneHash},
+    limit::{
+        MAX_BLOB_OTHERS, MAX_SCENE_BYTES, MAX_SCENE_CHUNKS, MAX_SESSION_HEADER_BYTES, SCENE_CHUNK_BYTES,
+    },
 };
 
 /// What a fetching node asks.
@@ -23,18 +39,26 @@ pub enum BlobRequest {
         /// Of this package.
         scene: SceneHash,
     },
-    /// Chunks, answered in order.
-    Chunks {
+    /// To be told what is here of it, for as long as the stream is open.
+    Watch {
         /// Of this package.
         scene: SceneHash,
-        /// The first.
-        first: u32,
-        /// How many, at least 1.
-        count: u32,
+    },
+    /// One chunk.
+    Chunk {
+        /// Of this package.
+        scene: SceneHash,
+        /// Which.
+        index: u32,
+    },
+    /// A chunk of those that its payload names (a [`crate::chunk_set::ChunkSet`]) and that nobody was given yet.
+    Any {
+        /// Of this package.
+        scene: SceneHash,
     },
 }
 
-/// What a node that has the package answers.
+/// What a node that has some of the package answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -44,12 +68,19 @@ pub enum BlobReply {
         /// Size of the package, bytes.
         size_bytes: u64,
     },
+    /// What is here: its payload is a [`crate::chunk_set::ChunkSet`].
+    Has {
+        /// Others that fetch the package, or have fetched it: hints, at most [`MAX_BLOB_OTHERS`].
+        others: Vec<NodeId>,
+    },
     /// One chunk: its payload.
     Chunk {
         /// Which.
         index: u32,
     },
-    /// The package is not here.
+    /// All that was wanted has been given to others: they have it.
+    Declined,
+    /// The package, or the chunk, is not here.
     NotHere,
     /// Too many others are being served.
     Busy,
@@ -57,19 +88,18 @@ pub enum BlobReply {
 
 impl Header for BlobRequest {
     const MAX_HEADER_BYTES: u32 = MAX_SESSION_HEADER_BYTES;
-    const MAX_PAYLOAD_BYTES: u32 = 0;
+    const MAX_PAYLOAD_BYTES: u32 = MAX_CHUNK_SET_BYTES;
 
     fn max_payload_bytes(&self) -> u32 {
-        0
+        match self {
+            Self::Any { .. } => MAX_CHUNK_SET_BYTES,
+            _ => 0,
+        }
     }
 
     fn check(&self) -> Result<(), FieldError> {
         match self {
-            Self::Chunks { first, count, .. }
-                if *count == 0 || first.checked_add(*count).is_none_or(|end| end > MAX_SCENE_CHUNKS) =>
-            {
-                Err(FieldError("chunk range"))
-            }
+            Self::Chunk { index, .. } if *index >= MAX_SCENE_CHUNKS => Err(FieldError("chunk index")),
             _ => Ok(()),
         }
     }
@@ -83,7 +113,8 @@ impl Header for BlobReply {
         match self {
             Self::Manifest { .. } => Self::MAX_PAYLOAD_BYTES,
             Self::Chunk { .. } => SCENE_CHUNK_BYTES,
-            Self::NotHere | Self::Busy => 0,
+            Self::Has { .. } => MAX_CHUNK_SET_BYTES,
+            Self::Declined | Self::NotHere | Self::Busy => 0,
         }
     }
 
@@ -93,6 +124,7 @@ impl Header for BlobReply {
                 Err(FieldError("package size"))
             }
             Self::Chunk { index } if *index >= MAX_SCENE_CHUNKS => Err(FieldError("chunk index")),
+            Self::Has { others } if others.len() > MAX_BLOB_OTHERS => Err(FieldError("number of others")),
             _ => Ok(()),
         }
     }
@@ -283,11 +315,24 @@ mod tests {
     }
 
     #[test]
-    fn chunk_ranges_outside_every_package_are_refused() {
+    fn b30_requests_for_what_no_package_has_are_refused() {
         let scene = SceneHash([0; 32]);
-        let check = |first, count| BlobRequest::Chunks { scene, first, count }.check();
-        assert!(check(0, 1).is_ok());
-        assert!(check(0, 0).is_err() && check(u32::MAX, 1).is_err() && check(MAX_SCENE_CHUNKS, 1).is_err());
+        let check = |index| BlobRequest::Chunk { scene, index }.check();
+        assert!(check(MAX_SCENE_CHUNKS - 1).is_ok());
+        assert!(check(MAX_SCENE_CHUNKS).is_err() && check(u32::MAX).is_err());
+        let mut out = bytes::BytesMut::new();
+        let set = vec![0; MAX_CHUNK_SET_BYTES as usize + 1];
+        assert!(crate::frame::encode(&BlobRequest::Any { scene }, &set[1..], &mut out).is_ok());
+        assert!(crate::frame::encode(&BlobRequest::Any { scene }, &set, &mut out).is_err());
+        assert!(crate::frame::encode(&BlobRequest::Watch { scene }, &set[..1], &mut out).is_err());
+    }
+
+    #[test]
+    fn b21_a_list_of_others_is_bounded_and_fits_into_a_header() {
+        let has = |count| BlobReply::Has { others: vec![NodeId::from_public_key([255; 32]); count] };
+        assert!(has(MAX_BLOB_OTHERS).check().is_ok() && has(MAX_BLOB_OTHERS + 1).check().is_err());
+        let mut out = bytes::BytesMut::new();
+        crate::frame::encode(&has(MAX_BLOB_OTHERS), &[], &mut out).unwrap();
     }
 
     #[test]
@@ -309,6 +354,8 @@ mod tests {
         for (reply, limit) in [
             (BlobReply::Manifest { size_bytes: 1 }, 32 * MAX_SCENE_CHUNKS),
             (BlobReply::Chunk { index: 0 }, SCENE_CHUNK_BYTES),
+            (BlobReply::Has { others: vec![] }, MAX_CHUNK_SET_BYTES),
+            (BlobReply::Declined, 0),
             (BlobReply::NotHere, 0),
             (BlobReply::Busy, 0),
         ] {

@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod canon;
+pub mod chunk_set;
 pub mod frame;
 pub mod heartbeat;
 pub mod id;

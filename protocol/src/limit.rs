@@ -61,6 +61,9 @@ pub const SCENE_CHUNK_BYTES: u32 = 256 << 10;
 /// Most chunks of a scene package.
 pub const MAX_SCENE_CHUNKS: u32 = (MAX_SCENE_BYTES / SCENE_CHUNK_BYTES as u64) as u32;
 
+/// Most other nodes that a node which serves a package names.
+pub const MAX_BLOB_OTHERS: usize = 32;
+
 /// Most bytes of a signed heartbeat.
 pub const MAX_HEARTBEAT_BYTES: usize = 4 << 10;
 /// Largest difference between a heartbeat's clock and the receiver's, ms.

@@ -10,9 +10,9 @@ use p2c2r_protocol::{
     heartbeat::{ExactnessClass, Heartbeat, open, seal},
     id::{Epoch, JobId, NodeId, RequestHash, SceneHash, TaskId, TileRoot, WorkKind},
     limit::{
-        MAX_ADDRESS_BYTES, MAX_CREDIT, MAX_HEARTBEAT_SCENES, MAX_RETRY_AFTER_MS, MAX_SCENE_BYTES,
-        MAX_SCENE_CHUNKS, MAX_SCENE_TIME_US, MAX_STATEMENT_BYTES, MAX_TICKET_ADDRESSES, MAX_TICKET_CHARS,
-        MAX_TILE_BYTES,
+        MAX_ADDRESS_BYTES, MAX_BLOB_OTHERS, MAX_CREDIT, MAX_HEARTBEAT_SCENES, MAX_RETRY_AFTER_MS,
+        MAX_SCENE_BYTES, MAX_SCENE_CHUNKS, MAX_SCENE_TIME_US, MAX_STATEMENT_BYTES, MAX_TICKET_ADDRESSES,
+        MAX_TICKET_CHARS, MAX_TILE_BYTES,
     },
     moment::SceneMoment,
     sign::SecretKey,
@@ -161,10 +161,9 @@ fn contributor_message() -> impl Strategy<Value = ContributorMessage> {
 fn blob_request() -> impl Strategy<Value = BlobRequest> {
     prop_oneof![
         scene().prop_map(|scene| BlobRequest::Manifest { scene }),
-        (scene(), 0..MAX_SCENE_CHUNKS, any::<Index>()).prop_map(|(scene, first, count)| {
-            let count = 1 + count.index((MAX_SCENE_CHUNKS - first) as usize) as u32;
-            BlobRequest::Chunks { scene, first, count }
-        }),
+        scene().prop_map(|scene| BlobRequest::Watch { scene }),
+        scene().prop_map(|scene| BlobRequest::Any { scene }),
+        (scene(), 0..MAX_SCENE_CHUNKS).prop_map(|(scene, index)| BlobRequest::Chunk { scene, index }),
     ]
 }
 
@@ -174,6 +173,12 @@ fn blob_reply() -> impl Strategy<Value = (BlobReply, Vec<u8>)> {
         (1..=MAX_SCENE_BYTES, payload())
             .prop_map(|(size_bytes, list)| (BlobReply::Manifest { size_bytes }, list)),
         (0..MAX_SCENE_CHUNKS, payload()).prop_map(|(index, chunk)| (BlobReply::Chunk { index }, chunk)),
+        (
+            prop::collection::vec(any::<[u8; 32]>().prop_map(NodeId::from_public_key), 0..MAX_BLOB_OTHERS),
+            prop::collection::vec(any::<u8>(), 0..1000)
+        )
+            .prop_map(|(others, set)| (BlobReply::Has { others }, set)),
+        Just((BlobReply::Declined, vec![])),
         Just((BlobReply::NotHere, vec![])),
         Just((BlobReply::Busy, vec![])),
     ]

@@ -23,8 +23,8 @@ use p2c2r_protocol::{
     ticket::Ticket,
 };
 use p2c2r_swarm::{
-    Blob, BlobStore, ContributorEvent, ContributorLink, NoHandOvers, SwarmConfig, SwarmEvent, SwarmHandle,
-    SwarmLimits, TileResult,
+    BlobSource, BlobStore, ContributorEvent, ContributorLink, NoHandOvers, SwarmConfig, SwarmEvent,
+    SwarmHandle, SwarmLimits, TileResult,
 };
 use tokio::runtime::Runtime;
 
@@ -71,7 +71,7 @@ struct Heard {
 struct NoBlobs;
 
 impl BlobStore for NoBlobs {
-    fn get(&self, _scene: &SceneHash) -> Option<Arc<Blob>> {
+    fn get(&self, _scene: &SceneHash) -> Option<Arc<dyn BlobSource>> {
         None
     }
 }

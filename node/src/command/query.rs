@@ -63,6 +63,23 @@ fn describe(status: &StatusReply) -> String {
         status.peers_remembered,
         status.scenes.len(),
     );
+    for fetch in &status.fetching {
+        text += &format!(
+            "            {} on its way: {:.0} % of {:.1} MB, from {} nodes\n",
+            fetch.scene.get(..8).unwrap_or(&fetch.scene),
+            fetch.bytes_here as f64 * 100.0 / fetch.size_bytes.max(1) as f64,
+            fetch.size_bytes as f64 / 1e6,
+            fetch.sources,
+        );
+    }
+    let traffic = &status.scene_traffic;
+    if traffic.sent_bytes + traffic.received_bytes > 0 {
+        text += &format!(
+            "            {:.1} MB of scenes sent, {:.1} MB fetched\n",
+            traffic.sent_bytes as f64 / 1e6,
+            traffic.received_bytes as f64 / 1e6,
+        );
+    }
     for (index, address) in status.listening.iter().enumerate() {
         text += if index == 0 { "listening   " } else { "            " };
         text += address;

@@ -7,6 +7,7 @@
 
 mod actor;
 pub mod admission;
+mod downloads;
 mod hand_overs;
 pub mod hindrance;
 mod render_thread;
@@ -29,7 +30,7 @@ use p2c2r_render::{backend::RenderError, prepared::PreparedScene};
 use p2c2r_swarm::{ContributorLink, StepPeerLink, SwarmHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::{hand_overs::HandOverDesk, render_thread::Device};
+pub use self::{downloads::DownloadView, hand_overs::HandOverDesk, render_thread::Device};
 use self::{
     hindrance::Hindrance,
     render_thread::{RenderFailure, RenderThread, Rendered, RenderedTile, SealedPlane},
@@ -111,6 +112,7 @@ pub struct Contributor {
     inputs: mpsc::Sender<Input>,
     load: watch::Receiver<Load>,
     steps: StepDesk,
+    scenes: scene::SceneSource,
 }
 
 /// A contributor that is about to start: what it awaits can be brought as soon as the swarm is there.
@@ -163,14 +165,14 @@ impl Contributor {
         let actor = actor::Actor::new(
             inputs.downgrade(),
             thread,
-            scenes,
+            scenes.clone(),
             stages,
             device.mrays_per_s,
             load_out,
             traces,
         );
         tokio::spawn(actor.run(queue));
-        Ok((Self { inputs, load, steps }, device))
+        Ok((Self { inputs, load, steps, scenes }, device))
     }
 
     /// Serves a coordinator. `owner` marks the node's own, whose work comes first.
@@ -192,6 +194,11 @@ impl Contributor {
     /// The load now.
     pub fn load(&self) -> Load {
         *self.load.borrow()
+    }
+
+    /// The scenes on their way here.
+    pub fn downloads(&self) -> Vec<DownloadView> {
+        self.scenes.downloads()
     }
 
     /// From now on something is wrong here, on purpose; nothing with the default.

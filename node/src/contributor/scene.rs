@@ -1,10 +1,10 @@
-//! Makes a scene ready at a moment. Its package is fetched from the coordinator in verified chunks if it is neither in
-//! memory nor in the disk cache: another moment of a known package needs no network.
+//! Makes a scene ready at a moment. Its package is fetched ([`super::downloads`]) if it is neither in memory nor in the disk
+//! cache: another moment of a known package needs no network.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use p2c2r_protocol::{
@@ -17,23 +17,23 @@ use p2c2r_swarm::SwarmHandle;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore},
     task::spawn_blocking,
-    time::timeout,
 };
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::ReadyScene;
+use super::{
+    ReadyScene,
+    downloads::{DownloadView, Downloads},
+};
 use crate::scene_library::{Package, SceneLibrary};
 
-/// Scenes being fetched or built at once; more wait for their turn.
+/// Scenes being built at once; more wait for their turn.
 const MAX_PREPARING: usize = 2;
-/// A fetch that takes longer is given up, so that a slow coordinator cannot hold a place for ever.
-const FETCH_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Where scenes come from.
 #[derive(Clone)]
 pub struct SceneSource {
     library: Arc<SceneLibrary>,
-    swarm: Option<SwarmHandle>,
+    downloads: Downloads,
     max_scene_bytes: u64,
     preparing: Arc<Semaphore>,
     packages: Arc<PackageLocks>,
@@ -68,7 +68,8 @@ impl SceneSource {
     /// Scenes from the library, else over the swarm if there is one.
     pub fn new(library: Arc<SceneLibrary>, swarm: Option<SwarmHandle>, max_scene_bytes: u64) -> Self {
         let preparing = Arc::new(Semaphore::new(MAX_PREPARING));
-        Self { library, swarm, max_scene_bytes, preparing, packages: Arc::default() }
+        let downloads = Downloads::new(Arc::clone(&library), swarm);
+        Self { library, downloads, max_scene_bytes, preparing, packages: Arc::default() }
     }
 
     /// Makes the scene ready, asking `peer` for its package if this node does not have it.
@@ -92,16 +93,19 @@ impl SceneSource {
         }
         // Whoever waits for a package that is on its way takes no place from others.
         let package_lock = self.packages.lock(peer, scene.hash).await;
+        if let Some(found) = self.library.resident(&scene) {
+            return Ok(ready(found.prepared, 0));
+        }
+        let (package, fetched_bytes) = self.package(peer, scene.hash, size_bytes).await?;
         let turn = Arc::clone(&self.preparing).acquire_owned();
         let turn = turn.await.map_err(|_| RejectReason::NotContributing)?;
         if let Some(found) = self.library.resident(&scene) {
-            return Ok(ready(found.prepared, 0));
+            return Ok(ready(found.prepared, fetched_bytes));
         }
         // Sessions and tiles hold on to their scenes; new ones have to wait until some are let go.
         if self.library.is_overdrawn() {
             return Err(RejectReason::Busy);
         }
-        let (package, fetched_bytes) = self.package(peer, scene.hash, size_bytes).await?;
         let library = Arc::clone(&self.library);
         // The turn ends with the work, not with whoever waits for it: a session that is gone does not stop a build.
         let building = spawn_blocking(move || {
@@ -133,31 +137,11 @@ impl SceneSource {
         if let Some(package) = cached {
             return Ok((package, 0));
         }
-        let bytes = self.fetch(peer, scene, size_bytes).await?;
-        let package = spawn_blocking(move || Package::of(bytes)).await.map_err(|_| RejectReason::Internal)?;
-        Ok((package, size_bytes))
+        self.downloads.fetch(peer, scene, size_bytes).await
     }
 
-    async fn fetch(
-        &self,
-        peer: NodeId,
-        scene: SceneHash,
-        size_bytes: u64,
-    ) -> Result<bytes::Bytes, RejectReason> {
-        let swarm = self.swarm.as_ref().ok_or(RejectReason::SceneFailed)?;
-        match timeout(FETCH_TIMEOUT, swarm.fetch_blob(peer, scene, size_bytes, |_| ())).await {
-            Ok(Ok((package, _))) => {
-                info!(scene = %scene.short(), bytes = package.len(), from = %peer.short(), "fetched a scene");
-                Ok(package)
-            }
-            Ok(Err(error)) => {
-                warn!(scene = %scene.short(), from = %peer.short(), %error, "a scene could not be fetched");
-                Err(RejectReason::SceneFailed)
-            }
-            Err(_) => {
-                warn!(scene = %scene.short(), from = %peer.short(), "fetching a scene took too long");
-                Err(RejectReason::SceneFailed)
-            }
-        }
+    /// The packages on their way here.
+    pub fn downloads(&self) -> Vec<DownloadView> {
+        self.downloads.views()
     }
 }

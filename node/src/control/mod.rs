@@ -203,6 +203,38 @@ pub struct StatusReply {
     pub jobs: usize,
     /// Scenes ready in memory.
     pub scenes: Vec<String>,
+    /// Scenes on their way here.
+    #[serde(default)]
+    pub fetching: Vec<FetchReply>,
+    /// Bytes of scenes, chunk by chunk, since the start.
+    #[serde(default)]
+    pub scene_traffic: SceneTraffic,
+}
+
+/// A scene that is being fetched.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FetchReply {
+    /// Its hash.
+    pub scene: String,
+    /// Bytes that are here and checked.
+    pub bytes_here: u64,
+    /// Of so many.
+    pub size_bytes: u64,
+    /// Nodes that it comes from.
+    pub sources: usize,
+}
+
+/// What scenes have cost the network since the node's start.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct SceneTraffic {
+    /// Bytes sent to others.
+    pub sent_bytes: u64,
+    /// Bytes fetched from others.
+    pub received_bytes: u64,
+    /// Of these, chunks that came twice.
+    pub repeated_bytes: u64,
+    /// Nodes that sent wrong chunks.
+    pub sources_shunned: u64,
 }
 
 /// What a node knows of a peer.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use p2c2r_swarm::PeerStatus;
+use p2c2r_swarm::{PeerStatus, SwarmCounters};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -19,9 +19,13 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    MAX_REQUEST_BYTES, PEERS_SCHEMA, PeerReply, RenderRequest, Reply, Request, STATUS_SCHEMA, StatusReply,
+    FetchReply, MAX_REQUEST_BYTES, PEERS_SCHEMA, PeerReply, RenderRequest, Reply, Request, STATUS_SCHEMA,
+    SceneTraffic, StatusReply,
 };
-use crate::{data_dir::control_socket, node::Node, progress::Progress, sentence::sentence, shoot::Shoot};
+use crate::{
+    contributor::DownloadView, data_dir::control_socket, node::Node, progress::Progress, sentence::sentence,
+    shoot::Shoot,
+};
 
 /// Clients served at once.
 const MAX_CLIENTS: usize = 64;
@@ -154,7 +158,27 @@ async fn status(node: &Node) -> Reply {
         tiles_running: load.running,
         jobs: node.coordinator.jobs(),
         scenes: node.library.resident_hashes().iter().map(ToString::to_string).collect(),
+        fetching: node.contributor.downloads().iter().map(fetch_reply).collect(),
+        scene_traffic: node.swarm.as_ref().map(|swarm| scene_traffic(&swarm.counters())).unwrap_or_default(),
     }))
+}
+
+fn fetch_reply(view: &DownloadView) -> FetchReply {
+    FetchReply {
+        scene: view.scene.to_string(),
+        bytes_here: view.bytes_here,
+        size_bytes: view.size_bytes,
+        sources: view.sources,
+    }
+}
+
+fn scene_traffic(counters: &SwarmCounters) -> SceneTraffic {
+    SceneTraffic {
+        sent_bytes: counters.blob_bytes_sent,
+        received_bytes: counters.blob_bytes_received,
+        repeated_bytes: counters.blob_bytes_repeated,
+        sources_shunned: counters.blob_sources_shunned,
+    }
 }
 
 async fn peers(node: &Node) -> Reply {

@@ -4,11 +4,13 @@
 //! ready to render is a package at a moment ([`shelf`]).
 
 mod disk;
+mod partial;
 mod shelf;
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Instant,
 };
 
@@ -24,8 +26,9 @@ use p2c2r_render::{
     prepared::PreparedScene,
     scene::{SceneError, gltf::parse_package_at},
 };
-use p2c2r_swarm::{Blob, BlobStore};
+use p2c2r_swarm::{Blob, BlobSource, BlobStore};
 
+pub use self::partial::Partial;
 use self::{disk::DiskCache, shelf::Shelf};
 
 /// A scene as it travels. Clones share the bytes.
@@ -82,7 +85,9 @@ impl ResidentScene {
 /// that they block.
 pub struct SceneLibrary {
     shelf: Mutex<Shelf>,
-    disk: Option<DiskCache>,
+    disk: Option<Arc<DiskCache>>,
+    /// Packages that are being fetched: others are given what has come.
+    partials: Mutex<HashMap<SceneHash, Weak<Partial>>>,
     /// For all scenes together.
     memory_bytes: u64,
 }
@@ -90,12 +95,13 @@ pub struct SceneLibrary {
 impl SceneLibrary {
     /// A library that keeps packages in `folder`, up to `quota_bytes`, and holds `memory_bytes` of scenes.
     pub fn on_disk(folder: PathBuf, quota_bytes: u64, memory_bytes: u64) -> Self {
-        Self { shelf: Mutex::default(), disk: Some(DiskCache { folder, quota_bytes }), memory_bytes }
+        let disk = Some(Arc::new(DiskCache::new(folder, quota_bytes)));
+        Self { shelf: Mutex::default(), disk, partials: Mutex::default(), memory_bytes }
     }
 
     /// A library that holds `memory_bytes` of scenes and keeps nothing on disk.
     pub fn in_memory(memory_bytes: u64) -> Self {
-        Self { shelf: Mutex::default(), disk: None, memory_bytes }
+        Self { shelf: Mutex::default(), disk: None, partials: Mutex::default(), memory_bytes }
     }
 
     /// The scene, if it is ready to render at that moment.
@@ -121,6 +127,20 @@ impl SceneLibrary {
     /// The package from memory, else from the disk cache, if it is there and whole. Blocks on the disk.
     pub fn cached_package(&self, scene: &SceneHash) -> Option<Package> {
         self.package(scene).or_else(|| self.disk.as_ref()?.read(scene).map(Package::of))
+    }
+
+    /// A package to be fetched. What comes of it is served to others for as long as somebody holds it.
+    pub fn new_partial(&self, scene: SceneHash) -> Arc<Partial> {
+        let partial = Arc::new(Partial::new(scene, self.disk.clone()));
+        let mut partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner);
+        partials.retain(|_, partial| partial.strong_count() > 0);
+        partials.insert(scene, Arc::downgrade(&partial));
+        partial
+    }
+
+    /// Serves a package for as long as somebody holds it, ready to render or not.
+    pub fn offer(&self, package: &Package) {
+        self.shelf().offer(package);
     }
 
     /// Makes a package ready to render at a moment and keeps it on disk. Blocks for as long as parsing and the BVH take:
@@ -160,8 +180,13 @@ impl SceneLibrary {
 }
 
 impl BlobStore for SceneLibrary {
-    fn get(&self, scene: &SceneHash) -> Option<Arc<Blob>> {
-        self.package(scene).map(|package| package.blob)
+    fn get(&self, scene: &SceneHash) -> Option<Arc<dyn BlobSource>> {
+        if let Some(package) = self.package(scene) {
+            return Some(package.blob);
+        }
+        let partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = partials.get(scene)?.upgrade()?.begun()?;
+        Some(begun)
     }
 }
 
@@ -189,7 +214,7 @@ mod tests {
         assert!(library.cached_package(&scene).is_none());
         library.prepare(&package, SceneTime::START).unwrap();
         assert_eq!(library.resident_hashes(), [scene]);
-        assert_eq!(library.get(&scene).unwrap().bytes, package.blob.bytes);
+        assert_eq!(library.get(&scene).unwrap().read(0).unwrap(), package.blob.read(0).unwrap());
         let reopened = SceneLibrary::on_disk(folder.path().to_owned(), 1 << 30, AMPLE_BYTES);
         assert!(reopened.package(&scene).is_none());
         assert_eq!(reopened.cached_package(&scene).unwrap().blob.bytes, package.blob.bytes);

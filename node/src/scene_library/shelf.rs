@@ -89,6 +89,16 @@ impl Shelf {
         Some(Package { hash: *hash, blob })
     }
 
+    /// Finds a package from here on for as long as somebody holds it.
+    pub fn offer(&mut self, package: &Package) {
+        self.packages.retain(|_, blob| blob.strong_count() > 0);
+        // The same bytes again stay beside those that are there for their holder alone.
+        let offered = self.packages.entry(package.hash).or_insert_with(|| Arc::downgrade(&package.blob));
+        if offered.strong_count() == 0 {
+            *offered = Arc::downgrade(&package.blob);
+        }
+    }
+
     /// The packages of all scenes, each once.
     pub fn hashes(&self) -> Vec<SceneHash> {
         let mut hashes: Vec<SceneHash> = self.scenes.keys().map(|moment| moment.hash).collect();

@@ -17,7 +17,7 @@ use p2c2r_protocol::{
     tile::{Camera, FrameSize, PixelEncoding, Sampling},
 };
 use p2c2r_swarm::{
-    Blob, BlobStore, ContributorEvent, ContributorLink, CoordinatorLink, NoHandOvers, SwarmConfig,
+    BlobSource, BlobStore, ContributorEvent, ContributorLink, CoordinatorLink, NoHandOvers, SwarmConfig,
     SwarmEvent, SwarmHandle, SwarmLimits, TileResult, start,
 };
 
@@ -31,7 +31,7 @@ const EDGE_PX: u32 = 64;
 struct NoBlobs;
 
 impl BlobStore for NoBlobs {
-    fn get(&self, _: &SceneHash) -> Option<Arc<Blob>> {
+    fn get(&self, _: &SceneHash) -> Option<Arc<dyn BlobSource>> {
         None
     }
 }

@@ -1,6 +1,6 @@
 //! What the swarm is started with.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
 use p2c2r_protocol::{sign::SecretKey, ticket::Ticket};
 
@@ -42,6 +42,10 @@ pub struct SwarmLimits {
     pub max_incoming_sessions: usize,
     /// Blob streams served at once.
     pub max_blob_streams: usize,
+    /// Bytes of packages sent to others, each second; without, as much as the line takes.
+    pub upload_bytes_per_s: Option<NonZeroU64>,
+    /// Bytes of packages fetched from others, each second; without, as much as the line takes.
+    pub download_bytes_per_s: Option<NonZeroU64>,
 }
 
 impl Default for SwarmLimits {
@@ -51,6 +55,8 @@ impl Default for SwarmLimits {
             target_peers: limit::TARGET_PEERS,
             max_incoming_sessions: limit::MAX_INCOMING_SESSIONS,
             max_blob_streams: limit::MAX_BLOB_STREAMS,
+            upload_bytes_per_s: None,
+            download_bytes_per_s: None,
         }
     }
 }

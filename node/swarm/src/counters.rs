@@ -48,8 +48,12 @@ counters! {
     sessions_refused,
     /// Bytes of packages sent to others.
     blob_bytes_sent,
-    /// Bytes of packages fetched from others.
+    /// Bytes of packages fetched from others, chunks that came twice included.
     blob_bytes_received,
+    /// Of these, chunks that came twice.
+    blob_bytes_repeated,
+    /// Peers that sent wrong chunks, and are asked for no more.
+    blob_sources_shunned,
 }
 
 impl Counters {

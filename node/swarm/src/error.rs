@@ -74,6 +74,9 @@ pub enum BlobError {
     /// The bytes are not the package's.
     #[error("the peer sent wrong bytes: {0}")]
     Corrupt(#[from] blob::BlobError),
+    /// A chunk could not be kept here.
+    #[error("the package cannot be kept here: {0}")]
+    NotKept(std::io::Error),
     /// The package is not as large as it was said to be.
     #[error("the package is {found_bytes} bytes, not the {expected_bytes} that were announced")]
     Size {
@@ -88,6 +91,11 @@ impl BlobError {
     /// Whether another stream to the same peer may help.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Io(_) | Self::Stalled | Self::Swarm(_) | Self::Busy)
+    }
+
+    /// Whether no honest peer does this.
+    pub(crate) fn is_lie(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Frame(_) | Self::Unexpected)
     }
 }
 

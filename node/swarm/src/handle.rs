@@ -6,7 +6,6 @@ use bytes::Bytes;
 use libp2p::StreamProtocol;
 use libp2p_stream::{Control, OpenStreamError};
 use p2c2r_protocol::{
-    blob::ChunkManifest,
     id::{NodeId, SceneHash},
     stage::HandOver,
     ticket::Ticket,
@@ -20,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     actor::Command,
-    blob,
+    blob::{self, BlobNetwork, BlobOrder, BlobStream, Fetched, Known, Transfers},
     counters::{Counters, SwarmCounters},
     error::{BlobError, HandOverError, SwarmError},
     hand_over,
@@ -42,6 +41,7 @@ pub struct SwarmHandle {
     commands: mpsc::Sender<Command>,
     control: Control,
     counters: Arc<Counters>,
+    transfers: Arc<Transfers>,
     pumps: TaskTracker,
 }
 
@@ -52,9 +52,10 @@ impl SwarmHandle {
         commands: mpsc::Sender<Command>,
         control: Control,
         counters: Arc<Counters>,
+        transfers: Arc<Transfers>,
         pumps: TaskTracker,
     ) -> Self {
-        Self { node, ports: Arc::new(ports), commands, control, counters, pumps }
+        Self { node, ports: Arc::new(ports), commands, control, counters, transfers, pumps }
     }
 
     /// The node's own id.
@@ -107,18 +108,9 @@ impl SwarmHandle {
         Ok(session::spawn_coordinator(stream, peer, &self.pumps))
     }
 
-    /// Fetches a package from a peer, every chunk checked against its name. `progress` hears the bytes that are there.
-    pub async fn fetch_blob(
-        &self,
-        peer: NodeId,
-        scene: SceneHash,
-        size_bytes: u64,
-        progress: impl Fn(u64) + Send,
-    ) -> Result<(Bytes, ChunkManifest), BlobError> {
-        let open = || async { Ok(self.open_stream(peer, blob::PROTOCOL).await?) };
-        let fetched = blob::fetch(open, scene, size_bytes, progress).await?;
-        Counters::add(&self.counters.blob_bytes_received, fetched.0.len() as u64);
-        Ok(fetched)
+    /// Fetches a package from its owners and from everybody else who has some of it, every chunk checked against its name.
+    pub async fn fetch_blob(&self, order: BlobOrder) -> Result<Fetched, BlobError> {
+        blob::fetch(self.clone(), order, Arc::clone(&self.transfers), Arc::clone(&self.counters)).await
     }
 
     /// Hands a plane over to the peer that awaits it.
@@ -176,6 +168,30 @@ impl SwarmHandle {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| SwarmError::Closed)?;
         answer.await.map_err(|_| SwarmError::Closed)
+    }
+}
+
+impl BlobNetwork for SwarmHandle {
+    fn own(&self) -> NodeId {
+        self.node
+    }
+
+    async fn open(&self, node: NodeId) -> Result<BlobStream, BlobError> {
+        Ok(Box::pin(self.open_stream(node, blob::PROTOCOL).await?))
+    }
+
+    async fn known(&self, scene: SceneHash) -> Known {
+        let mut known = Known::default();
+        for peer in self.peers().await {
+            let announces = peer.heartbeat.as_ref().is_some_and(|said| said.scenes.contains(&scene));
+            if announces {
+                known.announced.push(peer.node);
+            }
+            if peer.connected || peer.heartbeat.is_some() {
+                known.nodes.insert(peer.node);
+            }
+        }
+        known
     }
 }
 

@@ -9,7 +9,7 @@
 //!      ◄── SwarmEvent ──        ── discovery: whom to dial   routing: who enters the table
 //!                               ── gossip: which heartbeats are believed   peers: what is known of each
 //!      ◄── links ──► session pumps ──► streams /p2c2r/task/1
-//!      ◄── packages ── blob client, server ──► streams /p2c2r/blob/1
+//!      ◄── packages ── blob: downloads, server ► streams /p2c2r/blob/2
 //!      ◄── planes ──── hand_over ────────────► streams /p2c2r/stage/1
 //!      ◄── links ──► step ───────────────────► streams /p2c2r/step/1
 //! ```
@@ -41,7 +41,7 @@ mod tests;
 mod wire;
 
 pub use crate::{
-    blob::{Blob, BlobStore},
+    blob::{Blob, BlobOrder, BlobOwners, BlobSource, BlobStore, ChunkSink, DownloadProgress, Fetched},
     config::{SwarmConfig, SwarmLimits},
     counters::SwarmCounters,
     error::{BlobError, HandOverError, SwarmError},

@@ -88,19 +88,44 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// Blob streams served at once, refusals included.
-pub const MAX_BLOB_STREAMS: usize = 64;
-/// Blob streams served at once to one peer.
-pub const MAX_BLOB_STREAMS_PER_PEER: usize = 4;
+pub const MAX_BLOB_STREAMS: usize = 128;
+/// Blob streams served at once to one peer: two for each package that it fetches, and those of its last attempts.
+pub const MAX_BLOB_STREAMS_PER_PEER: usize = 8;
 /// Blob streams of one peer that are told so when it has too many; further ones are closed without a word.
 pub const MAX_BLOB_REFUSALS_PER_PEER: usize = 4;
-/// A read or write on a blob stream that moves nothing for this long has failed.
+/// A write on a blob stream that moves nothing for this long has failed, and so has a read that is owed an answer at
+/// once.
 pub const BLOB_STALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes reserved for a package before its first chunk has come.
-pub const BLOB_FIRST_RESERVE_BYTES: u64 = 16 << 20;
-/// Streams tried for one package.
+/// A blob stream on which nothing is asked for this long is closed.
+pub const BLOB_IDLE_TIMEOUT: Duration = Duration::from_mins(2);
+/// How often a node looks whether there is more to tell those who watch a package.
+pub const BLOB_NEWS_INTERVAL: Duration = Duration::from_millis(100);
+/// Whoever watches hears something this often, whether there is news or not.
+pub const BLOB_SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+/// A source that owes chunks and sends none for this long is dropped.
+pub const MAX_BLOB_SILENCE: Duration = Duration::from_secs(90);
+/// A download that gets nothing for this long has failed; what is here is kept.
+pub const MAX_DOWNLOAD_PAUSE: Duration = Duration::from_mins(2);
+/// Sources of one download at once.
+pub const MAX_BLOB_SOURCES: usize = 16;
+/// Candidates that one download ever tries.
+pub const MAX_BLOB_CANDIDATES: usize = 64;
+/// Requests in flight at a source that has not answered yet.
+pub const FIRST_CHUNK_WINDOW: usize = 2;
+/// Requests in flight at a source, at most.
+pub const MAX_CHUNK_WINDOW: usize = 16;
+/// Sources that are asked for the same chunk at once.
+pub const MAX_CHUNK_COPIES: usize = 2;
+/// Times that a source is tried before it is given up.
 pub const MAX_BLOB_ATTEMPTS: u32 = 5;
 /// Longest wait before the second of these; doubles with each further one.
 pub const BLOB_RETRY: Duration = Duration::from_millis(40);
+/// Packages of which it is remembered what was given to whom.
+pub const MAX_SEEDED_SCENES: usize = 16;
+/// Peers that are remembered with each of these.
+pub const MAX_SEEDED_PEERS: usize = 64;
+/// Nodes that are remembered for having sent wrong chunks.
+pub const MAX_SHUNNED_SOURCES: usize = 256;
 
 /// Streams on which planes are handed over at once.
 pub const MAX_HAND_OVERS: usize = 16;

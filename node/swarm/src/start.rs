@@ -49,6 +49,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let hand_overs = control.accept(hand_over::PROTOCOL).map_err(refused)?;
     let steps = control.accept(step::PROTOCOL).map_err(refused)?;
     let limits = config.limits;
+    let transfers = Arc::new(blob::Transfers::new(limits.upload_bytes_per_s, limits.download_bytes_per_s));
     let acceptors = [
         tokio::spawn(hand_over::serve(hand_overs, config.hand_overs, pumps.clone())),
         tokio::spawn(step::accept(steps, events_in.clone(), pumps.clone())),
@@ -63,6 +64,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
             blobs,
             config.blobs,
             limits.max_blob_streams,
+            Arc::clone(&transfers),
             Arc::clone(&counters),
             pumps.clone(),
         )),
@@ -78,7 +80,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     };
     let actor = Actor::new(node, parts, limits.target_peers, tickets, remembered);
     tokio::spawn(actor.run(early));
-    Ok((SwarmHandle::new(node, ports, commands_in, control, counters, pumps), events))
+    Ok((SwarmHandle::new(node, ports, commands_in, control, counters, transfers, pumps), events))
 }
 
 /// The swarm, not listening yet.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use p2c2r_protocol::{
     blob::{ChunkManifest, scene_hash},
+    chunk_set::ChunkSet,
     heartbeat::{ExactnessClass, Heartbeat, seal},
     id::{Epoch, NodeId, SceneHash, TaskId},
     sign::SecretKey,
@@ -21,8 +22,8 @@ use p2c2r_protocol::{
 use tokio::{io::AsyncWriteExt, net::UdpSocket, sync::mpsc, time::timeout};
 
 use crate::{
-    Blob, BlobError, BlobStore, ContributorEvent, ContributorLink, NoHandOvers, SwarmConfig, SwarmError,
-    SwarmEvent, SwarmHandle, SwarmLimits, limit,
+    Blob, BlobError, BlobOrder, BlobOwners, BlobSource, BlobStore, ChunkSink, ContributorEvent,
+    ContributorLink, NoHandOvers, SwarmConfig, SwarmError, SwarmEvent, SwarmHandle, SwarmLimits, limit,
     session::{self, offer, result},
     start,
 };
@@ -35,9 +36,40 @@ const PATIENCE: Duration = Duration::from_secs(90);
 struct Shelf(BTreeMap<SceneHash, Arc<Blob>>);
 
 impl BlobStore for Shelf {
-    fn get(&self, scene: &SceneHash) -> Option<Arc<Blob>> {
-        self.0.get(scene).cloned()
+    fn get(&self, scene: &SceneHash) -> Option<Arc<dyn BlobSource>> {
+        self.0.get(scene).map(|blob| Arc::clone(blob) as Arc<dyn BlobSource>)
     }
+}
+
+/// Keeps chunks in memory.
+#[derive(Default)]
+pub(crate) struct MemorySink(Mutex<BTreeMap<u32, Bytes>>);
+
+impl MemorySink {
+    /// What is there, in order.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().values().flatten().copied().collect()
+    }
+}
+
+impl ChunkSink for MemorySink {
+    fn begin(&self, manifest: &ChunkManifest) -> std::io::Result<ChunkSet> {
+        let mut here = ChunkSet::none(manifest.chunk_count());
+        self.0.lock().unwrap().keys().for_each(|index| assert!(here.insert(*index)));
+        Ok(here)
+    }
+
+    fn write(&self, index: u32, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.lock().unwrap().insert(index, Bytes::copy_from_slice(bytes));
+        Ok(())
+    }
+}
+
+fn order(owner: &TestNode, scene: SceneHash, size_bytes: u64, sink: &Arc<MemorySink>) -> BlobOrder {
+    let owners = BlobOwners::default();
+    owners.add(owner.id());
+    let sink = Arc::clone(sink) as Arc<dyn ChunkSink>;
+    BlobOrder { scene, size_bytes, owners, sink, progress: Arc::new(|_| ()) }
 }
 
 struct TestNode {
@@ -293,11 +325,12 @@ async fn a_package_travels_and_an_unknown_one_does_not() {
     let server = TestNode::with(SwarmConfig { blobs: Arc::new(shelf), ..config(51, &ANY_PORT, &[]) }).await;
     let client = TestNode::start(52, &[server.ticket().await]).await;
     until("they are connected", async || client.knows(&[server.id()]).await).await;
-    let (fetched, manifest) =
-        client.swarm.fetch_blob(server.id(), scene, bytes.len() as u64, |_| ()).await.unwrap();
-    assert_eq!((fetched, manifest.size_bytes()), (bytes, 900_000));
+    let sink = Arc::<MemorySink>::default();
+    let fetched = client.swarm.fetch_blob(order(&server, scene, 900_000, &sink)).await.unwrap();
+    assert_eq!((fetched.fetched_bytes, fetched.manifest.size_bytes()), (900_000, 900_000));
+    assert_eq!(sink.bytes(), bytes);
     assert_eq!(server.swarm.counters().blob_bytes_sent, 900_000);
-    let unknown = client.swarm.fetch_blob(server.id(), SceneHash([9; 32]), 5, |_| ()).await;
+    let unknown = client.swarm.fetch_blob(order(&server, SceneHash([9; 32]), 5, &Arc::default())).await;
     assert!(matches!(unknown, Err(BlobError::NotHere)), "{unknown:?}");
 }
 
@@ -309,13 +342,13 @@ async fn b25_one_peer_cannot_take_all_streams() {
         held.push(client.swarm.open_stream(server.id(), crate::blob::PROTOCOL).await.unwrap());
     }
     until("one more is refused", async || {
-        let one_more = client.swarm.fetch_blob(server.id(), SceneHash([9; 32]), 5, |_| ()).await;
+        let one_more = client.swarm.fetch_blob(order(&server, SceneHash([9; 32]), 5, &Arc::default())).await;
         matches!(one_more, Err(BlobError::Busy))
     })
     .await;
     drop(held);
     until("there is room again", async || {
-        let one_more = client.swarm.fetch_blob(server.id(), SceneHash([9; 32]), 5, |_| ()).await;
+        let one_more = client.swarm.fetch_blob(order(&server, SceneHash([9; 32]), 5, &Arc::default())).await;
         matches!(one_more, Err(BlobError::NotHere))
     })
     .await;

@@ -1,148 +1,90 @@
-//! Fetching a package: list first, then chunks, every byte checked before it counts.
+//! What a fetching node needs of the network: streams, and who is there. One stream is a [`Conversation`].
 
-use std::{
-    future::Future,
-    hash::{BuildHasher, RandomState},
-    io,
-    time::Duration,
-};
+use std::{collections::BTreeSet, future::Future, io, pin::Pin};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use p2c2r_protocol::{
     blob::{BlobReply, BlobRequest, ChunkManifest},
     frame::{Frame, encode},
-    id::SceneHash,
+    id::{NodeId, SceneHash},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    time::sleep,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::unless_stalled;
-use crate::{
-    error::BlobError,
-    limit::{BLOB_FIRST_RESERVE_BYTES, BLOB_RETRY, MAX_BLOB_ATTEMPTS},
-    wire::FrameReader,
-};
+use crate::{error::BlobError, wire::FrameReader};
 
-/// Fetches a package over streams that `open` provides: another one, from where the last one got to, if it breaks.
-/// `progress` hears the bytes that are there and checked.
-pub(crate) async fn fetch<S, O>(
-    mut open: impl FnMut() -> O,
-    scene: SceneHash,
-    size_bytes: u64,
-    progress: impl Fn(u64),
-) -> Result<(Bytes, ChunkManifest), BlobError>
-where
-    S: AsyncRead + AsyncWrite,
-    O: Future<Output = Result<S, BlobError>>,
-{
-    let mut transfer = Transfer { scene, size_bytes, manifest: None, bytes: BytesMut::new() };
-    let mut attempt = 1;
-    loop {
-        let step = async { transfer.run(Conversation::on(open().await?), &progress).await };
-        match step.await {
-            Ok(manifest) => return Ok((transfer.bytes.freeze(), manifest)),
-            Err(error) if error.is_transient() && attempt < MAX_BLOB_ATTEMPTS => {
-                // The server takes streams one at a time and drops the ones that come together.
-                sleep(jittered(BLOB_RETRY * 2_u32.pow(attempt - 1))).await;
-                attempt += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+/// Bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Send> Duplex for S {}
+
+/// A stream to a node that serves packages.
+pub(crate) type BlobStream = Pin<Box<dyn Duplex>>;
+
+/// The nodes that this one knows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Connected, or heard of by a heartbeat lately. Nobody else is ever asked, whoever names them.
+    pub(crate) nodes: BTreeSet<NodeId>,
+    /// Those whose heartbeats say that they have the package.
+    pub(crate) announced: Vec<NodeId>,
 }
 
-/// A random part of the wait, so that those who collided do not collide again.
-fn jittered(wait: Duration) -> Duration {
-    let share = RandomState::new().hash_one(()) % 1024;
-    wait.mul_f64(share as f64 / 1024.0)
-}
-
-/// What is there already; outlives a broken stream.
-struct Transfer {
-    scene: SceneHash,
-    size_bytes: u64,
-    manifest: Option<ChunkManifest>,
-    bytes: BytesMut,
-}
-
-impl Transfer {
-    async fn run<S: AsyncRead + AsyncWrite>(
-        &mut self,
-        mut peer: Conversation<S>,
-        progress: &impl Fn(u64),
-    ) -> Result<ChunkManifest, BlobError> {
-        let manifest = match &self.manifest {
-            Some(manifest) => manifest.clone(),
-            None => self.fetch_manifest(&mut peer).await?,
-        };
-        self.manifest = Some(manifest.clone());
-        let first = self.chunks_here();
-        let count = manifest.chunk_count() - first;
-        if count > 0 {
-            peer.ask(&BlobRequest::Chunks { scene: self.scene, first, count }).await?;
-        }
-        for index in first..first + count {
-            let reply = peer.reply().await?;
-            if reply.header != (BlobReply::Chunk { index }) {
-                return Err(refusal(&reply.header));
-            }
-            manifest.verify_chunk(index, &reply.payload)?;
-            self.bytes.extend_from_slice(&reply.payload);
-            progress(self.bytes.len() as u64);
-        }
-        Ok(manifest)
-    }
-
-    async fn fetch_manifest<S: AsyncRead + AsyncWrite>(
-        &mut self,
-        peer: &mut Conversation<S>,
-    ) -> Result<ChunkManifest, BlobError> {
-        peer.ask(&BlobRequest::Manifest { scene: self.scene }).await?;
-        let Frame { header, payload } = peer.reply().await?;
-        let BlobReply::Manifest { size_bytes: found_bytes } = header else { return Err(refusal(&header)) };
-        if found_bytes != self.size_bytes {
-            return Err(BlobError::Size { found_bytes, expected_bytes: self.size_bytes });
-        }
-        let manifest = ChunkManifest::verified(self.scene, found_bytes, &payload)?;
-        self.bytes.reserve(found_bytes.min(BLOB_FIRST_RESERVE_BYTES) as usize);
-        Ok(manifest)
-    }
-
-    /// Chunks are equally large but for the last, so their number follows from the bytes.
-    fn chunks_here(&self) -> u32 {
-        (self.bytes.len() as u64).div_ceil(u64::from(p2c2r_protocol::limit::SCENE_CHUNK_BYTES)) as u32
-    }
+/// The network, as a download sees it.
+pub(crate) trait BlobNetwork: Clone + Send + Sync + 'static {
+    /// This node.
+    fn own(&self) -> NodeId;
+    /// A stream to a node.
+    fn open(&self, node: NodeId) -> impl Future<Output = Result<BlobStream, BlobError>> + Send;
+    /// The nodes that are known.
+    fn known(&self, scene: SceneHash) -> impl Future<Output = Known> + Send;
 }
 
 /// One stream: questions and answers.
-struct Conversation<S> {
-    replies: FrameReader<ReadHalf<S>, BlobReply>,
-    writer: WriteHalf<S>,
+pub(super) struct Conversation {
+    replies: FrameReader<ReadHalf<BlobStream>, BlobReply>,
+    writer: WriteHalf<BlobStream>,
 }
 
-impl<S: AsyncRead + AsyncWrite> Conversation<S> {
-    fn on(stream: S) -> Self {
+impl Conversation {
+    pub(super) fn on(stream: BlobStream) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         Self { replies: FrameReader::new(reader), writer }
     }
 
-    async fn ask(&mut self, request: &BlobRequest) -> Result<(), BlobError> {
+    /// Asks, with a payload.
+    pub(super) async fn ask(&mut self, request: &BlobRequest, payload: &[u8]) -> Result<(), BlobError> {
         let mut out = BytesMut::new();
-        encode(request, &[], &mut out)?;
+        encode(request, payload, &mut out)?;
         unless_stalled(self.writer.write_all(&out)).await?;
         unless_stalled(self.writer.flush()).await
     }
 
-    async fn reply(&mut self) -> Result<Frame<BlobReply>, BlobError> {
-        let reply = unless_stalled(self.replies.next()).await?;
-        reply.ok_or_else(|| BlobError::Io(io::ErrorKind::UnexpectedEof.into()))
+    /// The next answer, however long it takes. Nothing is lost when it is no longer waited for.
+    pub(super) async fn reply(&mut self) -> Result<Frame<BlobReply>, BlobError> {
+        self.replies.next().await?.ok_or_else(|| BlobError::Io(io::ErrorKind::UnexpectedEof.into()))
     }
 }
 
+/// Asks a node for the chunk list of a package, and checks it.
+pub(super) async fn fetch_manifest<N: BlobNetwork>(
+    network: &N,
+    node: NodeId,
+    scene: SceneHash,
+    expected_bytes: u64,
+) -> Result<ChunkManifest, BlobError> {
+    let mut peer = Conversation::on(network.open(node).await?);
+    peer.ask(&BlobRequest::Manifest { scene }, &[]).await?;
+    let Frame { header, payload } = unless_stalled(peer.reply()).await?;
+    let BlobReply::Manifest { size_bytes: found_bytes } = header else { return Err(refusal(&header)) };
+    if found_bytes != expected_bytes {
+        return Err(BlobError::Size { found_bytes, expected_bytes });
+    }
+    Ok(ChunkManifest::verified(scene, found_bytes, &payload)?)
+}
+
 /// What a reply means that is not the one asked for.
-fn refusal(reply: &BlobReply) -> BlobError {
+pub(super) fn refusal(reply: &BlobReply) -> BlobError {
     match reply {
         BlobReply::NotHere => BlobError::NotHere,
         BlobReply::Busy => BlobError::Busy,

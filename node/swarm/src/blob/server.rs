@@ -1,40 +1,53 @@
-//! Serving packages: a limited number of streams, each answered request by request.
+//! Serving packages, whole or in part: a limited number of streams, each answered request by request.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use libp2p::PeerId;
 use libp2p_stream::IncomingStreams;
 use p2c2r_protocol::{
     blob::{BlobReply, BlobRequest},
+    chunk_set::ChunkSet,
     frame::encode,
-    id::SceneHash,
-    limit::SCENE_CHUNK_BYTES,
+    id::{NodeId, SceneHash},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::{Blob, BlobStore, unless_stalled};
+use super::{BlobSource, BlobStore, Transfers, seeding::Seeding, unless_stalled};
 use crate::{
     counters::Counters,
     error::BlobError,
-    limit::{MAX_BLOB_REFUSALS_PER_PEER, MAX_BLOB_STREAMS_PER_PEER},
+    identity::node_id,
+    limit::{
+        BLOB_IDLE_TIMEOUT, BLOB_NEWS_INTERVAL, BLOB_SIGN_OF_LIFE, MAX_BLOB_REFUSALS_PER_PEER,
+        MAX_BLOB_SILENCE, MAX_BLOB_STREAMS_PER_PEER,
+    },
     wire::{FrameReader, ReadError, tokio_stream},
 };
 
 /// Streams of one peer at once, refusals included.
 const PER_PEER: usize = MAX_BLOB_STREAMS_PER_PEER + MAX_BLOB_REFUSALS_PER_PEER;
 
+/// Bytes that are written at once.
+const WRITE_PIECE_BYTES: usize = 32 << 10;
+
 /// Serves streams until the swarm ends.
 pub(crate) async fn serve(
     mut incoming: IncomingStreams,
     store: Arc<dyn BlobStore>,
     max_streams: usize,
+    transfers: Arc<Transfers>,
     counters: Arc<Counters>,
     tasks: TaskTracker,
 ) {
@@ -47,7 +60,13 @@ pub(crate) async fn serve(
         let Ok(own_permit) = Arc::clone(own).try_acquire_owned() else { continue };
         let Ok(permit) = Arc::clone(&streams).try_acquire_owned() else { continue };
         let busy = own.available_permits() < MAX_BLOB_REFUSALS_PER_PEER;
-        let server = Server { store: Arc::clone(&store), counters: Arc::clone(&counters), busy };
+        let server = Server {
+            store: Arc::clone(&store),
+            transfers: Arc::clone(&transfers),
+            counters: Arc::clone(&counters),
+            peer: node_id(&peer),
+            busy,
+        };
         tasks.spawn(run(server, tokio_stream(stream), peer, [own_permit, permit]));
     }
 }
@@ -56,76 +75,162 @@ async fn run<S>(server: Server, stream: S, peer: PeerId, _permits: [OwnedSemapho
 where
     S: AsyncRead + AsyncWrite,
 {
-    let (reader, writer) = tokio::io::split(stream);
-    if let Err(error) = server.answer_all(FrameReader::new(reader), writer).await {
+    if let Err(error) = server.answer_all(stream).await {
         debug!(%peer, %error, "serving a package broke off");
     }
 }
 
-struct Server {
-    store: Arc<dyn BlobStore>,
-    counters: Arc<Counters>,
-    busy: bool,
+/// One stream of a peer.
+pub(super) struct Server {
+    pub(super) store: Arc<dyn BlobStore>,
+    pub(super) transfers: Arc<Transfers>,
+    pub(super) counters: Arc<Counters>,
+    /// Who asks; nobody that could be named to others if its key is of another kind.
+    pub(super) peer: Option<NodeId>,
+    pub(super) busy: bool,
 }
 
 impl Server {
-    async fn answer_all<S: AsyncRead + AsyncWrite>(
-        &self,
-        mut requests: FrameReader<ReadHalf<S>, BlobRequest>,
-        mut writer: WriteHalf<S>,
-    ) -> Result<(), BlobError> {
-        while let Some(request) = unless_stalled(requests.next()).await? {
+    /// Answers until the stream ends.
+    pub(super) async fn answer_all<S: AsyncRead + AsyncWrite>(&self, stream: S) -> Result<(), BlobError> {
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut requests = FrameReader::<_, BlobRequest>::new(reader);
+        loop {
+            let request = timeout(BLOB_IDLE_TIMEOUT, requests.next()).await;
+            let Some(request) = request.map_err(|_| BlobError::Stalled)?? else { break };
             if self.busy {
                 send(&mut writer, &BlobReply::Busy, &[]).await?;
                 break;
             }
-            self.answer(request.header, &mut writer).await?;
+            match request.header {
+                BlobRequest::Manifest { scene } => self.manifest(scene, &mut writer).await?,
+                BlobRequest::Chunk { scene, index } => self.chunk(scene, index, &mut writer).await?,
+                BlobRequest::Any { scene } => self.any(scene, &request.payload, &mut writer).await?,
+                BlobRequest::Watch { scene } => {
+                    self.tell_what_is_here(scene, &mut requests, &mut writer).await?;
+                    break;
+                }
+                _ => return Err(BlobError::Unexpected),
+            }
         }
         unless_stalled(writer.shutdown()).await
     }
 
-    async fn answer<W>(&self, request: BlobRequest, writer: &mut W) -> Result<(), BlobError>
-    where
-        W: AsyncWrite + Unpin,
-    {
-        match request {
-            BlobRequest::Manifest { scene } => match self.store.get(&scene) {
-                Some(blob) => {
-                    let reply = BlobReply::Manifest { size_bytes: blob.manifest.size_bytes() };
-                    send(writer, &reply, &blob.manifest.to_bytes()).await
-                }
-                None => send(writer, &BlobReply::NotHere, &[]).await,
-            },
-            BlobRequest::Chunks { scene, first, count } => self.chunks(scene, first, count, writer).await,
-            _ => Err(BlobError::Unexpected),
-        }
-    }
-
-    async fn chunks<W>(
+    async fn manifest<W: AsyncWrite + Unpin>(
         &self,
         scene: SceneHash,
-        first: u32,
-        count: u32,
         writer: &mut W,
-    ) -> Result<(), BlobError>
-    where
-        W: AsyncWrite + Unpin,
-    {
-        let Some(blob) = self.store.get(&scene) else { return send(writer, &BlobReply::NotHere, &[]).await };
-        // The range was checked when the request was read: it does not overflow.
-        for index in first..first + count {
-            let chunk = chunk(&blob, index).ok_or(BlobError::Unexpected)?;
-            send(writer, &BlobReply::Chunk { index }, chunk).await?;
-            Counters::add(&self.counters.blob_bytes_sent, chunk.len() as u64);
-        }
-        Ok(())
+    ) -> Result<(), BlobError> {
+        let Some(source) = self.store.get(&scene) else {
+            return send(writer, &BlobReply::NotHere, &[]).await;
+        };
+        let manifest = source.manifest();
+        send(writer, &BlobReply::Manifest { size_bytes: manifest.size_bytes() }, &manifest.to_bytes()).await
     }
-}
 
-fn chunk(blob: &Blob, index: u32) -> Option<&[u8]> {
-    let length = blob.manifest.chunk_bytes(index)? as usize;
-    let start = index as usize * SCENE_CHUNK_BYTES as usize;
-    blob.bytes.get(start..start + length)
+    /// Tells at once, whenever there is more, and from time to time, until the stream is closed from the other end.
+    async fn tell_what_is_here<S: AsyncRead + AsyncWrite>(
+        &self,
+        scene: SceneHash,
+        requests: &mut FrameReader<ReadHalf<S>, BlobRequest>,
+        writer: &mut WriteHalf<S>,
+    ) -> Result<(), BlobError> {
+        let mut told: Option<(u32, Vec<NodeId>, Instant)> = None;
+        loop {
+            let Some(source) = self.store.get(&scene) else {
+                return send(writer, &BlobReply::NotHere, &[]).await;
+            };
+            let (chunks, mut others) = (source.chunks(), self.seeding().others(&scene, self.peer));
+            others.sort_unstable();
+            if let (None, Some(peer)) = (&told, self.peer) {
+                self.seeding().note_peer(scene, chunks.chunk_count(), peer);
+            }
+            let is_news = told.as_ref().is_none_or(|(count, known, at)| {
+                *count != chunks.len() || *known != others || at.elapsed() >= BLOB_SIGN_OF_LIFE
+            });
+            if is_news {
+                send(writer, &BlobReply::Has { others: others.clone() }, chunks.as_bytes()).await?;
+                told = Some((chunks.len(), others, Instant::now()));
+            }
+            drop(source);
+            tokio::select! {
+                request = requests.next() => return match request? {
+                    None => Ok(()),
+                    Some(_) => Err(BlobError::Unexpected),
+                },
+                () = sleep(BLOB_NEWS_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn chunk<W: AsyncWrite + Unpin>(
+        &self,
+        scene: SceneHash,
+        index: u32,
+        writer: &mut W,
+    ) -> Result<(), BlobError> {
+        match self.store.get(&scene) {
+            Some(source) if source.chunks().contains(index) => {
+                self.seeding().note_given(scene, source.chunks().chunk_count(), index);
+                self.give(scene, source, index, writer).await
+            }
+            _ => send(writer, &BlobReply::NotHere, &[]).await,
+        }
+    }
+
+    async fn any<W: AsyncWrite + Unpin>(
+        &self,
+        scene: SceneHash,
+        wanted: &[u8],
+        writer: &mut W,
+    ) -> Result<(), BlobError> {
+        let Some(source) = self.store.get(&scene) else {
+            return send(writer, &BlobReply::NotHere, &[]).await;
+        };
+        let wanted = ChunkSet::from_bytes(source.manifest().chunk_count(), wanted)
+            .map_err(|_| BlobError::Unexpected)?;
+        let given = self.seeding().give(scene, &source.chunks(), &wanted, |count| fastrand::u32(..count));
+        match given {
+            Some(index) => self.give(scene, source, index, writer).await,
+            None => send(writer, &BlobReply::Declined, &[]).await,
+        }
+    }
+
+    /// Sends a chunk that is noted as given; one that does not get through is not.
+    async fn give<W: AsyncWrite + Unpin>(
+        &self,
+        scene: SceneHash,
+        source: Arc<dyn BlobSource>,
+        index: u32,
+        writer: &mut W,
+    ) -> Result<(), BlobError> {
+        let sent = self.send_chunk(source, index, writer).await;
+        if !matches!(sent, Ok(true)) {
+            self.seeding().take_back(&scene, index);
+        }
+        sent.map(drop)
+    }
+
+    async fn send_chunk<W: AsyncWrite + Unpin>(
+        &self,
+        source: Arc<dyn BlobSource>,
+        index: u32,
+        writer: &mut W,
+    ) -> Result<bool, BlobError> {
+        let chunk: Option<Bytes> = spawn_blocking(move || source.read(index)).await.ok().flatten();
+        let Some(chunk) = chunk else {
+            send(writer, &BlobReply::NotHere, &[]).await?;
+            return Ok(false);
+        };
+        self.transfers.upload.wait(chunk.len() as u64).await;
+        send(writer, &BlobReply::Chunk { index }, &chunk).await?;
+        Counters::add(&self.counters.blob_bytes_sent, chunk.len() as u64);
+        Ok(true)
+    }
+
+    fn seeding(&self) -> MutexGuard<'_, Seeding> {
+        self.transfers.seeding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn send<W>(writer: &mut W, reply: &BlobReply, payload: &[u8]) -> Result<(), BlobError>
@@ -134,8 +239,11 @@ where
 {
     let mut out = BytesMut::with_capacity(payload.len() + 64);
     encode(reply, payload, &mut out)?;
-    unless_stalled(writer.write_all(&out)).await?;
-    unless_stalled(writer.flush()).await
+    // Piece by piece: a slow line may take longer for a chunk than a dead one is given.
+    for piece in out.chunks(WRITE_PIECE_BYTES) {
+        unless_stalled(writer.write_all(piece)).await?;
+    }
+    timeout(MAX_BLOB_SILENCE, writer.flush()).await.map_err(|_| BlobError::Stalled)?.map_err(BlobError::Io)
 }
 
 impl From<ReadError> for BlobError {
