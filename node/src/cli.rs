@@ -115,6 +115,13 @@ pub struct NetworkArgs {
     /// Ticket of a node to join (may be given several times)
     #[arg(long, env = "P2C2R_JOIN", value_delimiter = ',', value_name = "TICKET")]
     pub join: Vec<Ticket>,
+    /// Address under which the Internet reaches this node, if it does not find out itself (a multiaddr; may be given
+    /// several times)
+    #[arg(long, env = "P2C2R_EXTERNAL_ADDRESS", value_delimiter = ',', value_name = "ADDRESS")]
+    pub external_address: Vec<String>,
+    /// Do not ask the router to forward a port (UPnP)
+    #[arg(long, env = "P2C2R_NO_UPNP")]
+    pub no_upnp: bool,
     /// Do not look for nodes on the local network
     #[arg(long, env = "P2C2R_NO_MDNS")]
     pub no_mdns: bool,

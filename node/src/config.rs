@@ -70,8 +70,12 @@ struct File {
     listen: Vec<String>,
     /// Tickets of nodes to join.
     join: Vec<String>,
+    /// Addresses under which the Internet reaches this node.
+    external_addresses: Vec<String>,
     /// Look for nodes on the local network.
     mdns: Option<bool>,
+    /// Ask the router for a port.
+    upnp: Option<bool>,
     /// Take work from other nodes.
     contribute: Option<bool>,
     /// `auto`, `gpu` or `cpu`.
@@ -97,8 +101,12 @@ pub struct NodeConfig {
     pub listen: Vec<String>,
     /// Nodes to join.
     pub join: Vec<Ticket>,
+    /// Addresses under which the Internet reaches this node (multiaddrs).
+    pub external: Vec<String>,
     /// Look for nodes on the local network.
     pub mdns: bool,
+    /// Ask the router for a port.
+    pub upnp: bool,
     /// Take work from other nodes.
     pub contribute: bool,
     /// What renders here.
@@ -159,7 +167,9 @@ impl NodeConfig {
         Self {
             listen: Vec::new(),
             join: Vec::new(),
+            external: Vec::new(),
             mdns: false,
+            upnp: false,
             contribute: false,
             device,
             scene_cache_bytes: 0,
@@ -226,7 +236,13 @@ impl NodeConfig {
         Ok(Self {
             listen,
             join,
+            external: if network.external_address.is_empty() {
+                file.external_addresses
+            } else {
+                network.external_address.clone()
+            },
             mdns: !network.no_mdns && file.mdns.unwrap_or(true),
+            upnp: !network.no_upnp && file.upnp.unwrap_or(true),
             declined,
             contribute: !offer.no_contribute && file.contribute.unwrap_or(true),
             device: DeviceConfig::from_args(&DeviceArgs {

@@ -22,7 +22,7 @@ use p2c2r_scheduler::{
     history::MemoryStore,
     split::{cost_map::CostMap, hybrid::Strategy},
 };
-use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
+use p2c2r_swarm::{Reachability, SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, spawn_blocking},
@@ -94,7 +94,9 @@ impl Node {
             join: config.join.clone(),
             remembered: memory.neighbours(),
             preferred_ports: memory.ports(),
+            external: config.external.clone(),
             mdns: config.mdns,
+            upnp: config.upnp,
             blobs: Arc::clone(&library) as Arc<dyn p2c2r_swarm::BlobStore>,
             limits: SwarmLimits::default(),
             software: concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -311,9 +313,23 @@ async fn serve(mut events: mpsc::Receiver<SwarmEvent>, contributor: Option<Contr
             }
             SwarmEvent::Connected(peer) => debug!(peer = %peer.short(), "connected"),
             SwarmEvent::Disconnected(peer) => debug!(peer = %peer.short(), "disconnected"),
+            SwarmEvent::Reachability(reachability) => info!("{}", reached(reachability)),
             SwarmEvent::Listening(address) => info!(%address, "listening"),
             _ => {}
         }
+    }
+}
+
+/// What it means for the owner.
+fn reached(reachability: Reachability) -> &'static str {
+    match reachability {
+        Reachability::Public => {
+            "the Internet reaches this node directly; it passes on what comes for nodes behind routers"
+        }
+        Reachability::Relayed => {
+            "others reach this node through a relay, and directly where the routers allow it; `p2c2r-node ticket` prints a ticket that says so"
+        }
+        _ => "others reach this node from its own network only",
     }
 }
 

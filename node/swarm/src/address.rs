@@ -25,8 +25,11 @@ pub(crate) enum Subnet {
     V6([u16; 3]),
 }
 
-/// The scope of an address that can be dialled over one of our transports; `None` for any other.
+/// The scope of an address that can be dialled over one of our transports, a relayed one's being its relay's; `None` for any
+/// other.
 pub(crate) fn scope(address: &Multiaddr) -> Option<Scope> {
+    use Protocol::{P2p, P2pCircuit};
+
     let mut parts = address.iter();
     let scope = match parts.next()? {
         Protocol::Ip4(ip) => ip_scope(IpAddr::V4(ip))?,
@@ -39,7 +42,12 @@ pub(crate) fn scope(address: &Multiaddr) -> Option<Scope> {
         Protocol::Udp(port) => port != 0 && parts.next() == Some(Protocol::QuicV1),
         _ => false,
     };
-    let ends = matches!(parts.next(), None | Some(Protocol::P2p(_))) && parts.next().is_none();
+    // A relay, and whom it leads to.
+    let rest = [parts.next(), parts.next(), parts.next(), parts.next()];
+    let ends = matches!(
+        rest,
+        [None | Some(P2p(_)), None, ..] | [Some(P2p(_)), Some(P2pCircuit), None | Some(P2p(_)), None]
+    );
     (has_port && ends && address.to_string().len() <= MAX_ADDRESS_BYTES).then_some(scope)
 }
 
@@ -99,19 +107,39 @@ pub(crate) fn believable(
     kept
 }
 
-/// `quic` or `tcp`.
-pub(crate) fn transport(address: &Multiaddr) -> &'static str {
-    if address.iter().any(|part| part == Protocol::QuicV1) { "quic" } else { "tcp" }
+/// Whether a relay passes on what goes to this address.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
-/// The addresses to try first: on a local network only TCP, which moves bulk for half the CPU time of QUIC; over the
-/// Internet all of them.
+/// Whether the peer is the relay that the address leads through.
+pub(crate) fn is_relayed_by(address: &Multiaddr, peer: &PeerId) -> bool {
+    is_relayed(address)
+        && address.iter().find(|part| matches!(part, Protocol::P2p(_))) == Some(Protocol::P2p(*peer))
+}
+
+/// `relay`, `quic` or `tcp`.
+pub(crate) fn transport(address: &Multiaddr) -> &'static str {
+    if is_relayed(address) {
+        "relay"
+    } else if address.iter().any(|part| part == Protocol::QuicV1) {
+        "quic"
+    } else {
+        "tcp"
+    }
+}
+
+/// The addresses to try first, relayed ones last: on a local network only TCP, which moves bulk for half the CPU time of QUIC;
+/// over the Internet all of them.
 pub(crate) fn preferred(addresses: &[Multiaddr]) -> Vec<Multiaddr> {
-    let near_tcp = |address: &&Multiaddr| {
-        transport(address) == "tcp" && scope(address).is_some_and(|scope| scope < Scope::Public)
+    let is_near = |address: &Multiaddr, over: &str| {
+        transport(address) == over && scope(address).is_some_and(|scope| scope < Scope::Public)
     };
-    let near: Vec<Multiaddr> = addresses.iter().filter(near_tcp).cloned().collect();
-    if near.is_empty() { addresses.to_vec() } else { near }
+    let has_near_tcp = addresses.iter().any(|address| is_near(address, "tcp"));
+    let is_first = |address: &&Multiaddr| !(has_near_tcp && is_near(address, "quic"));
+    let mut first: Vec<Multiaddr> = addresses.iter().filter(is_first).cloned().collect();
+    first.sort_by_key(is_relayed);
+    first
 }
 
 /// The subnet of an address with an IP.
@@ -186,8 +214,31 @@ mod tests {
     #[test]
     fn tcp_comes_first_where_it_is_near() {
         let near = addresses(&["/ip4/10.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1"]);
-        assert_eq!(preferred(&near), addresses(&["/ip4/10.0.0.1/tcp/1"]));
+        assert_eq!(preferred(&near), addresses(&["/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1"]));
         let far = addresses(&["/ip4/8.8.8.8/udp/1/quic-v1", "/ip4/8.8.8.8/tcp/1"]);
         assert_eq!(preferred(&far), far);
+    }
+
+    #[test]
+    fn a_relayed_address_reaches_as_far_as_its_relay_and_comes_last() {
+        let (relay, peer) = (PeerId::random(), PeerId::random());
+        let over = |ip: &str| {
+            format!("/ip4/{ip}/udp/1/quic-v1/p2p/{relay}/p2p-circuit").parse::<Multiaddr>().unwrap()
+        };
+        let (public, private) = (over("8.8.8.8"), over("10.0.0.1"));
+        assert_eq!((scope(&public), scope(&private)), (Some(Scope::Public), Some(Scope::Private)));
+        assert_eq!((transport(&public), is_relayed_by(&public, &relay)), ("relay", true));
+        assert!(!is_relayed_by(&public, &peer));
+        let named = public.clone().with(Protocol::P2p(peer));
+        assert_eq!(believable([named], &peer, Scope::Public, 10), [public.clone()]);
+        let direct: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
+        assert_eq!(preferred(&[public.clone(), direct.clone()]), [direct, public.clone()]);
+        for nonsense in [
+            public.with(Protocol::P2pCircuit),
+            private.with(Protocol::P2p(peer)).with(Protocol::P2pCircuit),
+            format!("/ip4/8.8.8.8/tcp/1/p2p-circuit/p2p/{peer}").parse().unwrap(),
+        ] {
+            assert_eq!(scope(&nonsense), None, "{nonsense}");
+        }
     }
 }

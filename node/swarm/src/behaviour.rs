@@ -3,12 +3,13 @@
 use std::{collections::HashSet, time::Duration};
 
 use libp2p::{
-    StreamProtocol, allow_block_list, connection_limits, gossipsub,
+    StreamProtocol, allow_block_list, autonat, connection_limits, dcutr, gossipsub,
     gossipsub::{MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter},
     identify,
     identity::Keypair,
-    kad, mdns, memory_connection_limits, ping,
+    kad, mdns, memory_connection_limits, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    upnp,
 };
 use p2c2r_protocol::limit::MAX_HEARTBEAT_BYTES;
 use tracing::warn;
@@ -20,6 +21,7 @@ use crate::{
         MAX_CONNECTIONS_PER_PEER, MAX_INCOMING_SHARE, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS,
         PING_INTERVAL, PING_TIMEOUT,
     },
+    reach::{PublicOnly, relay_limits},
 };
 
 /// The Kademlia of this swarm: its own, not the public one.
@@ -50,6 +52,25 @@ pub(crate) struct Behaviour {
     pub(crate) gossip: Gossip,
     pub(crate) stream: libp2p_stream::Behaviour,
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
+    /// The other end of every relayed connection of ours.
+    pub(crate) relayed: relay::client::Behaviour,
+    /// Passes on what comes for others, while this node is public.
+    pub(crate) relay: Toggle<relay::Behaviour>,
+    pub(crate) punch: Toggle<dcutr::Behaviour>,
+    pub(crate) probe: Toggle<PublicOnly<autonat::v2::client::Behaviour>>,
+    pub(crate) probe_others: Toggle<autonat::v2::server::Behaviour>,
+    pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
+}
+
+/// What of all protocols a node takes part in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Multicast on the local network.
+    pub(crate) mdns: bool,
+    /// Whatever brings nodes together that are not on one machine: relays, hole punching, finding out what is public.
+    pub(crate) reach: bool,
+    /// Asking the router for a port.
+    pub(crate) upnp: bool,
 }
 
 impl Behaviour {
@@ -58,8 +79,14 @@ impl Behaviour {
         key: &Keypair,
         limits: SwarmLimits,
         software: &str,
-        with_mdns: bool,
+        choice: Choice,
+        relayed: relay::client::Behaviour,
     ) -> Result<Self, SwarmError> {
+        let own = key.public().to_peer_id();
+        let if_reaching = choice.reach.then_some(());
+        let mut relay = relay::Behaviour::new(own, relay_limits());
+        // Addresses on a LAN or of a relay make no relay: the actor says when this node is one.
+        relay.set_status(Some(relay::Status::Disable));
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits(limits)),
             memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY_SHARE),
@@ -77,7 +104,13 @@ impl Behaviour {
             kad: kad_behaviour(key),
             gossip: gossip_behaviour()?,
             stream: libp2p_stream::Behaviour::new(),
-            mdns: Toggle::from(if with_mdns { mdns_behaviour(key) } else { None }),
+            mdns: Toggle::from(if choice.mdns { mdns_behaviour(key) } else { None }),
+            relayed,
+            relay: Toggle::from(if_reaching.map(|()| relay)),
+            punch: Toggle::from(if_reaching.map(|()| dcutr::Behaviour::new(own))),
+            probe: Toggle::from(if_reaching.map(|()| PublicOnly(autonat::v2::client::Behaviour::default()))),
+            probe_others: Toggle::from(if_reaching.map(|()| autonat::v2::server::Behaviour::default())),
+            upnp: Toggle::from(choice.upnp.then(upnp::tokio::Behaviour::default)),
         })
     }
 }

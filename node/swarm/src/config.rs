@@ -19,8 +19,13 @@ pub struct SwarmConfig {
     /// For addresses to listen on with port 0, by their text: a port to take if it is free, so that what others remember
     /// of this node stays true.
     pub preferred_ports: BTreeMap<String, u16>,
+    /// Addresses under which the Internet reaches this node, known to its owner (multiaddrs): behind a router that forwards
+    /// a port, say.
+    pub external: Vec<String>,
     /// Whether to find and be found on the local network by multicast.
     pub mdns: bool,
+    /// Whether to ask the router for a port (UPnP).
+    pub upnp: bool,
     /// The packages that this node serves.
     pub blobs: Arc<dyn BlobStore>,
     /// Takes what other nodes hand over.

@@ -2,7 +2,8 @@
 //!
 //! Names come from tickets, earlier runs, mDNS, Kademlia and from peers themselves; they are candidates, never trusted. The node
 //! keeps itself connected to a target number of peers (a small swarm becomes a full mesh), tries tickets and whom it
-//! remembers again for ever while it is alone, and asks Kademlia often until nothing new comes up, then rarely.
+//! remembers again for ever while it is alone, lost neighbours every few seconds at first (a partition may heal), and asks
+//! Kademlia often until nothing new comes up, then rarely.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +14,19 @@ use std::{
 use libp2p::{Multiaddr, PeerId};
 
 use crate::{
-    address::preferred,
-    limit::{MAX_ADDRESSES_PER_PEER, MAX_DIAL_ATTEMPTS, MAX_DIALS_PER_TICK, MAX_KNOWN_PEERS},
+    address::{is_relayed_by, preferred},
+    limit::{
+        FORGET_LOST, MAX_ADDRESSES_PER_PEER, MAX_DIAL_ATTEMPTS, MAX_DIALS_PER_TICK, MAX_KNOWN_PEERS,
+        MAX_LOST_NEIGHBOURS, RECENT_LOSS,
+    },
 };
 
 /// Wait before the second dial; doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait for a way in while the node is alone.
 const MAX_RETRY_ALONE: Duration = Duration::from_secs(30);
+/// Longest wait for a neighbour that was lost a short while ago.
+const MAX_RETRY_LOST: Duration = Duration::from_secs(2);
 /// Longest wait otherwise.
 const MAX_RETRY: Duration = Duration::from_mins(5);
 /// The peer with the larger id lets the other one dial first: two at once would leave two connections.
@@ -61,6 +67,8 @@ struct Candidate {
     origin: Origin,
     attempts: u32,
     next_dial: Instant,
+    /// Since when a neighbour of this run is one no more.
+    lost: Option<Instant>,
 }
 
 /// Where a candidate's name comes from, the most trustworthy last.
@@ -110,6 +118,8 @@ impl Discovery {
 
     /// Notes a peer and where it may be found.
     pub(crate) fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        let leads_elsewhere = |address: &Multiaddr| !is_relayed_by(address, &self.own);
+        let addresses: Vec<Multiaddr> = addresses.into_iter().filter(leads_elsewhere).collect();
         if peer == self.own || addresses.is_empty() {
             return;
         }
@@ -125,6 +135,7 @@ impl Discovery {
             origin: Origin::Hearsay,
             attempts: 0,
             next_dial: first_dial,
+            lost: None,
         });
         for address in addresses {
             if !candidate.addresses.contains(&address) {
@@ -152,6 +163,7 @@ impl Discovery {
         self.connected.insert(peer);
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.attempts = 0;
+            candidate.lost = None;
         }
         self.look_soon(now);
     }
@@ -162,8 +174,20 @@ impl Discovery {
         let wait = if self.own < peer { FIRST_RETRY } else { YIELD };
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.next_dial = now + wait;
+            candidate.lost = Some(now);
         }
+        self.keep_latest_lost();
         self.look_soon(now);
+    }
+
+    /// Whoever comes and goes under ever new names does not fill the plan with them.
+    fn keep_latest_lost(&mut self) {
+        let lost = || self.candidates.iter().filter_map(|(peer, candidate)| Some((candidate.lost?, *peer)));
+        if lost().count() > MAX_LOST_NEIGHBOURS
+            && let Some(candidate) = lost().min().and_then(|(_, peer)| self.candidates.get_mut(&peer))
+        {
+            candidate.lost = None;
+        }
     }
 
     /// Notes a dial that failed.
@@ -172,14 +196,19 @@ impl Discovery {
             return;
         }
         let Some(candidate) = self.candidates.get_mut(&peer) else { return };
-        let limit = if self.connected.is_empty() { MAX_RETRY_ALONE } else { MAX_RETRY };
+        let limit = match candidate.lost {
+            Some(lost) if now.saturating_duration_since(lost) < RECENT_LOSS => MAX_RETRY_LOST,
+            _ if self.connected.is_empty() => MAX_RETRY_ALONE,
+            _ => MAX_RETRY,
+        };
         let wait = FIRST_RETRY.saturating_mul(1 << candidate.attempts.saturating_sub(1).min(16)).min(limit);
         candidate.next_dial = now + jittered(wait, (self.own, peer, candidate.attempts));
-        let is_kept = match candidate.origin {
-            Origin::Ticket => true,
-            Origin::Memory => self.connected.is_empty(),
-            Origin::Hearsay => false,
-        };
+        let is_kept =
+            match candidate.origin {
+                Origin::Ticket => true,
+                Origin::Memory => self.connected.is_empty(),
+                Origin::Hearsay => false,
+            } || candidate.lost.is_some_and(|lost| now.saturating_duration_since(lost) < FORGET_LOST);
         if !is_kept && candidate.attempts >= MAX_DIAL_ATTEMPTS {
             self.candidates.remove(&peer);
         }
@@ -283,6 +312,53 @@ mod tests {
         plan.connected(other, now);
         fail(&mut plan, &mut now);
         assert_eq!(plan.dials(now), [], "others are there");
+    }
+
+    #[test]
+    fn f05_a_lost_neighbour_is_dialled_every_few_seconds_at_first_and_forgotten_in_the_end() {
+        let (mut plan, start) = plan(16);
+        let (lost, other) = (PeerId::random(), PeerId::random());
+        plan.learn(lost, vec![address(1)], start);
+        plan.connected(lost, start);
+        plan.connected(other, start);
+        plan.disconnected(lost, start);
+        let (mut now, mut longest) = (start + YIELD, Duration::ZERO);
+        while now < start + RECENT_LOSS {
+            assert_eq!(plan.dials(now).len(), 1);
+            plan.dial_failed(lost, now);
+            let next = plan.candidates[&lost].next_dial;
+            longest = longest.max(next - now);
+            now = next;
+        }
+        assert!(longest <= MAX_RETRY_LOST, "{longest:?}");
+        while !plan.addresses(&lost).is_empty() {
+            now += MAX_RETRY;
+            plan.dials(now);
+            plan.dial_failed(lost, now);
+            assert!(now < start + 2 * FORGET_LOST);
+        }
+        assert!(now >= start + FORGET_LOST);
+    }
+
+    #[test]
+    fn b21_neighbours_that_come_and_go_do_not_fill_the_plan() {
+        let (mut plan, now) = plan(16);
+        for port in 0..2 * MAX_LOST_NEIGHBOURS as u16 {
+            let peer = PeerId::random();
+            plan.learn(peer, vec![address(port)], now);
+            plan.connected(peer, now);
+            plan.disconnected(peer, now + Duration::from_millis(u64::from(port)));
+        }
+        let lost = plan.candidates.values().filter(|candidate| candidate.lost.is_some());
+        assert_eq!(lost.count(), MAX_LOST_NEIGHBOURS);
+    }
+
+    #[test]
+    fn a_relay_does_not_dial_through_itself() {
+        let (mut plan, now) = plan(16);
+        let through_us = format!("/ip4/192.0.2.1/tcp/1/p2p/{}/p2p-circuit", plan.own).parse().unwrap();
+        plan.learn(PeerId::random(), vec![through_us], now);
+        assert_eq!(plan.candidates.len(), 0);
     }
 
     #[test]

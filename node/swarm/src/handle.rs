@@ -28,6 +28,7 @@ use crate::{
     limit::{OPEN_TIMEOUT, SHUTDOWN_GRACE},
     neighbours::KnownPeer,
     peers::PeerStatus,
+    reach::Reachability,
     seed::Seed,
     session::{self, CoordinatorLink},
     step::{self, StepOwnerLink},
@@ -80,6 +81,11 @@ impl SwarmHandle {
     /// Where the node listens (multiaddrs); empty after the shutdown.
     pub async fn listen_addresses(&self) -> Vec<String> {
         self.ask(Command::ListenAddresses).await.unwrap_or_default()
+    }
+
+    /// From where others reach the node; from nowhere but here after the shutdown.
+    pub async fn reachability(&self) -> Reachability {
+        self.ask(Command::Reachability).await.unwrap_or(Reachability::Local)
     }
 
     /// Every peer that is connected or was heard lately; empty after the shutdown.

@@ -31,6 +31,7 @@ pub mod limit;
 mod listen;
 mod neighbours;
 mod peers;
+mod reach;
 mod routing;
 mod seed;
 mod session;
@@ -50,6 +51,7 @@ pub use crate::{
     handle::SwarmHandle,
     neighbours::KnownPeer,
     peers::PeerStatus,
+    reach::Reachability,
     session::{ContributorEvent, ContributorLink, CoordinatorLink, TileResult, Traffic, local_pair},
     start::start,
     step::{StepOwnerLink, StepPeerLink},

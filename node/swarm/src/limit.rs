@@ -44,6 +44,41 @@ pub const MAX_DIALS_PER_TICK: usize = 4;
 /// Attempts after which a peer that is no way into the swarm is forgotten.
 pub const MAX_DIAL_ATTEMPTS: u32 = 6;
 
+/// A neighbour that was lost less than this long ago is dialled again every few seconds: a partition may heal.
+pub const RECENT_LOSS: Duration = Duration::from_mins(2);
+/// A neighbour that was lost this long ago is forgotten, unless it is all that the node knows.
+pub const FORGET_LOST: Duration = Duration::from_mins(10);
+/// Lost neighbours that are kept so long; the one lost longest ago goes first.
+pub const MAX_LOST_NEIGHBOURS: usize = 64;
+
+/// Relays at which a node that is not public keeps a place.
+pub const MAX_RELAYS: usize = 2;
+/// Relays that it knows, these included.
+pub const MAX_KNOWN_RELAYS: usize = 32;
+/// Peers of one relay's subnet in the Kademlia table that are reached through a relay: nodes behind NATs share relays.
+pub const MAX_RELAYED_PEERS_PER_SUBNET: usize = 32;
+/// Places that a public node keeps for others.
+pub const MAX_RESERVATIONS: usize = 128;
+/// Of these, for one peer.
+pub const MAX_RESERVATIONS_PER_PEER: usize = 2;
+/// A place is to be asked for again after this long.
+pub const RESERVATION_DURATION: Duration = Duration::from_hours(1);
+/// Connections that a public node passes on for others at once.
+pub const MAX_CIRCUITS: usize = 64;
+/// Of these, of one peer.
+pub const MAX_CIRCUITS_PER_PEER: usize = 16;
+/// Such a connection ends after this long.
+pub const MAX_CIRCUIT_DURATION: Duration = Duration::from_mins(30);
+/// Such a connection ends after so many bytes in one direction.
+pub const MAX_CIRCUIT_BYTES: u64 = 256 << 20;
+/// For so long whoever wants to talk to a peer that is connected through a relay only waits for the direct connection that both
+/// ends try to make: what is begun on the relayed one would break with it.
+pub const PUNCH_GRACE: Duration = Duration::from_secs(5);
+/// A relayed connection goes this long after a direct one has come: the other end may see the direct one a little later.
+pub const RELAYED_AFTERLIFE: Duration = Duration::from_millis(500);
+/// Public addresses that this node may find to have by itself.
+pub const MAX_EXTERNAL_ADDRESSES: usize = 16;
+
 /// Heartbeats that one neighbour may pass on in [`HEARTBEAT_WINDOW`]; further ones are dropped unread.
 pub const MAX_HEARTBEATS_PER_NEIGHBOUR: u32 = 512;
 /// The window of [`MAX_HEARTBEATS_PER_NEIGHBOUR`].

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use libp2p::{Multiaddr, PeerId, kad};
 
 use crate::{
-    address::{Scope, Subnet, preferred, scope, subnet},
-    limit::{MAX_PEERS_PER_LOCAL_SUBNET, MAX_PEERS_PER_SUBNET},
+    address::{Scope, Subnet, is_relayed, preferred, scope, subnet},
+    limit::{MAX_PEERS_PER_LOCAL_SUBNET, MAX_PEERS_PER_SUBNET, MAX_RELAYED_PEERS_PER_SUBNET},
 };
 
 /// The table.
@@ -24,6 +24,7 @@ pub(crate) fn admit(table: &mut Table, peer: &PeerId, addresses: &[Multiaddr]) {
 fn has_room(table: &mut Table, peer: &PeerId, address: &Multiaddr) -> bool {
     let Some(subnet) = subnet(address) else { return true };
     let limit = match scope(address) {
+        Some(Scope::Public) if is_relayed(address) => MAX_RELAYED_PEERS_PER_SUBNET,
         Some(Scope::Public) => MAX_PEERS_PER_SUBNET,
         Some(Scope::Private | Scope::Loopback) => MAX_PEERS_PER_LOCAL_SUBNET,
         None => return false,

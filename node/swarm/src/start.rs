@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use libp2p::{Swarm, SwarmBuilder, dns, identity::Keypair, noise, quic, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, identity::Keypair, noise, quic, relay, tcp, yamux};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    actor::{Actor, Parts},
-    behaviour::Behaviour,
+    actor::{Actor, Known, Parts},
+    address::{Scope, scope},
+    behaviour::{Behaviour, Choice},
     blob,
     config::SwarmConfig,
     counters::Counters,
@@ -22,6 +23,7 @@ use crate::{
         QUIC_KEEP_ALIVE,
     },
     listen::{Listening, listen},
+    reach::is_direct_and_public,
     seed::Seed,
     session, step,
 };
@@ -35,7 +37,11 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let tickets = config.join.iter().map(Seed::of).collect::<Result<Vec<_>, _>>()?;
     let remembered =
         config.remembered.iter().take(MAX_REMEMBERED_PEERS).filter_map(Seed::remembered).collect();
+    let external = config.external.iter().map(external).collect::<Result<Vec<_>, _>>()?;
     let mut swarm = build(&keypair, &config)?;
+    for address in external {
+        swarm.add_external_address(address);
+    }
     let Listening { ports, early } = listen(&mut swarm, &config.listen, &config.preferred_ports).await?;
 
     let (events_in, events) = mpsc::channel(EVENT_QUEUE);
@@ -76,15 +82,28 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
         pumps: pumps.clone(),
         acceptors: acceptors.map(|task| task.abort_handle()).into(),
     };
-    let actor = Actor::new(node, parts, limits.target_peers, tickets, remembered);
+    let known = Known { tickets, remembered, is_public: !config.external.is_empty() };
+    let actor = Actor::new(node, parts, limits.target_peers, known);
     tokio::spawn(actor.run(early));
     Ok((SwarmHandle::new(node, ports, commands_in, control, counters, pumps), events))
+}
+
+/// An address under which the owner says that the node is reached.
+fn external(text: &String) -> Result<Multiaddr, SwarmError> {
+    let address = text.parse().ok().filter(is_direct_and_public);
+    address.ok_or_else(|| SwarmError::ExternalAddress(text.clone()))
 }
 
 /// The swarm, not listening yet.
 fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, SwarmError> {
     let failed = |error: &dyn std::error::Error| SwarmError::Start(error.to_string());
-    let behaviour = Behaviour::new(keypair, config.limits, &config.software, config.mdns)?;
+    let only_here =
+        |text: &String| text.parse().ok().and_then(|address| scope(&address)) == Some(Scope::Loopback);
+    let reach = !config.listen.iter().all(only_here);
+    let choice = Choice { mdns: config.mdns, reach, upnp: reach && config.upnp };
+    let behaviour = |_: &Keypair, relayed: relay::client::Behaviour| {
+        Behaviour::new(keypair, config.limits, &config.software, choice, relayed).map_err(Box::from)
+    };
     let transports = || {
         Ok::<_, SwarmError>(
             SwarmBuilder::with_existing_identity(keypair.clone())
@@ -97,7 +116,9 @@ fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, Sw
     let idle = |swarm: libp2p::swarm::Config| swarm.with_idle_connection_timeout(IDLE_CONNECTION_TIMEOUT);
     match transports()?.with_dns() {
         Ok(builder) => Ok(builder
-            .with_behaviour(|_| behaviour)
+            .with_relay_client(noise::Config::new, yamux::Config::default)
+            .map_err(|error| failed(&error))?
+            .with_behaviour(behaviour)
             .map_err(|error| failed(&error))?
             .with_swarm_config(idle)
             .build()),
@@ -107,7 +128,9 @@ fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, Sw
             let resolver = dns::ResolverConfig::default();
             let builder = transports()?.with_dns_config(resolver, dns::ResolverOpts::default());
             Ok(builder
-                .with_behaviour(|_| behaviour)
+                .with_relay_client(noise::Config::new, yamux::Config::default)
+                .map_err(|error| failed(&error))?
+                .with_behaviour(behaviour)
                 .map_err(|error| failed(&error))?
                 .with_swarm_config(idle)
                 .build())

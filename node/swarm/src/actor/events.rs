@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use libp2p::{
-    Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping,
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    gossipsub, identify, kad, mdns, ping, relay,
     swarm::{ConnectionId, SwarmEvent as NetworkEvent},
 };
 use p2c2r_protocol::id::NodeId;
@@ -11,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::{Actor, unix_ms};
 use crate::{
-    address::{Scope, believable, scope},
+    address::{Scope, believable, is_relayed, scope},
     behaviour::BehaviourEvent,
     counters::Counters,
     event::SwarmEvent,
@@ -27,8 +29,7 @@ impl Actor {
         match event {
             NetworkEvent::Behaviour(event) => self.behaviour_event(event, now),
             NetworkEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                let remote = endpoint.get_remote_address().clone();
-                self.connection_up(peer_id, connection_id, remote, now);
+                self.connection_up(peer_id, connection_id, &endpoint, now);
             }
             NetworkEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 debug!(peer = %peer_id, ?cause, "a connection closed");
@@ -45,15 +46,26 @@ impl Actor {
             NetworkEvent::NewListenAddr { address, .. } => {
                 self.tell(SwarmEvent::Listening(address.to_string()));
             }
-            NetworkEvent::ListenerClosed { addresses, reason, .. } => {
-                warn!(?addresses, ?reason, "a listener closed");
+            NetworkEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if self.reservations.closed(listener_id) || addresses.iter().any(is_relayed) {
+                    debug!(?addresses, ?reason, "a place at a relay is gone");
+                } else {
+                    warn!(?addresses, ?reason, "a listener closed");
+                }
             }
+            NetworkEvent::ExternalAddrConfirmed { address } => self.external_confirmed(&address),
             NetworkEvent::ListenerError { error, .. } => warn!(%error, "a listener failed"),
             _ => {}
         }
     }
 
-    fn connection_up(&mut self, peer: PeerId, connection: ConnectionId, remote: Multiaddr, now: Instant) {
+    fn connection_up(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+        now: Instant,
+    ) {
         let Some(node) = node_id(&peer) else {
             // A key of another kind: no node of ours.
             let _ = self.parts.swarm.disconnect_peer_id(peer);
@@ -61,16 +73,21 @@ impl Actor {
         };
         Counters::count(&self.parts.counters.connections);
         self.discovery.connected(peer, now);
-        if self.peers.connected(node, connection, remote) {
+        self.called(&node, connection, endpoint);
+        let remote = endpoint.get_remote_address().clone();
+        if self.peers.connected(node, connection, remote, now) {
             self.tell(SwarmEvent::Connected(node));
         }
-        self.answer_waiting(&peer, &Ok(()));
+        if self.is_settled(&peer, now) {
+            self.answer_waiting(&peer, &Ok(()));
+        }
     }
 
     fn connection_down(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
         let Some(node) = node_id(&peer) else { return };
         if self.peers.disconnected(node, connection) {
             self.discovery.disconnected(peer, now);
+            self.reservations.withdrawn(&peer);
             self.tell(SwarmEvent::Disconnected(node));
         }
     }
@@ -92,6 +109,12 @@ impl Actor {
                 }
             }
             BehaviourEvent::Ping(event) => self.pinged(event),
+            BehaviourEvent::Punch(event) => self.punched(&event, now),
+            BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id, ..
+            }) => {
+                self.reservations.accepted(&relay_peer_id);
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
                     self.discovery.learn(peer, usable([address], &peer), now);
@@ -105,7 +128,8 @@ impl Actor {
     fn identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info, now: Instant) {
         let Some(node) = node_id(&peer) else { return };
         let met_over = self.peers.remote(&node, connection).and_then(scope).unwrap_or(Scope::Public);
-        let addresses = believable(info.listen_addrs, &peer, met_over, MAX_ADDRESSES_PER_PEER);
+        let addresses = believable(info.listen_addrs.clone(), &peer, met_over, MAX_ADDRESSES_PER_PEER);
+        self.look_for_relay(peer, connection, &info, &addresses, now);
         self.peers.claimed(node, addresses.clone());
         self.discovery.learn(peer, addresses.clone(), now);
         let table = &mut self.parts.swarm.behaviour_mut().kad;

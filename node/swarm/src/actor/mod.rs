@@ -2,6 +2,7 @@
 
 mod commands;
 mod events;
+mod reaching;
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,7 @@ use crate::{
     gossip::HeartbeatJudge,
     limit::SHUTDOWN_GRACE,
     peers::PeerTable,
+    reach::{Reachability, Reservations},
     seed::Seed,
 };
 
@@ -54,6 +56,16 @@ pub(crate) struct Parts {
     pub(crate) acceptors: Vec<AbortHandle>,
 }
 
+/// What is known of the swarm, and of the node's place in it, from the start.
+pub(crate) struct Known {
+    /// Ways in that a person vouches for.
+    pub(crate) tickets: Vec<Seed>,
+    /// Neighbours of earlier runs.
+    pub(crate) remembered: Vec<Seed>,
+    /// The owner says that the Internet reaches this node.
+    pub(crate) is_public: bool,
+}
+
 /// The owner of the network.
 pub(crate) struct Actor {
     own: NodeId,
@@ -64,6 +76,11 @@ pub(crate) struct Actor {
     /// A heartbeat that nobody listened to yet.
     unheard: Option<Vec<u8>>,
     waiting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), String>>>>,
+    reservations: Reservations,
+    /// Strangers have called from the Internet, or the owner says that they can.
+    is_called_from_outside: bool,
+    /// Where the node stood at the last look; while public, it passes on what comes for others.
+    reachability: Reachability,
 }
 
 impl Actor {
@@ -72,11 +89,11 @@ impl Actor {
         own: NodeId,
         parts: Parts,
         target_peers: usize,
-        tickets: Vec<Seed>,
-        remembered: Vec<Seed>,
+        Known { tickets, remembered, is_public }: Known,
     ) -> Self {
         let now = Instant::now();
-        let mut discovery = Discovery::new(*parts.swarm.local_peer_id(), target_peers, now);
+        let own_peer = *parts.swarm.local_peer_id();
+        let mut discovery = Discovery::new(own_peer, target_peers, now);
         for Seed { peer, addresses } in tickets {
             discovery.add_seed(peer, addresses, now);
         }
@@ -91,6 +108,9 @@ impl Actor {
             judge: HeartbeatJudge::new(own),
             unheard: None,
             waiting: HashMap::new(),
+            reservations: Reservations::new(own_peer, now),
+            is_called_from_outside: is_public,
+            reachability: Reachability::Local,
         }
     }
 
@@ -121,6 +141,7 @@ impl Actor {
 
     fn tick(&mut self, now: Instant) {
         self.peers.forget_stale(now);
+        self.reach(now);
         for dial in self.discovery.dials(now) {
             self.dial(dial, now);
         }

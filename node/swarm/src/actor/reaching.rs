@@ -1,0 +1,134 @@
+//! Being reached: relays, and what strangers' calls tell.
+
+use std::time::Instant;
+
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, dcutr, identify, relay, swarm::ConnectionId};
+use p2c2r_protocol::id::NodeId;
+use tracing::debug;
+
+use super::Actor;
+use crate::{
+    address::is_relayed,
+    event::SwarmEvent,
+    identity::node_id,
+    limit::MAX_EXTERNAL_ADDRESSES,
+    reach::{HOP_PROTOCOL, Reachability, Wish, called_at, is_direct_and_public},
+};
+
+impl Actor {
+    /// Keeps places at relays, or is one; lets relayed connections go that direct ones have replaced.
+    pub(super) fn reach(&mut self, now: Instant) {
+        let swarm = &mut self.parts.swarm;
+        for connection in self.peers.replaced(now) {
+            swarm.close_connection(connection);
+        }
+        self.look_where_we_stand();
+        for wish in self.reservations.wishes(self.reachability == Reachability::Public, now) {
+            self.fulfil(wish, now);
+        }
+        let settled: Vec<PeerId> =
+            self.waiting.keys().copied().filter(|peer| self.is_settled(peer, now)).collect();
+        for peer in settled {
+            self.answer_waiting(&peer, &Ok(()));
+        }
+    }
+
+    fn look_where_we_stand(&mut self) {
+        let swarm = &mut self.parts.swarm;
+        let has = |wanted: fn(&Multiaddr) -> bool| swarm.external_addresses().any(wanted);
+        let reachability = match (has(is_direct_and_public), has(is_relayed)) {
+            (true, _) if self.is_called_from_outside => Reachability::Public,
+            (_, true) => Reachability::Relayed,
+            _ => Reachability::Local,
+        };
+        if reachability == self.reachability {
+            return;
+        }
+        self.reachability = reachability;
+        if let Some(relay) = swarm.behaviour_mut().relay.as_mut() {
+            let is_one = reachability == Reachability::Public;
+            relay.set_status(Some(if is_one { relay::Status::Enable } else { relay::Status::Disable }));
+        }
+        self.tell(SwarmEvent::Reachability(reachability));
+    }
+
+    fn fulfil(&mut self, wish: Wish, now: Instant) {
+        match wish {
+            Wish::Listen { relay, at } => {
+                let place = self.parts.swarm.listen_on(at.clone());
+                debug!(%at, ok = place.is_ok(), "asking a relay for a place");
+                self.reservations.asked(&relay, place.ok(), now);
+            }
+            Wish::LetGo(listener) => {
+                self.parts.swarm.remove_listener(listener);
+                self.reservations.closed(listener);
+            }
+        }
+    }
+
+    /// Whether what is begun with the peer now stays on its connection.
+    pub(super) fn is_settled(&self, peer: &PeerId, now: Instant) -> bool {
+        node_id(peer).is_some_and(|node| self.peers.is_settled(&node, now))
+    }
+
+    /// Somebody has called: from an address that this node has no other connection to, its NAT would not have let them through.
+    pub(super) fn called(&mut self, node: &NodeId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let remote = endpoint.get_remote_address();
+        let is_stranger = endpoint.is_listener()
+            && is_direct_and_public(remote)
+            && !self.peers.has_relayed(node)
+            && !self.peers.knows_ip(remote, connection);
+        if !is_stranger {
+            return;
+        }
+        self.is_called_from_outside = true;
+        let swarm = &mut self.parts.swarm;
+        for address in called_at(swarm.listeners(), endpoint) {
+            swarm.add_external_address(address);
+        }
+    }
+
+    /// An address was found to be reached from outside; who says so may lie, so there are not too many.
+    pub(super) fn external_confirmed(&mut self, address: &Multiaddr) {
+        debug!(%address, "reached from outside");
+        if self.parts.swarm.external_addresses().count() > MAX_EXTERNAL_ADDRESSES {
+            self.parts.swarm.remove_external_address(address);
+        }
+    }
+
+    /// A peer says what it speaks: it may be a relay.
+    pub(super) fn look_for_relay(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        info: &identify::Info,
+        addresses: &[Multiaddr],
+        now: Instant,
+    ) {
+        if !info.protocols.contains(&HOP_PROTOCOL) {
+            return self.reservations.withdrawn(&peer);
+        }
+        let met_at = node_id(&peer).and_then(|node| self.peers.remote(&node, connection));
+        if met_at.is_some_and(is_relayed) {
+            return;
+        }
+        if let Some(address) = addresses.iter().find(|address| is_direct_and_public(address)) {
+            self.reservations.offered(peer, address.clone(), now);
+        }
+    }
+
+    /// How the attempt to meet directly, while a relay is between, has ended.
+    pub(super) fn punched(&mut self, event: &dcutr::Event, now: Instant) {
+        let Some(node) = node_id(&event.remote_peer_id) else { return };
+        match &event.result {
+            Ok(_) => debug!(peer = %node.short(), "met directly, through both NATs"),
+            Err(error) => {
+                debug!(peer = %node.short(), %error, "the NATs let no direct connection through");
+                self.peers.punch_failed(node);
+                if self.is_settled(&event.remote_peer_id, now) {
+                    self.answer_waiting(&event.remote_peer_id, &Ok(()));
+                }
+            }
+        }
+    }
+}
