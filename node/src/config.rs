@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use p2c2r_protocol::{id::WorkKind, ticket::Ticket};
+use p2c2r_protocol::{
+    id::{NodeId, WorkKind},
+    swarm_key::SwarmKey,
+    ticket::Ticket,
+};
 use p2c2r_render::backend::BackendChoice;
 use serde::Deserialize;
 
@@ -70,6 +74,12 @@ struct File {
     listen: Vec<String>,
     /// Tickets of nodes to join.
     join: Vec<String>,
+    /// Key of a private swarm.
+    swarm_key: Option<String>,
+    /// Ids of the only nodes that may connect.
+    allow: Vec<String>,
+    /// Ids of nodes that may not connect.
+    deny: Vec<String>,
     /// Addresses under which the Internet reaches this node.
     external_addresses: Vec<String>,
     /// Look for nodes on the local network.
@@ -101,6 +111,12 @@ pub struct NodeConfig {
     pub listen: Vec<String>,
     /// Nodes to join.
     pub join: Vec<Ticket>,
+    /// Key of a private swarm.
+    pub swarm_key: Option<SwarmKey>,
+    /// The only nodes that may connect, if there are any.
+    pub allowed: Vec<NodeId>,
+    /// Nodes that may not connect.
+    pub denied: Vec<NodeId>,
     /// Addresses under which the Internet reaches this node (multiaddrs).
     pub external: Vec<String>,
     /// Look for nodes on the local network.
@@ -167,6 +183,9 @@ impl NodeConfig {
         Self {
             listen: Vec::new(),
             join: Vec::new(),
+            swarm_key: None,
+            allowed: Vec::new(),
+            denied: Vec::new(),
             external: Vec::new(),
             mdns: false,
             upnp: false,
@@ -236,6 +255,16 @@ impl NodeConfig {
         Ok(Self {
             listen,
             join,
+            swarm_key: network.swarm_key.clone().map_or_else(
+                || {
+                    file.swarm_key
+                        .map(|text| text.parse().map_err(|error| value("swarm_key", format!("{error}"))))
+                        .transpose()
+                },
+                |key| Ok(Some(key)),
+            )?,
+            allowed: nodes(&network.allow, &file.allow).map_err(|reason| value("allow", reason))?,
+            denied: nodes(&network.deny, &file.deny).map_err(|reason| value("deny", reason))?,
             external: if network.external_address.is_empty() {
                 file.external_addresses
             } else {
@@ -260,6 +289,15 @@ impl NodeConfig {
             decision_log: network.decision_log.clone(),
         })
     }
+}
+
+/// Nodes that flags name, or else the file.
+fn nodes(flags: &[NodeId], file: &[String]) -> Result<Vec<NodeId>, String> {
+    if !flags.is_empty() {
+        return Ok(flags.to_vec());
+    }
+    let node = |text: &String| text.parse().map_err(|error| format!("`{text}`: {error}"));
+    file.iter().map(node).collect()
 }
 
 /// Every interface, ports chosen by the system.

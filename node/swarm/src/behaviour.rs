@@ -11,12 +11,13 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     upnp,
 };
-use p2c2r_protocol::limit::MAX_HEARTBEAT_BYTES;
+use p2c2r_protocol::{id::NodeId, limit::MAX_HEARTBEAT_BYTES};
 use tracing::warn;
 
 use crate::{
     config::SwarmLimits,
     error::SwarmError,
+    identity::peer_id,
     limit::{
         MAX_CONNECTIONS_PER_PEER, MAX_INCOMING_SHARE, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS,
         PING_INTERVAL, PING_TIMEOUT,
@@ -46,6 +47,8 @@ pub(crate) struct Behaviour {
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) memory: memory_connection_limits::Behaviour,
     pub(crate) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    /// The owner's own list, if there is one.
+    pub(crate) allowed: Toggle<allow_block_list::Behaviour<allow_block_list::AllowedPeers>>,
     pub(crate) ping: ping::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
@@ -74,6 +77,20 @@ pub(crate) struct Choice {
 }
 
 impl Behaviour {
+    /// Lets only these in, if there are any, and none of those.
+    pub(crate) fn admit(&mut self, allowed: &[NodeId], denied: &[NodeId]) {
+        for peer in denied.iter().filter_map(peer_id) {
+            self.blocked.block_peer(peer);
+        }
+        if !allowed.is_empty() {
+            let mut list = allow_block_list::Behaviour::<allow_block_list::AllowedPeers>::default();
+            for peer in allowed.iter().filter_map(peer_id) {
+                list.allow_peer(peer);
+            }
+            self.allowed = Toggle::from(Some(list));
+        }
+    }
+
     /// All protocols of a node with this key.
     pub(crate) fn new(
         key: &Keypair,
@@ -91,6 +108,7 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(connection_limits(limits)),
             memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY_SHARE),
             blocked: allow_block_list::Behaviour::default(),
+            allowed: Toggle::from(None),
             ping: ping::Behaviour::new(
                 ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
             ),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use p2c2r_protocol::{sign::SecretKey, ticket::Ticket};
+use p2c2r_protocol::{id::NodeId, sign::SecretKey, swarm_key::SwarmKey, ticket::Ticket};
 
 use crate::{blob::BlobStore, hand_over::HandOverStore, limit, neighbours::KnownPeer};
 
@@ -12,6 +12,12 @@ pub struct SwarmConfig {
     pub secret: SecretKey,
     /// Where to listen: multiaddrs; port 0 lets the system choose.
     pub listen: Vec<String>,
+    /// The key of a private swarm: only nodes that have it can connect.
+    pub swarm_key: Option<SwarmKey>,
+    /// If not empty, the only nodes that may connect.
+    pub allowed: Vec<NodeId>,
+    /// Nodes that may not connect.
+    pub denied: Vec<NodeId>,
     /// Ways into the swarm; none for its first node, or on a LAN with mDNS.
     pub join: Vec<Ticket>,
     /// Neighbours of earlier runs: tried like tickets until others are there.

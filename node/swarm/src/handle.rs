@@ -178,6 +178,10 @@ impl SwarmHandle {
         }
     }
 
+    pub(crate) fn stream_control(&self) -> Control {
+        self.control.clone()
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, SwarmError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| SwarmError::Closed)?;

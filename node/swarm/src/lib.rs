@@ -23,12 +23,14 @@ mod counters;
 mod discovery;
 mod error;
 mod event;
+mod gate;
 mod gossip;
 mod hand_over;
 mod handle;
 mod identity;
 pub mod limit;
 mod listen;
+pub mod measure;
 mod neighbours;
 mod peers;
 mod reach;
@@ -39,6 +41,7 @@ mod start;
 mod step;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod wire;
 
 pub use crate::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, identity::Keypair, noise, quic, relay, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, identity::Keypair, noise, relay, yamux};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -18,14 +18,11 @@ use crate::{
     hand_over,
     handle::SwarmHandle,
     identity,
-    limit::{
-        COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, MAX_REMEMBERED_PEERS, QUIC_IDLE_TIMEOUT_MS,
-        QUIC_KEEP_ALIVE,
-    },
+    limit::{COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, MAX_REMEMBERED_PEERS},
     listen::{Listening, listen},
     reach::is_direct_and_public,
     seed::Seed,
-    session, step,
+    session, step, transport,
 };
 
 /// Starts a node's swarm and returns once every listener is bound.
@@ -39,6 +36,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
         config.remembered.iter().take(MAX_REMEMBERED_PEERS).filter_map(Seed::remembered).collect();
     let external = config.external.iter().map(external).collect::<Result<Vec<_>, _>>()?;
     let mut swarm = build(&keypair, &config)?;
+    swarm.behaviour_mut().admit(&config.allowed, &config.denied);
     for address in external {
         swarm.add_external_address(address);
     }
@@ -104,14 +102,12 @@ fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, Sw
     let behaviour = |_: &Keypair, relayed: relay::client::Behaviour| {
         Behaviour::new(keypair, config.limits, &config.software, choice, relayed).map_err(Box::from)
     };
+    let key = config.swarm_key.as_ref();
     let transports = || {
-        Ok::<_, SwarmError>(
-            SwarmBuilder::with_existing_identity(keypair.clone())
-                .with_tokio()
-                .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-                .map_err(|error| failed(&error))?
-                .with_quic_config(quic_config),
-        )
+        let (tcp, quic) = (transport::tcp(keypair, key)?, transport::quic(keypair, key));
+        let builder = SwarmBuilder::with_existing_identity(keypair.clone()).with_tokio();
+        let builder = builder.with_other_transport(|_| tcp).map_err(|error| failed(&error))?;
+        builder.with_other_transport(|_| quic).map_err(|error| failed(&error))
     };
     let idle = |swarm: libp2p::swarm::Config| swarm.with_idle_connection_timeout(IDLE_CONNECTION_TIMEOUT);
     match transports()?.with_dns() {
@@ -136,10 +132,4 @@ fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, Sw
                 .build())
         }
     }
-}
-
-fn quic_config(mut config: quic::Config) -> quic::Config {
-    config.max_idle_timeout = QUIC_IDLE_TIMEOUT_MS;
-    config.keep_alive_interval = QUIC_KEEP_ALIVE;
-    config
 }

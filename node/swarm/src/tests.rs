@@ -27,6 +27,8 @@ use crate::{
     start,
 };
 
+mod private;
+
 /// Far more than any of this takes; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -54,6 +56,9 @@ fn config(seed: u8, listen: &[&str], join: &[Ticket]) -> SwarmConfig {
         join: join.to_vec(),
         remembered: Vec::new(),
         preferred_ports: BTreeMap::new(),
+        swarm_key: None,
+        allowed: Vec::new(),
+        denied: Vec::new(),
         external: Vec::new(),
         mdns: false,
         upnp: false,
