@@ -25,6 +25,7 @@ frame (default then: 3 hosts), and it is said which way the others were reached.
                   other by multicast (without --nat)
   --scene FILE    a .glb or .gltf file instead of the built-in city
   --debug         use the debug builds
+  --built         use what is built already, with `cargo build --workspace`
   -h, --help      this text
 
 examples: testnet/netns.sh 3 --nat cone
@@ -32,7 +33,7 @@ examples: testnet/netns.sh 3 --nat cone
 HELP
 }
 
-hosts="" line="" nat="" cut=0 restart=false scene="" profile=release
+hosts="" line="" nat="" cut=0 restart=false built=false scene="" profile=release
 while [ $# -gt 0 ]; do
     case "$1" in
         --line) line="${2:?--line needs a description}"; shift ;;
@@ -41,6 +42,7 @@ while [ $# -gt 0 ]; do
         --restart) restart=true ;;
         --scene) scene="${2:?--scene needs a file}"; shift ;;
         --debug) profile=debug ;;
+        --built) built=true ;;
         -h | --help) usage; exit 0 ;;
         --) shift; break ;;
         [0-9]*) hosts="$1" ;;
@@ -69,14 +71,24 @@ skip() { echo "SKIPPED: hosts in namespaces need $*" >&2; exit 0; }
 command -v ip >/dev/null || skip "the command ip (iproute2)"
 [ -c /dev/net/tun ] || skip "/dev/net/tun"
 [ -z "$nat" ] || command -v iptables >/dev/null || skip "the command iptables"
+# Containers have root and the commands, and may still not be allowed to.
+may() { # command in a namespace...
+    local try="p2c2r-try-$$" status=0
+    ip netns add "$try" 2>/dev/null || return 1
+    ip netns exec "$try" "$@" >/dev/null 2>&1 || status=1
+    ip netns del "$try"
+    return "$status"
+}
+may ip tuntap add dev try mode tap || skip "the right to make namespaces and TAP devices"
+[ -z "$nat" ] || may iptables -t nat -A POSTROUTING -j MASQUERADE || skip "a kernel with NAT"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/testnet/processes.sh"
 . "$root/testnet/routers.sh"
 build=(cargo build --quiet --locked --manifest-path "$root/Cargo.toml" -p p2c2r-node -p p2c2r-linkemu)
 [ "$profile" = release ] && build+=(--release)
-echo "building ($profile)"
-"${build[@]}"
+$built || echo "building ($profile)"
+$built || "${build[@]}"
 programs="${CARGO_TARGET_DIR:-$root/target}/$profile"
 node="$programs/p2c2r-node" linkemu="$programs/linkemu"
 

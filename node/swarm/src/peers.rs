@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p::{Multiaddr, swarm::ConnectionId};
+use libp2p::{Multiaddr, core::ConnectedPoint, swarm::ConnectionId};
 use p2c2r_protocol::{
     heartbeat::{Heartbeat, interval},
     id::NodeId,
 };
 
 use crate::{
-    address::{is_relayed, transport},
+    address::transport,
     limit::{MAX_KNOWN_PEERS, MAX_PING_FAILURES, PUNCH_GRACE, RELAYED_AFTERLIFE},
 };
 
@@ -56,6 +56,8 @@ struct Peer {
 #[derive(Debug)]
 struct Connection {
     remote: Multiaddr,
+    /// Said by the endpoint: the address of a peer that called through a relay names none.
+    is_relayed: bool,
     since: Instant,
     round_trip: Option<Duration>,
     failed_pings: u32,
@@ -67,11 +69,17 @@ impl PeerTable {
         &mut self,
         node: NodeId,
         connection: ConnectionId,
-        remote: Multiaddr,
+        endpoint: &ConnectedPoint,
         now: Instant,
     ) -> bool {
         let peer = self.peers.entry(node).or_default();
-        let new = Connection { remote, since: now, round_trip: None, failed_pings: 0 };
+        let new = Connection {
+            remote: endpoint.get_remote_address().clone(),
+            is_relayed: endpoint.is_relayed(),
+            since: now,
+            round_trip: None,
+            failed_pings: 0,
+        };
         peer.connections.insert(connection, new);
         peer.connections.len() == 1
     }
@@ -87,7 +95,7 @@ impl PeerTable {
     /// a relayed one.
     pub(crate) fn is_settled(&self, node: &NodeId, now: Instant) -> bool {
         let Some(peer) = self.peers.get(node) else { return false };
-        let mut relayed = peer.connections.values().filter(|connection| connection.is_relayed()).peekable();
+        let mut relayed = peer.connections.values().filter(|connection| connection.is_relayed).peekable();
         if relayed.peek().is_none() {
             return !peer.connections.is_empty();
         }
@@ -98,24 +106,34 @@ impl PeerTable {
     /// Relayed connections that a direct one has replaced: two would share the streams between them.
     pub(crate) fn replaced(&self, now: Instant) -> Vec<ConnectionId> {
         let is_over = |connection: &&Connection| {
-            !connection.is_relayed() && now.saturating_duration_since(connection.since) >= RELAYED_AFTERLIFE
+            !connection.is_relayed && now.saturating_duration_since(connection.since) >= RELAYED_AFTERLIFE
         };
         let replaced = self.peers.values().filter(|peer| peer.connections.values().any(|c| is_over(&c)));
         let relayed =
-            replaced.flat_map(|peer| &peer.connections).filter(|(_, connection)| connection.is_relayed());
+            replaced.flat_map(|peer| &peer.connections).filter(|(_, connection)| connection.is_relayed);
         relayed.map(|(id, _)| *id).collect()
     }
 
     /// Whether a relay leads to the peer.
     pub(crate) fn has_relayed(&self, node: &NodeId) -> bool {
-        self.peers.get(node).is_some_and(|peer| peer.connections.values().any(Connection::is_relayed))
+        self.peers
+            .get(node)
+            .is_some_and(|peer| peer.connections.values().any(|connection| connection.is_relayed))
+    }
+
+    /// Whether one of the peer's connections goes over this transport.
+    pub(crate) fn has_transport(&self, node: &NodeId, transport: &str) -> bool {
+        let peer = self.peers.get(node);
+        peer.is_some_and(|peer| {
+            peer.connections.values().any(|connection| connection.transport() == transport)
+        })
     }
 
     /// Whether a connection other than this one leads to the machine or network with this address.
     pub(crate) fn knows_ip(&self, remote: &Multiaddr, but: ConnectionId) -> bool {
         let ip = remote.iter().next();
         let mut connections = self.peers.values().flat_map(|peer| &peer.connections);
-        connections.any(|(id, other)| *id != but && !other.is_relayed() && other.remote.iter().next() == ip)
+        connections.any(|(id, other)| *id != but && !other.is_relayed && other.remote.iter().next() == ip)
     }
 
     /// Forgets a connection; says whether it was the last one.
@@ -133,6 +151,13 @@ impl PeerTable {
     /// Whether there is a connection to the peer.
     pub(crate) fn is_connected(&self, node: &NodeId) -> bool {
         self.peers.get(node).is_some_and(|peer| !peer.connections.is_empty())
+    }
+
+    /// Whether a relay carries this connection.
+    pub(crate) fn is_relayed(&self, node: &NodeId, connection: ConnectionId) -> bool {
+        let peer = self.peers.get(node);
+        peer.and_then(|peer| peer.connections.get(&connection))
+            .is_some_and(|connection| connection.is_relayed)
     }
 
     /// Where the other end of a connection is.
@@ -200,14 +225,14 @@ impl PeerTable {
 }
 
 impl Connection {
-    fn is_relayed(&self) -> bool {
-        is_relayed(&self.remote)
+    fn transport(&self) -> &'static str {
+        if self.is_relayed { "relay" } else { transport(&self.remote) }
     }
 }
 
 impl Peer {
     fn has_direct(&self) -> bool {
-        self.connections.values().any(|connection| !connection.is_relayed())
+        self.connections.values().any(|connection| !connection.is_relayed)
     }
 
     fn heartbeat_age(&self, now: Instant) -> Option<Duration> {
@@ -215,16 +240,17 @@ impl Peer {
     }
 
     fn status(&self, node: NodeId, now: Instant, stale_after: Duration) -> PeerStatus {
-        let best = self.connections.values().min_by_key(|connection| {
-            (connection.is_relayed(), connection.round_trip.unwrap_or(Duration::MAX))
-        });
+        let best = self
+            .connections
+            .values()
+            .min_by_key(|connection| (connection.is_relayed, connection.round_trip.unwrap_or(Duration::MAX)));
         let age = self.heartbeat_age(now);
         let fresh = age.is_some_and(|age| age <= stale_after);
         PeerStatus {
             node,
             connected: best.is_some(),
             addresses: self.addresses(),
-            transport: best.map(|connection| transport(&connection.remote).to_owned()),
+            transport: best.map(|connection| connection.transport().to_owned()),
             round_trip_ms: best
                 .and_then(|connection| connection.round_trip)
                 .map(|trip| trip.as_secs_f32() * 1e3),
@@ -269,8 +295,13 @@ mod tests {
         }
     }
 
-    fn connection(number: usize) -> (ConnectionId, Multiaddr) {
-        (ConnectionId::new_unchecked(number), "/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap())
+    fn called(from: Multiaddr, at: &str) -> ConnectedPoint {
+        ConnectedPoint::Listener { local_addr: at.parse().unwrap(), send_back_addr: from }
+    }
+
+    fn connection(number: usize) -> (ConnectionId, ConnectedPoint) {
+        let from = "/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap();
+        (ConnectionId::new_unchecked(number), called(from, "/ip4/127.0.0.1/udp/2/quic-v1"))
     }
 
     #[test]
@@ -278,8 +309,8 @@ mod tests {
         let mut table = PeerTable::default();
         let ((first, address), (second, _)) = (connection(1), connection(2));
         let now = Instant::now();
-        assert!(table.connected(NODE, first, address.clone(), now));
-        assert!(!table.connected(NODE, second, address, now));
+        assert!(table.connected(NODE, first, &address, now));
+        assert!(!table.connected(NODE, second, &address, now));
         assert!(!table.disconnected(NODE, first));
         assert!(table.is_connected(&NODE));
         assert!(table.disconnected(NODE, second) && !table.disconnected(NODE, second));
@@ -290,8 +321,9 @@ mod tests {
     fn the_best_connection_speaks_for_the_peer() {
         let mut table = PeerTable::default();
         let ((slow, quic), (fast, _)) = (connection(1), connection(2));
-        table.connected(NODE, slow, quic, Instant::now());
-        table.connected(NODE, fast, "/ip4/127.0.0.1/tcp/1".parse().unwrap(), Instant::now());
+        table.connected(NODE, slow, &quic, Instant::now());
+        let tcp = called("/ip4/127.0.0.1/tcp/1".parse().unwrap(), "/ip4/127.0.0.1/tcp/2");
+        table.connected(NODE, fast, &tcp, Instant::now());
         table.pinged(NODE, slow, Duration::from_millis(9));
         table.pinged(NODE, fast, Duration::from_millis(2));
         let status = table.statuses(Instant::now()).remove(0);
@@ -302,7 +334,7 @@ mod tests {
     fn pings_that_fail_in_a_row_end_a_connection() {
         let mut table = PeerTable::default();
         let (id, address) = connection(1);
-        table.connected(NODE, id, address, Instant::now());
+        table.connected(NODE, id, &address, Instant::now());
         assert!(!table.ping_failed(NODE, id));
         table.pinged(NODE, id, Duration::from_millis(1));
         assert!(!table.ping_failed(NODE, id));
@@ -315,22 +347,25 @@ mod tests {
         let now = Instant::now();
         let ((over_relay, direct), relay) =
             ((ConnectionId::new_unchecked(1), connection(2)), libp2p::PeerId::random());
-        let circuit: Multiaddr = format!("/ip4/8.8.8.8/tcp/1/p2p/{relay}/p2p-circuit").parse().unwrap();
-        table.connected(NODE, over_relay, circuit.clone(), now);
-        assert!(table.has_relayed(&NODE) && !table.knows_ip(&circuit, ConnectionId::new_unchecked(9)));
+        // Who is called through a relay sees only the caller's id.
+        let caller: Multiaddr = format!("/p2p/{}", libp2p::PeerId::random()).parse().unwrap();
+        let circuit = called(caller.clone(), &format!("/ip4/8.8.8.8/tcp/1/p2p/{relay}/p2p-circuit"));
+        table.connected(NODE, over_relay, &circuit, now);
+        assert!(table.has_relayed(&NODE) && !table.knows_ip(&caller, ConnectionId::new_unchecked(9)));
         assert_eq!(table.statuses(now)[0].transport.as_deref(), Some("relay"));
         assert!(!table.is_settled(&NODE, now), "they may be about to meet");
         assert!(table.is_settled(&NODE, now + PUNCH_GRACE), "they did not");
-        table.connected(NODE, direct.0, direct.1.clone(), now);
+        table.connected(NODE, direct.0, &direct.1, now);
+        assert!(table.has_transport(&NODE, "quic") && !table.has_transport(&NODE, "tcp"));
         assert_eq!(table.statuses(now)[0].transport.as_deref(), Some("quic"));
         assert_eq!(table.replaced(now), []);
         let later = now + RELAYED_AFTERLIFE;
         assert_eq!(table.replaced(later), [over_relay]);
         assert!(!table.is_settled(&NODE, later));
         table.disconnected(NODE, over_relay);
-        assert!(table.is_settled(&NODE, later) && table.knows_ip(&direct.1, over_relay));
+        assert!(table.is_settled(&NODE, later) && table.knows_ip(direct.1.get_remote_address(), over_relay));
         table.disconnected(NODE, direct.0);
-        table.connected(NODE, over_relay, circuit, later);
+        table.connected(NODE, over_relay, &circuit, later);
         assert!(!table.is_settled(&NODE, later));
         table.punch_failed(NODE);
         assert!(table.is_settled(&NODE, later));
@@ -341,7 +376,7 @@ mod tests {
         let mut table = PeerTable::default();
         let (id, address) = connection(1);
         let now = Instant::now();
-        table.connected(NODE, id, address, now);
+        table.connected(NODE, id, &address, now);
         table.heard(NODE, heartbeat(), now);
         assert!(table.statuses(now).remove(0).heartbeat.is_some());
         let later = now + table.stale_after() + Duration::from_millis(1);

@@ -74,8 +74,7 @@ impl Actor {
         Counters::count(&self.parts.counters.connections);
         self.discovery.connected(peer, now);
         self.called(&node, connection, endpoint);
-        let remote = endpoint.get_remote_address().clone();
-        if self.peers.connected(node, connection, remote, now) {
+        if self.peers.connected(node, connection, endpoint, now) {
             self.tell(SwarmEvent::Connected(node));
         }
         if self.is_settled(&peer, now) {

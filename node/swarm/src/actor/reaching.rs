@@ -2,13 +2,21 @@
 
 use std::time::Instant;
 
-use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, dcutr, identify, relay, swarm::ConnectionId};
+use libp2p::{
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    dcutr, identify, relay,
+    swarm::{
+        ConnectionId,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
 use p2c2r_protocol::id::NodeId;
 use tracing::debug;
 
 use super::Actor;
 use crate::{
-    address::is_relayed,
+    address::{is_relayed, transport},
     event::SwarmEvent,
     identity::node_id,
     limit::MAX_EXTERNAL_ADDRESSES,
@@ -108,12 +116,24 @@ impl Actor {
         if !info.protocols.contains(&HOP_PROTOCOL) {
             return self.reservations.withdrawn(&peer);
         }
-        let met_at = node_id(&peer).and_then(|node| self.peers.remote(&node, connection));
-        if met_at.is_some_and(is_relayed) {
+        let Some(node) = node_id(&peer).filter(|node| !self.peers.is_relayed(node, connection)) else {
             return;
+        };
+        let public: Vec<&Multiaddr> =
+            addresses.iter().filter(|address| is_direct_and_public(address)).collect();
+        let Some(address) = public.first() else { return };
+        let is_new = self.reservations.offered(peer, (*address).clone(), now);
+        let missing = public.into_iter().find(|address| !self.peers.has_transport(&node, transport(address)));
+        if let Some(address) = missing.filter(|_| is_new && self.reachability != Reachability::Public) {
+            self.dial_also(peer, address.clone());
         }
-        if let Some(address) = addresses.iter().find(|address| is_direct_and_public(address)) {
-            self.reservations.offered(peer, address.clone(), now);
+    }
+
+    /// Dials a connected peer over another transport: a hole in a NAT has an address for each, and who is called sees it.
+    fn dial_also(&mut self, peer: PeerId, address: Multiaddr) {
+        let dial = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build();
+        if let Err(error) = self.parts.swarm.dial(dial) {
+            debug!(%peer, %error, "the relay was not dialled over another transport");
         }
     }
 

@@ -56,13 +56,17 @@ impl Reservations {
         Self { own, relays: BTreeMap::new(), not_before: now + PATIENCE }
     }
 
-    /// A connected peer offers to pass on what comes for others, and can be dialled at this public address.
-    pub(crate) fn offered(&mut self, relay: PeerId, address: Multiaddr, now: Instant) {
+    /// A connected peer offers to pass on what comes for others, and can be dialled at this public address. Says whether it
+    /// is new and one of the first, which are likely to be used.
+    pub(crate) fn offered(&mut self, relay: PeerId, address: Multiaddr, now: Instant) -> bool {
         if let Some(known) = self.relays.get_mut(&relay) {
             known.address = address;
-        } else if self.relays.len() < MAX_KNOWN_RELAYS {
+            return false;
+        }
+        if self.relays.len() < MAX_KNOWN_RELAYS {
             self.relays.insert(relay, Relay { address, place: None, refusals: 0, next_try: now });
         }
+        self.relays.len() <= MAX_RELAYS
     }
 
     /// A peer no longer offers it, or is gone.
