@@ -85,6 +85,7 @@ async fn node(seed: u8, listen: &str, join: &[Ticket]) -> Result<SwarmHandle, Bo
         hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "session_throughput".into(),
+        webrtc_certificate: None,
     })
     .await?;
     let alive = swarm.clone();

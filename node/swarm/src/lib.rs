@@ -38,11 +38,13 @@ mod start;
 mod step;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "webrtc")]
+mod webrtc;
 mod wire;
 
 pub use crate::{
     blob::{Blob, BlobStore},
-    config::{SwarmConfig, SwarmLimits},
+    config::{SwarmConfig, SwarmLimits, WebrtcCertificate},
     counters::SwarmCounters,
     error::{BlobError, HandOverError, SwarmError},
     event::SwarmEvent,

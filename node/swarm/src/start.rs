@@ -6,6 +6,8 @@ use libp2p::{Swarm, SwarmBuilder, dns, identity::Keypair, noise, quic, tcp, yamu
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "webrtc")]
+use crate::webrtc;
 use crate::{
     actor::{Actor, Parts},
     behaviour::Behaviour,
@@ -86,13 +88,17 @@ fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, Sw
     let failed = |error: &dyn std::error::Error| SwarmError::Start(error.to_string());
     let behaviour = Behaviour::new(keypair, config.limits, &config.software, config.mdns)?;
     let transports = || {
-        Ok::<_, SwarmError>(
-            SwarmBuilder::with_existing_identity(keypair.clone())
-                .with_tokio()
-                .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-                .map_err(|error| failed(&error))?
-                .with_quic_config(quic_config),
-        )
+        let builder = SwarmBuilder::with_existing_identity(keypair.clone())
+            .with_tokio()
+            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .map_err(|error| failed(&error))?
+            .with_quic_config(quic_config);
+        #[cfg(feature = "webrtc")]
+        let builder = {
+            let doorkeeper = webrtc::transport(keypair, config.webrtc_certificate.as_ref())?;
+            builder.with_other_transport(|_| doorkeeper).map_err(|error| failed(&error))?
+        };
+        Ok::<_, SwarmError>(builder)
     };
     let idle = |swarm: libp2p::swarm::Config| swarm.with_idle_connection_timeout(IDLE_CONNECTION_TIMEOUT);
     match transports()?.with_dns() {

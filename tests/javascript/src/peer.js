@@ -12,6 +12,7 @@ import { blake3 } from '@noble/hashes/blake3.js'
 import { createLibp2p } from 'libp2p'
 
 const KAD_PROTOCOL = '/p2c2r/kad/1'
+const MAX_PINGS = 16
 const STREAM_LIMIT_MS = 24 * 3600 * 1000
 
 /** A running peer with a fresh ed25519 key that listens nowhere. */
@@ -25,7 +26,7 @@ export async function startPeer (transports) {
     services: {
       identify: identify({ agentVersion: 'p2c2r-javascript-client' }),
       // A node keeps its stream of pings open; by default it would be reset after ten seconds, which nodes count as a failure.
-      ping: ping({ timeout: STREAM_LIMIT_MS }),
+      ping: ping({ timeout: STREAM_LIMIT_MS, maxOutboundStreams: MAX_PINGS }),
       // A client: nobody can dial a page, so it has no place in others' tables. Private addresses count.
       kad: kadDHT({ protocol: KAD_PROTOCOL, clientMode: true, peerInfoMapper: passthroughMapper }),
       gossip: gossipsub({

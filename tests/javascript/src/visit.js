@@ -47,8 +47,8 @@ export async function visit (transports, address, wanted) {
 async function ping (peer, node, signal) {
   for (;;) {
     signal.throwIfAborted()
-    const answered = peer.services.ping.ping(node, { signal: AbortSignal.any([signal, AbortSignal.timeout(PING_LIMIT_MS)]) })
-    const roundTripMs = await answered.catch(() => undefined)
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(PING_LIMIT_MS)])
+    const roundTripMs = await peer.services.ping.ping(node, { signal: limit }).catch(() => undefined)
     if (roundTripMs !== undefined) {
       return roundTripMs
     }

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::{Actor, unix_ms};
 use crate::{
-    address::{Scope, believable, scope},
+    address::{Scope, believable, for_browsers, scope},
     behaviour::BehaviourEvent,
     counters::Counters,
     event::SwarmEvent,
@@ -105,12 +105,16 @@ impl Actor {
     fn identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info, now: Instant) {
         let Some(node) = node_id(&peer) else { return };
         let met_over = self.peers.remote(&node, connection).and_then(scope).unwrap_or(Scope::Public);
+        let browsers_find_it_at = for_browsers(&info.listen_addrs, &peer, met_over);
         let addresses = believable(info.listen_addrs, &peer, met_over, MAX_ADDRESSES_PER_PEER);
         self.peers.claimed(node, addresses.clone());
         self.discovery.learn(peer, addresses.clone(), now);
         let table = &mut self.parts.swarm.behaviour_mut().kad;
         if info.protocols.iter().any(|protocol| table.protocol_names().contains(protocol)) {
             routing::admit(table, &peer, &addresses);
+            if let Some(address) = browsers_find_it_at {
+                routing::admit_for_browsers(table, &peer, address);
+            }
         }
     }
 
