@@ -44,10 +44,16 @@ const MAX_TURNED_AWAY_AT_ONCE: usize = 64;
 pub(crate) enum WebrtcError {
     /// What the transport says.
     #[error(transparent)]
-    Transport(#[from] webrtc::Error),
+    Transport(Box<webrtc::Error>),
     /// The handshake did not end.
     #[error("the handshake took longer than {} s", WEBRTC_HANDSHAKE_TIMEOUT.as_secs())]
     Slow,
+}
+
+impl From<webrtc::Error> for WebrtcError {
+    fn from(error: webrtc::Error) -> Self {
+        Self::Transport(Box::new(error))
+    }
 }
 
 /// libp2p's transport for each listener, and what they may cost together.
@@ -143,14 +149,14 @@ impl Doorkeeper {
         Self { max_strangers, ..self }
     }
 
-    fn door(&self, id: ListenerId, address: Multiaddr) -> Result<Door, TransportError<webrtc::Error>> {
+    fn door(&self, id: ListenerId, address: Multiaddr) -> Result<Door, TransportError<WebrtcError>> {
         let mut transport = webrtc::Transport::new(self.keypair.clone(), self.certificate.clone());
-        transport.listen_on(id, address.clone())?;
+        transport.listen_on(id, address.clone()).map_err(|error| error.map(WebrtcError::from))?;
         Ok(Door { id, address, transport, strangers: Arc::default() })
     }
 
     /// Opens a door's port anew, so that the strangers are forgotten. Who was in finds the line dead, and comes again.
-    fn reopen(&mut self, index: usize) -> Result<(), (ListenerId, webrtc::Error)> {
+    fn reopen(&mut self, index: usize) -> Result<(), (ListenerId, WebrtcError)> {
         let Door { id, address, transport, .. } = self.doors.remove(index);
         warn!(%address, "too many strangers have knocked: browsers must connect anew");
         // The port is free only then.
@@ -162,7 +168,8 @@ impl Doorkeeper {
             }
             Err(TransportError::Other(error)) => Err((id, error)),
             Err(TransportError::MultiaddrNotSupported(address)) => {
-                Err((id, webrtc::Error::Internal(format!("{address} cannot be listened on any more"))))
+                let reason = format!("{address} cannot be listened on any more");
+                Err((id, webrtc::Error::Internal(reason).into()))
             }
         }
     }
@@ -192,7 +199,7 @@ impl Transport for Doorkeeper {
     type Dial = Upgrade;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<WebrtcError>> {
-        let door = self.door(id, address).map_err(|error| error.map(WebrtcError::from))?;
+        let door = self.door(id, address)?;
         self.doors.push(door);
         Ok(())
     }
@@ -233,10 +240,7 @@ impl Transport for Doorkeeper {
             if seen >= this.max_strangers
                 && let Err((listener_id, error)) = this.reopen(index)
             {
-                return Poll::Ready(TransportEvent::ListenerClosed {
-                    listener_id,
-                    reason: Err(error.into()),
-                });
+                return Poll::Ready(TransportEvent::ListenerClosed { listener_id, reason: Err(error) });
             }
             turned_away += 1;
             if turned_away == MAX_TURNED_AWAY_AT_ONCE {

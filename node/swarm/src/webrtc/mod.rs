@@ -25,13 +25,9 @@ pub(crate) fn transport(
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         debug!("the process has a default provider of TLS already");
     }
-    let made;
     let certificate = match certificate {
-        Some(certificate) => certificate,
-        None => {
-            made = WebrtcCertificate::generate()?;
-            &made
-        }
+        Some(certificate) => usable(certificate),
+        None => usable(&WebrtcCertificate::generate()?),
     };
-    Ok(Doorkeeper::new(keypair.clone(), usable(certificate)?))
+    Ok(Doorkeeper::new(keypair.clone(), certificate?))
 }
