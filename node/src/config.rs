@@ -302,7 +302,11 @@ fn nodes(flags: &[NodeId], file: &[String]) -> Result<Vec<NodeId>, String> {
 
 /// Every interface, ports chosen by the system.
 fn default_listen() -> Vec<String> {
-    ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"].map(str::to_owned).to_vec()
+    let mut listen = vec!["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"];
+    if cfg!(feature = "webrtc") {
+        listen.push("/ip4/0.0.0.0/udp/0/webrtc-direct");
+    }
+    listen.into_iter().map(str::to_owned).collect()
 }
 
 fn read(path: &Path) -> Result<File, ConfigError> {
@@ -357,6 +361,15 @@ mod tests {
         assert_eq!(declined, [WorkKind::Physics, WorkKind::Audio]);
         let wrong = load("decline = [\"cooking\"]", &DeviceArgs::default()).unwrap_err().to_string();
         assert!(wrong.contains("`decline`") && wrong.contains("ray_tracing"), "{wrong}");
+    }
+
+    #[test]
+    fn browsers_are_waited_for_where_they_can_come_in() {
+        let listen = load("", &DeviceArgs::default()).unwrap().listen;
+        let for_browsers = listen.iter().filter(|address| address.contains("webrtc-direct")).count();
+        assert_eq!((for_browsers, listen.len() - for_browsers), (usize::from(cfg!(feature = "webrtc")), 2));
+        let named = load("listen = [\"/ip4/127.0.0.1/tcp/0\"]", &DeviceArgs::default()).unwrap().listen;
+        assert_eq!(named, ["/ip4/127.0.0.1/tcp/0"]);
     }
 
     #[test]

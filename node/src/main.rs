@@ -30,6 +30,8 @@ mod shoot;
 mod signals;
 mod store;
 mod swarm_memory;
+#[cfg(feature = "webrtc")]
+mod webrtc_certificate;
 
 use std::{process::ExitCode, time::Duration};
 

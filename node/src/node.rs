@@ -103,6 +103,10 @@ impl Node {
             blobs: Arc::clone(&library) as Arc<dyn p2c2r_swarm::BlobStore>,
             limits: SwarmLimits::default(),
             software: concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned(),
+            #[cfg(feature = "webrtc")]
+            webrtc_certificate: Some(crate::webrtc_certificate::kept(&data.webrtc_certificate())?),
+            #[cfg(not(feature = "webrtc"))]
+            webrtc_certificate: None,
         })
         .await?;
         let mut node =

@@ -127,6 +127,7 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<H
         hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "hostile/1".into(),
+        webrtc_certificate: None,
     })
     .await
     .unwrap();

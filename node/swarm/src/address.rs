@@ -25,12 +25,11 @@ pub(crate) enum Subnet {
     V6([u16; 3]),
 }
 
-/// The scope of an address that can be dialled over one of our transports, a relayed one's being its relay's; `None` for any
-/// other.
+/// The scope of an address of one of our transports, a relayed one's being its relay's; `None` for any other.
 pub(crate) fn scope(address: &Multiaddr) -> Option<Scope> {
     use Protocol::{P2p, P2pCircuit};
 
-    let mut parts = address.iter();
+    let mut parts = address.iter().peekable();
     let scope = match parts.next()? {
         Protocol::Ip4(ip) => ip_scope(IpAddr::V4(ip))?,
         Protocol::Ip6(ip) => ip_scope(IpAddr::V6(ip))?,
@@ -39,9 +38,15 @@ pub(crate) fn scope(address: &Multiaddr) -> Option<Scope> {
     };
     let has_port = match parts.next()? {
         Protocol::Tcp(port) => port != 0,
-        Protocol::Udp(port) => port != 0 && parts.next() == Some(Protocol::QuicV1),
+        Protocol::Udp(port) => {
+            let known = matches!(parts.next()?, Protocol::QuicV1 | Protocol::WebRTCDirect);
+            port != 0 && known
+        }
         _ => false,
     };
+    if is_for_browsers(address) {
+        while parts.next_if(|part| matches!(part, Protocol::Certhash(_))).is_some() {}
+    }
     // A relay, and whom it leads to.
     let rest = [parts.next(), parts.next(), parts.next(), parts.next()];
     let ends = matches!(
@@ -49,6 +54,11 @@ pub(crate) fn scope(address: &Multiaddr) -> Option<Scope> {
         [None | Some(P2p(_)), None, ..] | [Some(P2p(_)), Some(P2pCircuit), None | Some(P2p(_)), None]
     );
     (has_port && ends && address.to_string().len() <= MAX_ADDRESS_BYTES).then_some(scope)
+}
+
+/// Whether only browsers dial the address: nodes have better ways to each other.
+pub(crate) fn is_for_browsers(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::WebRTCDirect)
 }
 
 fn ip_scope(ip: IpAddr) -> Option<Scope> {
@@ -87,7 +97,8 @@ pub(crate) fn without_peer(mut address: Multiaddr, peer: &PeerId) -> Option<Mult
 }
 
 /// Of the addresses that a peer claims, those that can lead to it: ones that reach at least as far as the connection
-/// over which it was met. A peer on the Internet cannot send us to our own loopback or LAN.
+/// over which it was met. A peer on the Internet cannot send us to our own loopback or LAN. What only browsers dial leads
+/// us nowhere.
 pub(crate) fn believable(
     claimed: impl IntoIterator<Item = Multiaddr>,
     peer: &PeerId,
@@ -97,7 +108,8 @@ pub(crate) fn believable(
     let mut kept = Vec::new();
     for address in claimed {
         let Some(address) = without_peer(address, peer) else { continue };
-        if scope(&address).is_some_and(|scope| scope >= met_over) && !kept.contains(&address) {
+        let leads = scope(&address).is_some_and(|scope| scope >= met_over) && !is_for_browsers(&address);
+        if leads && !kept.contains(&address) {
             kept.push(address);
         }
         if kept.len() == limit {
@@ -105,6 +117,12 @@ pub(crate) fn believable(
         }
     }
     kept
+}
+
+/// Of the addresses that a peer claims, the first believable one that browsers can dial: we pass it on to them.
+pub(crate) fn for_browsers(claimed: &[Multiaddr], peer: &PeerId, met_over: Scope) -> Option<Multiaddr> {
+    let mut own = claimed.iter().filter_map(|address| without_peer(address.clone(), peer));
+    own.find(|address| is_for_browsers(address) && scope(address).is_some_and(|scope| scope >= met_over))
 }
 
 /// Whether a relay passes on what goes to this address.
@@ -118,15 +136,17 @@ pub(crate) fn is_relayed_by(address: &Multiaddr, peer: &PeerId) -> bool {
         && address.iter().find(|part| matches!(part, Protocol::P2p(_))) == Some(Protocol::P2p(*peer))
 }
 
-/// `relay`, `quic` or `tcp`.
+/// `relay`, `quic`, `webrtc` or `tcp`.
 pub(crate) fn transport(address: &Multiaddr) -> &'static str {
     if is_relayed(address) {
-        "relay"
-    } else if address.iter().any(|part| part == Protocol::QuicV1) {
-        "quic"
-    } else {
-        "tcp"
+        return "relay";
     }
+    let known = address.iter().find_map(|part| match part {
+        Protocol::QuicV1 => Some("quic"),
+        Protocol::WebRTCDirect => Some("webrtc"),
+        _ => None,
+    });
+    known.unwrap_or("tcp")
 }
 
 /// The addresses to try first, relayed ones last: on a local network only TCP, which moves bulk for half the CPU time of QUIC;
@@ -176,7 +196,15 @@ mod tests {
         assert_eq!(of("/ip4/100.128.0.1/tcp/1"), Some(Scope::Public));
         assert_eq!(of("/ip4/8.8.8.8/tcp/1"), Some(Scope::Public));
         assert_eq!(of("/dns4/example.org/tcp/1"), Some(Scope::Public));
+        let hash = "certhash/uEiDikp5KVUgkLta1EjUN-IKbHk-dUBg8VzKgf5nXxLK46w";
+        assert_eq!(of("/ip4/192.168.0.1/udp/1/webrtc-direct"), Some(Scope::Private));
+        assert_eq!(of(&format!("/ip6/2001:db8::1/udp/1/webrtc-direct/{hash}")), Some(Scope::Public));
+        assert_eq!(of(&format!("/ip4/127.0.0.1/udp/1/webrtc-direct/{hash}/{hash}")), Some(Scope::Loopback));
         for useless in [
+            &format!("/ip4/8.8.8.8/udp/1/quic-v1/{hash}"),
+            &format!("/ip4/8.8.8.8/udp/1/webrtc-direct/{hash}/tcp/1"),
+            "/ip4/8.8.8.8/udp/0/webrtc-direct",
+            "/ip4/8.8.8.8/tcp/1/webrtc-direct",
             "/ip4/0.0.0.0/tcp/1",
             "/ip4/224.0.0.1/tcp/1",
             "/ip6/fe80::1/tcp/1",
@@ -201,6 +229,20 @@ mod tests {
         let kept = |met_over| believable(claimed.clone(), &peer, met_over, 10).len();
         assert_eq!((kept(Scope::Loopback), kept(Scope::Private), kept(Scope::Public)), (3, 2, 1));
         assert_eq!(believable(claimed.clone(), &peer, Scope::Loopback, 2).len(), 2);
+    }
+
+    #[test]
+    fn what_only_browsers_dial_is_not_learnt() {
+        let claimed = addresses(&["/ip4/8.8.8.8/udp/1/webrtc-direct", "/ip4/8.8.8.8/udp/1/quic-v1"]);
+        let kept = believable(claimed.clone(), &PeerId::random(), Scope::Public, 1);
+        assert_eq!(kept, claimed[1..]);
+        assert_eq!((transport(&claimed[0]), transport(&claimed[1])), ("webrtc", "quic"));
+        let passed_on = |met_over| {
+            let claimed = addresses(&["/ip4/10.0.0.1/udp/1/webrtc-direct", "/ip4/10.0.0.1/tcp/1"]);
+            for_browsers(&claimed, &PeerId::random(), met_over)
+        };
+        assert_eq!(passed_on(Scope::Private), addresses(&["/ip4/10.0.0.1/udp/1/webrtc-direct"]).pop());
+        assert_eq!(passed_on(Scope::Public), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the swarm is started with.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use p2c2r_protocol::{id::NodeId, sign::SecretKey, swarm_key::SwarmKey, ticket::Ticket};
 
@@ -40,6 +40,32 @@ pub struct SwarmConfig {
     pub limits: SwarmLimits,
     /// Name and version of the program, told to peers.
     pub software: String,
+    /// What browsers recognise the node by; only a build with the feature `webrtc` looks at it, and makes one for this run if
+    /// there is none.
+    pub webrtc_certificate: Option<WebrtcCertificate>,
+}
+
+/// A certificate with its secret key (PEM), by whose hash browsers recognise the node that they dial. It is kept between runs,
+/// for the hash is a part of the addresses that browsers are given.
+#[derive(Clone)]
+pub struct WebrtcCertificate(String);
+
+impl WebrtcCertificate {
+    /// As it was kept; whether it is one turns out when it is used.
+    pub fn from_pem(pem: String) -> Self {
+        Self(pem)
+    }
+
+    /// As it is kept: in a place that others cannot read.
+    pub fn pem(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for WebrtcCertificate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("WebrtcCertificate(…)")
+    }
 }
 
 /// The limits that an owner may want to change; the others are constants of the crate.

@@ -42,11 +42,13 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod transport;
+#[cfg(feature = "webrtc")]
+mod webrtc;
 mod wire;
 
 pub use crate::{
     blob::{Blob, BlobStore},
-    config::{SwarmConfig, SwarmLimits},
+    config::{SwarmConfig, SwarmLimits, WebrtcCertificate},
     counters::SwarmCounters,
     error::{BlobError, HandOverError, SwarmError},
     event::SwarmEvent,

@@ -88,6 +88,24 @@ pub const MIN_HEARTBEAT_GAP: Duration = Duration::from_millis(100);
 /// Invalid heartbeats after which the neighbour that passed them on is blocked.
 pub const MAX_INVALID_HEARTBEATS: u32 = 8;
 
+/// Browsers that are connected, or on the way in.
+pub const MAX_WEBRTC_CONNECTIONS: usize = 64;
+/// Handshakes of browsers under way at once: a packet from an invented address begins one.
+pub const MAX_WEBRTC_HANDSHAKES: usize = 16;
+/// Of these, from one address.
+pub const MAX_WEBRTC_HANDSHAKES_PER_IP: usize = 4;
+/// A handshake that takes longer has failed.
+pub const WEBRTC_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes that may fail while the node runs: each leaves some 75 KB behind in the transport, so that is 300 MB.
+pub const MAX_WEBRTC_FAILURES: usize = 4096;
+/// Addresses of browsers that did not come in; beyond, the port is opened anew and they are forgotten.
+pub const MAX_WEBRTC_STRANGERS: usize = 1 << 16;
+/// Streams of one browser.
+pub const MAX_WEBRTC_STREAMS: usize = 256;
+/// Bytes that are written to a stream of a browser at once: with its frame around, less than the 8 KiB that libp2p's own
+/// transport reads in one message.
+pub const WEBRTC_WRITE_BYTES: usize = (8 << 10) - 64;
+
 /// Commands waiting for the actor.
 pub const COMMAND_QUEUE: usize = 256;
 /// Events waiting for the node.

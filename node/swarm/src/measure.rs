@@ -212,6 +212,7 @@ async fn node(seed: u8, listen: &str) -> Result<(SwarmHandle, mpsc::Receiver<Swa
         hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "measure".into(),
+        webrtc_certificate: None,
     })
     .await
 }

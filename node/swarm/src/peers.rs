@@ -28,7 +28,7 @@ pub struct PeerStatus {
     pub connected: bool,
     /// Where it says that it listens, as far as believable (multiaddrs); before it has, the ends of its connections.
     pub addresses: Vec<String>,
-    /// What carries the best connection: `tcp`, `quic` or `relay`.
+    /// What carries the best connection: `tcp`, `quic`, `webrtc` or `relay`.
     pub transport: Option<String>,
     /// Shortest round trip over its connections, newest ping of each, ms.
     pub round_trip_ms: Option<f32>,

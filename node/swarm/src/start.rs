@@ -107,7 +107,13 @@ fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, Sw
         let (tcp, quic) = (transport::tcp(keypair, key)?, transport::quic(keypair, key));
         let builder = SwarmBuilder::with_existing_identity(keypair.clone()).with_tokio();
         let builder = builder.with_other_transport(|_| tcp).map_err(|error| failed(&error))?;
-        builder.with_other_transport(|_| quic).map_err(|error| failed(&error))
+        let builder = builder.with_other_transport(|_| quic).map_err(|error| failed(&error))?;
+        #[cfg(feature = "webrtc")]
+        let builder = {
+            let webrtc = transport::webrtc(keypair, config.webrtc_certificate.as_ref(), key)?;
+            builder.with_other_transport(|_| webrtc).map_err(|error| failed(&error))?
+        };
+        Ok::<_, SwarmError>(builder)
     };
     let idle = |swarm: libp2p::swarm::Config| swarm.with_idle_connection_timeout(IDLE_CONNECTION_TIMEOUT);
     match transports()?.with_dns() {

@@ -66,6 +66,7 @@ fn config(seed: u8, listen: &[&str], join: &[Ticket]) -> SwarmConfig {
         hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "test/1".into(),
+        webrtc_certificate: None,
     }
 }
 

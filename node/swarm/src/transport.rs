@@ -8,6 +8,8 @@ use libp2p::{
 };
 use p2c2r_protocol::swarm_key::SwarmKey;
 
+#[cfg(feature = "webrtc")]
+use crate::{config::WebrtcCertificate, webrtc};
 use crate::{
     error::SwarmError,
     gate::gated,
@@ -37,4 +39,17 @@ pub(crate) fn quic(keypair: &Keypair, key: Option<&SwarmKey>) -> Secured {
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
         .boxed();
     gated(transport, keypair.public().to_peer_id(), key.cloned())
+}
+
+/// WebRTC, for browsers. They know no keys of private swarms, so none of them gets into one.
+#[cfg(feature = "webrtc")]
+pub(crate) fn webrtc(
+    keypair: &Keypair,
+    certificate: Option<&WebrtcCertificate>,
+    key: Option<&SwarmKey>,
+) -> Result<Secured, SwarmError> {
+    let transport = webrtc::transport(keypair, certificate)?
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+        .boxed();
+    Ok(gated(transport, keypair.public().to_peer_id(), key.cloned()))
 }

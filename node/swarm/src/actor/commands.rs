@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::Actor;
 use crate::{
-    address::{Scope, is_relayed, scope, without_peer},
+    address::{Scope, is_for_browsers, is_relayed, scope, without_peer},
     behaviour::heartbeat_topic,
     error::SwarmError,
     limit::MAX_CONNECT_WAITERS,
@@ -93,7 +93,11 @@ impl Actor {
             addresses.retain(|address| scope(address) > Some(Scope::Loopback));
         }
         addresses.sort_by_key(|address| (std::cmp::Reverse(scope(address)), is_relayed(address)));
-        addresses.truncate(MAX_TICKET_ADDRESSES);
+        let (for_browsers, mut addresses): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(is_for_browsers);
+        // One for browsers, which are long, and the last: nodes do not need it.
+        addresses.truncate(MAX_TICKET_ADDRESSES - usize::from(!for_browsers.is_empty()));
+        addresses.extend(for_browsers.into_iter().take(1));
         if addresses.is_empty() {
             return Err(SwarmError::NoListener);
         }

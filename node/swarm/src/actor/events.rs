@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::{Actor, unix_ms};
 use crate::{
-    address::{Scope, believable, is_relayed, scope},
+    address::{Scope, believable, for_browsers, is_relayed, scope},
     behaviour::BehaviourEvent,
     counters::Counters,
     event::SwarmEvent,
@@ -127,6 +127,7 @@ impl Actor {
     fn identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info, now: Instant) {
         let Some(node) = node_id(&peer) else { return };
         let met_over = self.peers.remote(&node, connection).and_then(scope).unwrap_or(Scope::Public);
+        let browsers_find_it_at = for_browsers(&info.listen_addrs, &peer, met_over);
         let addresses = believable(info.listen_addrs.clone(), &peer, met_over, MAX_ADDRESSES_PER_PEER);
         self.look_for_relay(peer, connection, &info, &addresses, now);
         self.peers.claimed(node, addresses.clone());
@@ -134,6 +135,9 @@ impl Actor {
         let table = &mut self.parts.swarm.behaviour_mut().kad;
         if info.protocols.iter().any(|protocol| table.protocol_names().contains(protocol)) {
             routing::admit(table, &peer, &addresses);
+            if let Some(address) = browsers_find_it_at {
+                routing::admit_for_browsers(table, &peer, address);
+            }
         }
     }
 
