@@ -79,9 +79,9 @@ start_node() { # index, run arguments...
 ticket_of() { "$node" ticket --data-dir "$work/node-$1" 2>/dev/null; }
 has_ticket() { tickets[$1]=$(ticket_of "$1"); }
 # How many of the others a node has a fresh heartbeat of.
-known() { "$node" peers --json --data-dir "$work/node-$1" 2>/dev/null | grep -o '"contributing":\(true\|false\)' | wc -l; }
+known() { "$node" peers --json --data-dir "$work/node-$1" 2>/dev/null | { grep -o '"contributing":\(true\|false\)' || true; } | wc -l; }
 # Ages of the last heartbeats that a node has, ms.
-ages() { "$node" peers --json --data-dir "$work/node-$1" 2>/dev/null | grep -o '"heartbeat_age_ms":[0-9]*' | cut -d : -f 2; }
+ages() { "$node" peers --json --data-dir "$work/node-$1" 2>/dev/null | { grep -o '"heartbeat_age_ms":[0-9]*' || true; } | cut -d : -f 2; }
 cpu_ticks() { # of all nodes, user and system
     local sum=0 fields
     for pid in "${pids[@]}"; do

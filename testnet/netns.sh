@@ -14,8 +14,10 @@ with 0 where they are missing. Takes everything away at the end, also when it is
 With --nat the first host is public and takes no work; every other one is behind a router of its own. The second one renders the
 frame (default then: 3 hosts), and it is said which way the others were reached.
 
+  --delay-ms N, --jitter-ms N, --loss PERCENT, --rate-mbit N
+                  what is wrong with every line, each way
   --line "WORDS"  every line, each way: delay MS, jitter MS, loss %, reorder %, duplicate %, rate MBIT, queue MS
-  --nat KINDS     routers, one kind or several in turn, with commas between:
+  --nat [KINDS]   routers (default cone), one kind or several in turn, with commas between:
                     cone       keeps ports, and lets in only whom the host has called: holes can be punched
                     symmetric  a new random port for each connection: nothing can be punched, a relay is needed
                     full       forwards everything to the host
@@ -37,7 +39,11 @@ hosts="" line="" nat="" cut=0 restart=false built=false scene="" profile=release
 while [ $# -gt 0 ]; do
     case "$1" in
         --line) line="${2:?--line needs a description}"; shift ;;
-        --nat) nat="${2:?--nat needs a kind of router}"; shift ;;
+        --delay-ms) line+="delay ${2:?--delay-ms needs a number} "; shift ;;
+        --jitter-ms) line+="jitter ${2:?--jitter-ms needs a number} "; shift ;;
+        --loss) line+="loss ${2:?--loss needs a percentage} "; shift ;;
+        --rate-mbit) line+="rate ${2:?--rate-mbit needs a number} "; shift ;;
+        --nat) case "${2:-}" in [a-z]*) nat="$2"; shift ;; *) nat=cone ;; esac ;;
         --cut) cut="${2:?--cut needs a number of hosts}"; shift ;;
         --restart) restart=true ;;
         --scene) scene="${2:?--scene needs a file}"; shift ;;
@@ -60,8 +66,8 @@ if $restart && [ -n "$nat" ]; then echo "error: behind routers there is no multi
 owner=0
 [ -z "$nat" ] || owner=1
 case "$hosts$cut" in *[!0-9]*) echo "error: HOSTS and --cut are numbers" >&2; exit 2 ;; esac
-if [ "$hosts" -lt $((owner + 2)) ] || [ "$hosts" -gt 200 ] || [ "$cut" -ge $((hosts - owner)) ]; then
-    echo "error: $((owner + 2)) to 200 hosts, and the line of the one that renders stays" >&2
+if [ "$hosts" -lt $((owner + 2)) ] || [ "$hosts" -gt 150 ] || [ "$cut" -ge $((hosts - owner)) ]; then
+    echo "error: $((owner + 2)) to 150 hosts, and the line of the one that renders stays" >&2
     exit 2
 fi
 [ $# -gt 0 ] || set -- --size 480x270 --spp 8
@@ -112,7 +118,9 @@ trap take_away EXIT
 trap 'exit 130' INT TERM
 
 # The address of a host, as it knows it itself; and what it has on the network between all.
-public_address() { [ -n "$nat" ] && echo "203.0.113.$(($1 + 1))" || echo "10.77.0.$(($1 + 1))"; }
+# Networks of their own for the public ones: strangers of one network alone do not show that a node is public.
+public_address() { [ -n "$nat" ] && echo "203.0.$((100 + $1)).1" || echo "10.77.0.$(($1 + 1))"; }
+mask() { [ -n "$nat" ] && echo 16 || echo 24; }
 address() { [ -n "$nat" ] && [ "$1" -gt 0 ] && echo "192.168.$1.2" || public_address "$1"; }
 
 # A host on its line: one end is the host's or its router's, the other is plugged into the network between all.
@@ -133,7 +141,7 @@ add_host() {
     ip link set "${tag}h$host" netns "$outside"
     ip link set "${tag}n$host" netns "$tag-net"
     ip -n "$tag-net" link set "${tag}n$host" master bridge up
-    ip -n "$outside" addr add "$(public_address "$host")/24" dev "${tag}h$host"
+    ip -n "$outside" addr add "$(public_address "$host")/$(mask)" dev "${tag}h$host"
     ip -n "$outside" link set "${tag}h$host" up
 }
 order() { echo "$2" >"$work/line-$1"; }
@@ -202,7 +210,7 @@ say_ways() {
     local id way
     for ((host = owner + 1; host < hosts; host++)); do
         id=$(field <("$node" status --json --data-dir "$work/node-$host") node)
-        way=$("$node" peers --json --data-dir "$work/node-$owner" | tr '{' '\n' | grep "\"$id\"" | grep -o '"transport":"[a-z]*"' | cut -d '"' -f 4)
+        way=$("$node" peers --json --data-dir "$work/node-$owner" | tr '{' '\n' | grep "\"$id\"" | grep -o '"transport":"[a-z]*"' | cut -d '"' -f 4 || true)
         case "$way" in
             relay) echo "host $host was reached through the relay" ;;
             "") echo "host $host was not reached" ;;

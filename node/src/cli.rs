@@ -85,7 +85,9 @@ pub enum Command {
     #[command(after_help = "Example: p2c2r-node ticket")]
     Ticket(QueryArgs),
     /// Make a key for a private swarm: nodes that are started with it connect to each other and to nobody else
-    #[command(after_help = "Example: P2C2R_SWARM_KEY=$(p2c2r-node swarm-key) p2c2r-node run")]
+    #[command(
+        after_help = "Example: p2c2r-node swarm-key > swarm.key\n         P2C2R_SWARM_KEY=$(cat swarm.key) p2c2r-node run      (and the same on the other machines, with the same key)"
+    )]
     SwarmKey,
     /// Show what the running node is doing
     #[command(after_help = "Example: p2c2r-node status --json")]
@@ -132,6 +134,9 @@ pub struct NetworkArgs {
     /// several times)
     #[arg(long, env = "P2C2R_EXTERNAL_ADDRESS", value_delimiter = ',', value_name = "ADDRESS")]
     pub external_address: Vec<String>,
+    /// Do not pass on what comes for nodes behind routers, if the Internet reaches this node
+    #[arg(long, env = "P2C2R_NO_RELAY")]
+    pub no_relay: bool,
     /// Do not ask the router to forward a port (UPnP)
     #[arg(long, env = "P2C2R_NO_UPNP")]
     pub no_upnp: bool,

@@ -84,6 +84,8 @@ struct File {
     external_addresses: Vec<String>,
     /// Look for nodes on the local network.
     mdns: Option<bool>,
+    /// Pass on what comes for nodes behind routers.
+    relay: Option<bool>,
     /// Ask the router for a port.
     upnp: Option<bool>,
     /// Take work from other nodes.
@@ -121,6 +123,8 @@ pub struct NodeConfig {
     pub external: Vec<String>,
     /// Look for nodes on the local network.
     pub mdns: bool,
+    /// Pass on what comes for nodes behind routers.
+    pub relay: bool,
     /// Ask the router for a port.
     pub upnp: bool,
     /// Take work from other nodes.
@@ -188,6 +192,7 @@ impl NodeConfig {
             denied: Vec::new(),
             external: Vec::new(),
             mdns: false,
+            relay: false,
             upnp: false,
             contribute: false,
             device,
@@ -271,6 +276,7 @@ impl NodeConfig {
                 network.external_address.clone()
             },
             mdns: !network.no_mdns && file.mdns.unwrap_or(true),
+            relay: !network.no_relay && file.relay.unwrap_or(true),
             upnp: !network.no_upnp && file.upnp.unwrap_or(true),
             declined,
             contribute: !offer.no_contribute && file.contribute.unwrap_or(true),

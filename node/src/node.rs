@@ -37,6 +37,7 @@ use crate::{
     data_dir::DataDir,
     develop::{Negative, pace::DevelopPace},
     heartbeat::{HeartbeatSource, beat},
+    memory,
     passes::{self, PassPlan, Preview},
     progress::Progress,
     report::{FrameReport, PictureReport},
@@ -99,6 +100,7 @@ impl Node {
             denied: config.denied.clone(),
             external: config.external.clone(),
             mdns: config.mdns,
+            relay: config.relay,
             upnp: config.upnp,
             blobs: Arc::clone(&library) as Arc<dyn p2c2r_swarm::BlobStore>,
             limits: SwarmLimits::default(),
@@ -123,6 +125,7 @@ impl Node {
         };
         node.background.push(tokio::spawn(beat(source, swarm.clone())).abort_handle());
         node.background.push(tokio::spawn(memory.keep(swarm)).abort_handle());
+        node.background.push(tokio::spawn(memory::tidy(node.contributor.clone())).abort_handle());
         info!(node = %node.id, device = %node.device.info.adapter, exact = node.device.info.exact, "the node is up");
         Ok(node)
     }

@@ -122,6 +122,7 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<H
         denied: Vec::new(),
         external: Vec::new(),
         mdns: false,
+        relay: false,
         upnp: false,
         blobs: Arc::new(NoBlobs),
         hand_overs: Arc::new(NoHandOvers),

@@ -61,6 +61,15 @@ pub(crate) fn is_for_browsers(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::WebRTCDirect)
 }
 
+/// Whether only this machine can dial the address, whatever its port will be.
+pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
+}
+
 fn ip_scope(ip: IpAddr) -> Option<Scope> {
     if ip.is_unspecified() || ip.is_multicast() {
         return None;
@@ -183,6 +192,13 @@ mod tests {
 
     fn addresses(texts: &[&str]) -> Vec<Multiaddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn loopback_is_known_before_it_has_a_port() {
+        let of = |text: &str| is_loopback(&text.parse().unwrap());
+        assert!(of("/ip4/127.0.0.1/tcp/0") && of("/ip6/::1/udp/0/quic-v1"));
+        assert!(!of("/ip4/0.0.0.0/tcp/0") && !of("/dns4/localhost/tcp/0"));
     }
 
     #[test]

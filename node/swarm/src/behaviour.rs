@@ -22,7 +22,7 @@ use crate::{
         MAX_CONNECTIONS_PER_PEER, MAX_INCOMING_SHARE, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS,
         PING_INTERVAL, PING_TIMEOUT,
     },
-    reach::{PublicOnly, relay_limits},
+    reach::{Callers, Guarded, relay_limits},
 };
 
 /// The Kademlia of this swarm: its own, not the public one.
@@ -59,9 +59,10 @@ pub(crate) struct Behaviour {
     pub(crate) relayed: relay::client::Behaviour,
     /// Passes on what comes for others, while this node is public.
     pub(crate) relay: Toggle<relay::Behaviour>,
-    pub(crate) punch: Toggle<dcutr::Behaviour>,
-    pub(crate) probe: Toggle<PublicOnly<autonat::v2::client::Behaviour>>,
-    pub(crate) probe_others: Toggle<autonat::v2::server::Behaviour>,
+    pub(crate) callers: Callers,
+    pub(crate) punch: Toggle<Guarded<dcutr::Behaviour>>,
+    pub(crate) probe: Toggle<Guarded<autonat::v2::client::Behaviour>>,
+    pub(crate) probe_others: Toggle<Guarded<autonat::v2::server::Behaviour>>,
     pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
 }
 
@@ -72,8 +73,12 @@ pub(crate) struct Choice {
     pub(crate) mdns: bool,
     /// Whatever brings nodes together that are not on one machine: relays, hole punching, finding out what is public.
     pub(crate) reach: bool,
+    /// Passing on what comes for others, when this node is public.
+    pub(crate) relay: bool,
     /// Asking the router for a port.
     pub(crate) upnp: bool,
+    /// The owner says that strangers get through.
+    pub(crate) is_named_public: bool,
 }
 
 impl Behaviour {
@@ -124,10 +129,15 @@ impl Behaviour {
             stream: libp2p_stream::Behaviour::new(),
             mdns: Toggle::from(if choice.mdns { mdns_behaviour(key) } else { None }),
             relayed,
-            relay: Toggle::from(if_reaching.map(|()| relay)),
-            punch: Toggle::from(if_reaching.map(|()| dcutr::Behaviour::new(own))),
-            probe: Toggle::from(if_reaching.map(|()| PublicOnly(autonat::v2::client::Behaviour::default()))),
-            probe_others: Toggle::from(if_reaching.map(|()| autonat::v2::server::Behaviour::default())),
+            relay: Toggle::from(if_reaching.filter(|()| choice.relay).map(|()| relay)),
+            callers: Callers::new(choice.is_named_public),
+            punch: Toggle::from(if_reaching.map(|()| Guarded::new(dcutr::Behaviour::new(own)))),
+            probe: Toggle::from(
+                if_reaching.map(|()| Guarded::new(autonat::v2::client::Behaviour::default())),
+            ),
+            probe_others: Toggle::from(
+                if_reaching.map(|()| Guarded::new(autonat::v2::server::Behaviour::default())),
+            ),
             upnp: Toggle::from(choice.upnp.then(upnp::tokio::Behaviour::default)),
         })
     }

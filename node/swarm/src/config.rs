@@ -30,6 +30,8 @@ pub struct SwarmConfig {
     pub external: Vec<String>,
     /// Whether to find and be found on the local network by multicast.
     pub mdns: bool,
+    /// Whether to pass on what comes for nodes behind routers, while this one is public.
+    pub relay: bool,
     /// Whether to ask the router for a port (UPnP).
     pub upnp: bool,
     /// The packages that this node serves.

@@ -28,17 +28,20 @@ const GREETING: &[u8; 16] = b"p2c2r/gate/1    ";
 /// What the end that was let in hears.
 const WELCOME: u8 = 1;
 
+/// By this an error that libp2p hands on as a text is known.
+pub(crate) const NOT_OURS: &str = "not of this private swarm";
+
 /// Why a connection was not let through.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GateError {
     /// The other end stopped talking, or never began.
-    #[error("the other node does not belong to this private swarm, or to none: {0}")]
+    #[error("the other node is {NOT_OURS}: it hung up at the gate ({0})")]
     Broken(#[from] io::Error),
     /// The other end is something else.
-    #[error("the other node belongs to no private swarm")]
+    #[error("the other node is {NOT_OURS}, nor of any")]
     Greeting,
     /// The other end has another key.
-    #[error("the other node has another swarm key")]
+    #[error("the other node is {NOT_OURS}: it has another key")]
     Key,
     /// The connection broke.
     #[error("the connection broke at the gate: {0}")]

@@ -144,6 +144,15 @@ impl SwarmHandle {
         Ok(step::spawn_owner(stream, peer, &self.pumps))
     }
 
+    /// Gives up the connections to a peer that has fallen silent in the middle of work: a line that was cut shows it late. The
+    /// peer is dialled again.
+    pub async fn suspect(&self, peer: NodeId) {
+        if let Some(peer) = peer_id(&peer) {
+            // After the shutdown there are no connections.
+            let _ = self.commands.send(Command::Suspect(peer)).await;
+        }
+    }
+
     /// What the swarm has counted since its start.
     pub fn counters(&self) -> SwarmCounters {
         self.counters.snapshot()

@@ -207,6 +207,7 @@ async fn node(seed: u8, listen: &str) -> Result<(SwarmHandle, mpsc::Receiver<Swa
         denied: Vec::new(),
         external: Vec::new(),
         mdns: false,
+        relay: false,
         upnp: false,
         blobs: Arc::new(NoBlobs),
         hand_overs: Arc::new(NoHandOvers),

@@ -114,26 +114,12 @@ impl PeerTable {
         relayed.map(|(id, _)| *id).collect()
     }
 
-    /// Whether a relay leads to the peer.
-    pub(crate) fn has_relayed(&self, node: &NodeId) -> bool {
-        self.peers
-            .get(node)
-            .is_some_and(|peer| peer.connections.values().any(|connection| connection.is_relayed))
-    }
-
     /// Whether one of the peer's connections goes over this transport.
     pub(crate) fn has_transport(&self, node: &NodeId, transport: &str) -> bool {
         let peer = self.peers.get(node);
         peer.is_some_and(|peer| {
             peer.connections.values().any(|connection| connection.transport() == transport)
         })
-    }
-
-    /// Whether a connection other than this one leads to the machine or network with this address.
-    pub(crate) fn knows_ip(&self, remote: &Multiaddr, but: ConnectionId) -> bool {
-        let ip = remote.iter().next();
-        let mut connections = self.peers.values().flat_map(|peer| &peer.connections);
-        connections.any(|(id, other)| *id != but && !other.is_relayed && other.remote.iter().next() == ip)
     }
 
     /// Forgets a connection; says whether it was the last one.
@@ -211,6 +197,11 @@ impl PeerTable {
     pub(crate) fn connected_at(&self) -> impl Iterator<Item = (NodeId, &[Multiaddr])> {
         let connected = self.peers.iter().filter(|(_, peer)| !peer.connections.is_empty());
         connected.map(|(node, peer)| (*node, peer.claimed.as_slice()))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
     }
 
     /// Every peer.
@@ -349,9 +340,9 @@ mod tests {
             ((ConnectionId::new_unchecked(1), connection(2)), libp2p::PeerId::random());
         // Who is called through a relay sees only the caller's id.
         let caller: Multiaddr = format!("/p2p/{}", libp2p::PeerId::random()).parse().unwrap();
-        let circuit = called(caller.clone(), &format!("/ip4/8.8.8.8/tcp/1/p2p/{relay}/p2p-circuit"));
+        let circuit = called(caller, &format!("/ip4/8.8.8.8/tcp/1/p2p/{relay}/p2p-circuit"));
         table.connected(NODE, over_relay, &circuit, now);
-        assert!(table.has_relayed(&NODE) && !table.knows_ip(&caller, ConnectionId::new_unchecked(9)));
+        assert!(table.is_relayed(&NODE, over_relay));
         assert_eq!(table.statuses(now)[0].transport.as_deref(), Some("relay"));
         assert!(!table.is_settled(&NODE, now), "they may be about to meet");
         assert!(table.is_settled(&NODE, now + PUNCH_GRACE), "they did not");
@@ -363,7 +354,7 @@ mod tests {
         assert_eq!(table.replaced(later), [over_relay]);
         assert!(!table.is_settled(&NODE, later));
         table.disconnected(NODE, over_relay);
-        assert!(table.is_settled(&NODE, later) && table.knows_ip(direct.1.get_remote_address(), over_relay));
+        assert!(table.is_settled(&NODE, later));
         table.disconnected(NODE, direct.0);
         table.connected(NODE, over_relay, &circuit, later);
         assert!(!table.is_settled(&NODE, later));

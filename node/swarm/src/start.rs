@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     actor::{Actor, Known, Parts},
-    address::{Scope, scope},
+    address::is_loopback,
     behaviour::{Behaviour, Choice},
     blob,
     config::SwarmConfig,
@@ -80,7 +80,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
         pumps: pumps.clone(),
         acceptors: acceptors.map(|task| task.abort_handle()).into(),
     };
-    let known = Known { tickets, remembered, is_public: !config.external.is_empty() };
+    let known = Known { tickets, remembered };
     let actor = Actor::new(node, parts, limits.target_peers, known);
     tokio::spawn(actor.run(early));
     Ok((SwarmHandle::new(node, ports, commands_in, control, counters, pumps), events))
@@ -95,10 +95,15 @@ fn external(text: &String) -> Result<Multiaddr, SwarmError> {
 /// The swarm, not listening yet.
 fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, SwarmError> {
     let failed = |error: &dyn std::error::Error| SwarmError::Start(error.to_string());
-    let only_here =
-        |text: &String| text.parse().ok().and_then(|address| scope(&address)) == Some(Scope::Loopback);
+    let only_here = |text: &String| text.parse().is_ok_and(|address| is_loopback(&address));
     let reach = !config.listen.iter().all(only_here);
-    let choice = Choice { mdns: config.mdns, reach, upnp: reach && config.upnp };
+    let choice = Choice {
+        mdns: config.mdns,
+        reach,
+        relay: config.relay,
+        upnp: reach && config.upnp,
+        is_named_public: !config.external.is_empty(),
+    };
     let behaviour = |_: &Keypair, relayed: relay::client::Behaviour| {
         Behaviour::new(keypair, config.limits, &config.software, choice, relayed).map_err(Box::from)
     };

@@ -61,6 +61,7 @@ fn config(seed: u8, listen: &[&str], join: &[Ticket]) -> SwarmConfig {
         denied: Vec::new(),
         external: Vec::new(),
         mdns: false,
+        relay: false,
         upnp: false,
         blobs: Arc::new(Shelf::default()),
         hand_overs: Arc::new(NoHandOvers),

@@ -46,6 +46,8 @@ pub(crate) enum Command {
         /// Told when it is there, or cannot be.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// The peer answers no more: its connections are not to be trusted either.
+    Suspect(PeerId),
     /// Stop.
     Shutdown(oneshot::Sender<()>),
 }
@@ -68,6 +70,8 @@ impl Actor {
                 self.discovery.add_seed(peer, addresses, now);
                 self.tick(now);
             }
+            // It is dialled again like any lost neighbour.
+            Command::Suspect(peer) => drop(self.parts.swarm.disconnect_peer_id(peer)),
             Command::Connect { peer, reply } => self.connect(peer, reply, now),
             // The loop has taken it.
             Command::Shutdown(_) => {}

@@ -13,10 +13,11 @@ use tracing::{debug, warn};
 
 use super::{Actor, unix_ms};
 use crate::{
-    address::{Scope, believable, for_browsers, is_relayed, scope},
+    address::{Scope, believable, for_browsers, is_relayed, scope, without_peer},
     behaviour::BehaviourEvent,
     counters::Counters,
     event::SwarmEvent,
+    gate::NOT_OURS,
     gossip::Verdict,
     identity::{node_id, peer_id},
     limit::MAX_ADDRESSES_PER_PEER,
@@ -38,12 +39,20 @@ impl Actor {
             NetworkEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 debug!(%peer, %error, "a dial failed");
                 Counters::count(&self.parts.counters.dials_failed);
+                let reason = error.to_string();
+                if self.discovery.is_ticket(&peer)
+                    && reason.contains(NOT_OURS)
+                    && self.locked_out.insert(peer)
+                {
+                    warn!(%peer, "the ticket leads to a node of another private swarm, or of none: compare the swarm keys");
+                }
                 self.discovery.dial_failed(peer, now);
                 if !self.parts.swarm.is_connected(&peer) {
                     self.answer_waiting(&peer, &Err(error.to_string()));
                 }
             }
-            NetworkEvent::NewListenAddr { address, .. } => {
+            NetworkEvent::NewListenAddr { listener_id, address } => {
+                self.place_found(listener_id, &address);
                 self.tell(SwarmEvent::Listening(address.to_string()));
             }
             NetworkEvent::ListenerClosed { listener_id, addresses, reason } => {
@@ -72,8 +81,10 @@ impl Actor {
             return;
         };
         Counters::count(&self.parts.counters.connections);
-        self.discovery.connected(peer, now);
-        self.called(&node, connection, endpoint);
+        let dialled = (!endpoint.is_relayed() && endpoint.is_dialer())
+            .then(|| without_peer(endpoint.get_remote_address().clone(), &peer))
+            .flatten();
+        self.discovery.connected(peer, dialled, now);
         if self.peers.connected(node, connection, endpoint, now) {
             self.tell(SwarmEvent::Connected(node));
         }
@@ -86,7 +97,8 @@ impl Actor {
         let Some(node) = node_id(&peer) else { return };
         if self.peers.disconnected(node, connection) {
             self.discovery.disconnected(peer, now);
-            self.reservations.withdrawn(&peer);
+            self.reservations.gone(&peer);
+            self.answer_waiting(&peer, &Err("the connection was lost".to_owned()));
             self.tell(SwarmEvent::Disconnected(node));
         }
     }

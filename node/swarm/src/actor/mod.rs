@@ -5,7 +5,7 @@ mod events;
 mod reaching;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How often the plan is looked at.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(500);
 
 /// What the actor is made of.
 pub(crate) struct Parts {
@@ -56,14 +56,12 @@ pub(crate) struct Parts {
     pub(crate) acceptors: Vec<AbortHandle>,
 }
 
-/// What is known of the swarm, and of the node's place in it, from the start.
+/// What is known of the swarm from the start.
 pub(crate) struct Known {
     /// Ways in that a person vouches for.
     pub(crate) tickets: Vec<Seed>,
     /// Neighbours of earlier runs.
     pub(crate) remembered: Vec<Seed>,
-    /// The owner says that the Internet reaches this node.
-    pub(crate) is_public: bool,
 }
 
 /// The owner of the network.
@@ -76,9 +74,9 @@ pub(crate) struct Actor {
     /// A heartbeat that nobody listened to yet.
     unheard: Option<Vec<u8>>,
     waiting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), String>>>>,
+    /// Nodes of tickets of whose private swarm this node was said to be none.
+    locked_out: HashSet<PeerId>,
     reservations: Reservations,
-    /// Strangers have called from the Internet, or the owner says that they can.
-    is_called_from_outside: bool,
     /// Where the node stood at the last look; while public, it passes on what comes for others.
     reachability: Reachability,
 }
@@ -89,7 +87,7 @@ impl Actor {
         own: NodeId,
         parts: Parts,
         target_peers: usize,
-        Known { tickets, remembered, is_public }: Known,
+        Known { tickets, remembered }: Known,
     ) -> Self {
         let now = Instant::now();
         let own_peer = *parts.swarm.local_peer_id();
@@ -108,8 +106,8 @@ impl Actor {
             judge: HeartbeatJudge::new(own),
             unheard: None,
             waiting: HashMap::new(),
+            locked_out: HashSet::new(),
             reservations: Reservations::new(own_peer, now),
-            is_called_from_outside: is_public,
             reachability: Reachability::Local,
         }
     }
@@ -142,7 +140,7 @@ impl Actor {
     fn tick(&mut self, now: Instant) {
         self.peers.forget_stale(now);
         self.reach(now);
-        for dial in self.discovery.dials(now) {
+        for dial in self.discovery.dials(self.peers.len(), now) {
             self.dial(dial, now);
         }
         if let Some(target) = self.discovery.look(now) {

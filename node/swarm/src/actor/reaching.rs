@@ -4,23 +4,22 @@ use std::time::Instant;
 
 use libp2p::{
     Multiaddr, PeerId,
-    core::ConnectedPoint,
+    core::transport::ListenerId,
     dcutr, identify, relay,
     swarm::{
         ConnectionId,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use p2c2r_protocol::id::NodeId;
 use tracing::debug;
 
 use super::Actor;
 use crate::{
-    address::{is_relayed, transport},
+    address::{is_relayed, is_relayed_by, transport},
     event::SwarmEvent,
     identity::node_id,
-    limit::MAX_EXTERNAL_ADDRESSES,
-    reach::{HOP_PROTOCOL, Reachability, Wish, called_at, is_direct_and_public},
+    limit::{MAX_ADDRESSES_OF_A_PLACE, MAX_EXTERNAL_ADDRESSES},
+    reach::{HOP_PROTOCOL, Place, Reachability, is_direct_and_public},
 };
 
 impl Actor {
@@ -31,8 +30,10 @@ impl Actor {
             swarm.close_connection(connection);
         }
         self.look_where_we_stand();
-        for wish in self.reservations.wishes(self.reachability == Reachability::Public, now) {
-            self.fulfil(wish, now);
+        for Place { relay, at } in self.reservations.wishes(self.reachability == Reachability::Public, now) {
+            let place = self.parts.swarm.listen_on(at.clone());
+            debug!(%at, ok = place.is_ok(), "asking a relay for a place");
+            self.reservations.asked(&relay, place.ok(), now);
         }
         let settled: Vec<PeerId> =
             self.waiting.keys().copied().filter(|peer| self.is_settled(peer, now)).collect();
@@ -45,7 +46,7 @@ impl Actor {
         let swarm = &mut self.parts.swarm;
         let has = |wanted: fn(&Multiaddr) -> bool| swarm.external_addresses().any(wanted);
         let reachability = match (has(is_direct_and_public), has(is_relayed)) {
-            (true, _) if self.is_called_from_outside => Reachability::Public,
+            (true, _) if swarm.behaviour().callers.get_through() => Reachability::Public,
             (_, true) => Reachability::Relayed,
             _ => Reachability::Local,
         };
@@ -60,47 +61,30 @@ impl Actor {
         self.tell(SwarmEvent::Reachability(reachability));
     }
 
-    fn fulfil(&mut self, wish: Wish, now: Instant) {
-        match wish {
-            Wish::Listen { relay, at } => {
-                let place = self.parts.swarm.listen_on(at.clone());
-                debug!(%at, ok = place.is_ok(), "asking a relay for a place");
-                self.reservations.asked(&relay, place.ok(), now);
-            }
-            Wish::LetGo(listener) => {
-                self.parts.swarm.remove_listener(listener);
-                self.reservations.closed(listener);
-            }
-        }
-    }
-
     /// Whether what is begun with the peer now stays on its connection.
     pub(super) fn is_settled(&self, peer: &PeerId, now: Instant) -> bool {
         node_id(peer).is_some_and(|node| self.peers.is_settled(&node, now))
     }
 
-    /// Somebody has called: from an address that this node has no other connection to, its NAT would not have let them through.
-    pub(super) fn called(&mut self, node: &NodeId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        let remote = endpoint.get_remote_address();
-        let is_stranger = endpoint.is_listener()
-            && is_direct_and_public(remote)
-            && !self.peers.has_relayed(node)
-            && !self.peers.knows_ip(remote, connection);
-        if !is_stranger {
-            return;
-        }
-        self.is_called_from_outside = true;
+    /// An address was confirmed to be this node's. Other nodes say so, who may lie: there are not too many of those.
+    pub(super) fn external_confirmed(&mut self, address: &Multiaddr) {
+        debug!(%address, "reached from outside");
         let swarm = &mut self.parts.swarm;
-        for address in called_at(swarm.listeners(), endpoint) {
-            swarm.add_external_address(address);
+        let direct = swarm.external_addresses().filter(|address| is_direct_and_public(address)).count();
+        if direct > MAX_EXTERNAL_ADDRESSES && !is_relayed(address) {
+            swarm.remove_external_address(address);
         }
     }
 
-    /// An address was found to be reached from outside; who says so may lie, so there are not too many.
-    pub(super) fn external_confirmed(&mut self, address: &Multiaddr) {
-        debug!(%address, "reached from outside");
-        if self.parts.swarm.external_addresses().count() > MAX_EXTERNAL_ADDRESSES {
-            self.parts.swarm.remove_external_address(address);
+    /// A relay says where its place for this node is: one that names too many places would fill our own messages with them.
+    pub(super) fn place_found(&mut self, listener: ListenerId, address: &Multiaddr) {
+        let Some(relay) = self.reservations.relay_of(listener).filter(|_| is_relayed(address)) else {
+            return;
+        };
+        let places = self.parts.swarm.listeners().filter(|place| is_relayed_by(place, &relay)).count();
+        if places > MAX_ADDRESSES_OF_A_PLACE || !is_relayed_by(address, &relay) {
+            debug!(%relay, places, "a relay names too many places, or another's");
+            let _ = self.parts.swarm.disconnect_peer_id(relay);
         }
     }
 

@@ -1,20 +1,23 @@
 //! How others reach this node: directly where it has a public address, else through relays, and then by holes that both ends
 //! punch into their NATs.
 //!
-//! A public address is one that was named by the owner, mapped by the router (`UPnP`), found to answer by other nodes (`AutoNAT` v2),
-//! or that strangers have called at. A node with one is a relay for others; a node without one keeps a reservation at two relays.
+//! A public address is named by the owner, mapped by the router (`UPnP`), found to answer by other nodes (`AutoNAT` v2), or one that
+//! strangers have called at. A node with such an address counts as public once its owner says so or strangers of two networks have
+//! got through; it is a relay for others then. A node that does not keeps a place at two relays.
 //! Who meets over a relay tries at once to meet directly (`DCUtR`), and then lets the relayed connection go.
 
-mod candidates;
+mod callers;
 mod circuits;
+mod guarded;
 mod reservations;
 
-use libp2p::{Multiaddr, core::ConnectedPoint, multiaddr::Protocol};
+use libp2p::{Multiaddr, multiaddr::Protocol};
 
 pub(crate) use self::{
-    candidates::PublicOnly,
+    callers::Callers,
     circuits::{HOP_PROTOCOL, relay_limits},
-    reservations::{Reservations, Wish},
+    guarded::Guarded,
+    reservations::{Place, Reservations},
 };
 use crate::address::{Scope, is_relayed, scope, transport};
 
@@ -35,19 +38,11 @@ pub(crate) fn is_direct_and_public(address: &Multiaddr) -> bool {
     !is_relayed(address) && scope(address) == Some(Scope::Public)
 }
 
-/// Where a stranger from the Internet has just called, of the addresses that are listened on: no NAT and no firewall is in the way
-/// there.
-pub(crate) fn called_at<'a>(
-    listeners: impl Iterator<Item = &'a Multiaddr>,
-    endpoint: &ConnectedPoint,
-) -> Vec<Multiaddr> {
-    let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint else { return Vec::new() };
-    if !is_direct_and_public(send_back_addr) || is_relayed(local_addr) {
-        return Vec::new();
-    }
-    let (called_ip, called_port) = socket(local_addr);
+/// Which of the public addresses that are listened on was called, given the listener's end of the connection.
+fn called_at<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, local: &Multiaddr) -> Vec<Multiaddr> {
+    let (called_ip, called_port) = socket(local);
     listeners
-        .filter(|address| is_direct_and_public(address) && transport(address) == transport(local_addr))
+        .filter(|address| is_direct_and_public(address) && transport(address) == transport(local))
         .filter(|address| {
             let (ip, port) = socket(address);
             // QUIC says only that it listens on every interface.
@@ -75,8 +70,6 @@ fn is_unspecified(ip: &Protocol<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use libp2p::core::Endpoint;
-
     use super::*;
 
     #[test]
@@ -87,28 +80,10 @@ mod tests {
             parse("/ip4/203.0.113.1/udp/4001/quic-v1"),
             parse("/ip4/10.0.0.1/tcp/4001"),
         ];
-        let called = |at: &str, from: &str| {
-            let endpoint = ConnectedPoint::Listener { local_addr: parse(at), send_back_addr: parse(from) };
-            called_at(listeners.iter(), &endpoint)
-        };
-        let stranger = "/ip4/198.51.100.7/tcp/9";
-        assert_eq!(called("/ip4/203.0.113.1/tcp/4001", stranger), listeners[..1]);
-        assert_eq!(
-            called("/ip4/0.0.0.0/udp/4001/quic-v1", "/ip4/198.51.100.7/udp/9/quic-v1"),
-            listeners[1..2]
-        );
-        assert_eq!(called("/ip4/203.0.113.1/tcp/4002", stranger), []);
-        assert_eq!(called("/ip4/203.0.113.1/tcp/4001", "/ip4/10.0.0.2/tcp/9"), []);
-        assert_eq!(
-            called("/ip4/10.0.0.1/tcp/4001", stranger),
-            [],
-            "a router forwards: others must tell where"
-        );
-        let outgoing = ConnectedPoint::Dialer {
-            address: parse(stranger),
-            role_override: Endpoint::Dialer,
-            port_use: libp2p::core::transport::PortUse::Reuse,
-        };
-        assert_eq!(called_at(listeners.iter(), &outgoing), []);
+        let called = |at: &str| called_at(listeners.iter(), &parse(at));
+        assert_eq!(called("/ip4/203.0.113.1/tcp/4001"), listeners[..1]);
+        assert_eq!(called("/ip4/0.0.0.0/udp/4001/quic-v1"), listeners[1..2]);
+        assert_eq!(called("/ip4/203.0.113.1/tcp/4002"), []);
+        assert_eq!(called("/ip4/10.0.0.1/tcp/4001"), [], "a router forwards: others must tell where");
     }
 }

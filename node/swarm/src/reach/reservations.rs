@@ -20,18 +20,13 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// The longest such wait.
 const MAX_RETRY: Duration = Duration::from_mins(10);
 
-/// What is to be done about relays now.
+/// A place to ask a relay for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Listen at this address of a relay.
-    Listen {
-        /// The relay.
-        relay: PeerId,
-        /// `…/p2p/RELAY/p2p-circuit`.
-        at: Multiaddr,
-    },
-    /// Let a place go that is no longer needed.
-    LetGo(ListenerId),
+pub(crate) struct Place {
+    /// The relay.
+    pub(crate) relay: PeerId,
+    /// `…/p2p/RELAY/p2p-circuit`.
+    pub(crate) at: Multiaddr,
 }
 
 /// The relays that a node knows and those that it uses.
@@ -46,6 +41,8 @@ pub(crate) struct Reservations {
 struct Relay {
     address: Multiaddr,
     place: Option<ListenerId>,
+    /// Whether it says that it passes on.
+    is_offering: bool,
     refusals: u32,
     next_try: Instant,
 }
@@ -61,31 +58,41 @@ impl Reservations {
     pub(crate) fn offered(&mut self, relay: PeerId, address: Multiaddr, now: Instant) -> bool {
         if let Some(known) = self.relays.get_mut(&relay) {
             known.address = address;
+            known.is_offering = true;
             return false;
         }
         if self.relays.len() < MAX_KNOWN_RELAYS {
-            self.relays.insert(relay, Relay { address, place: None, refusals: 0, next_try: now });
+            self.relays
+                .insert(relay, Relay { address, place: None, is_offering: true, refusals: 0, next_try: now });
         }
         self.relays.len() <= MAX_RELAYS
     }
 
-    /// A peer no longer offers it, or is gone.
+    /// A peer no longer offers it. A place that it keeps stays for as long as the connection.
     pub(crate) fn withdrawn(&mut self, relay: &PeerId) {
+        if let Some(relay) = self.relays.get_mut(relay) {
+            relay.is_offering = false;
+        }
+    }
+
+    /// A peer is gone.
+    pub(crate) fn gone(&mut self, relay: &PeerId) {
         self.relays.remove(relay);
     }
 
-    /// What to do now. While the node is public, nothing is kept.
-    pub(crate) fn wishes(&self, is_public: bool, now: Instant) -> Vec<Wish> {
+    /// Which places to ask for now. A node that has become public keeps the ones that it has: a relay that is asked to let go
+    /// while its answer is under way makes the library panic, and they end with the connections anyway.
+    pub(crate) fn wishes(&self, is_public: bool, now: Instant) -> Vec<Place> {
         let places = self.relays.values().filter_map(|relay| relay.place);
-        if is_public {
-            return places.map(Wish::LetGo).collect();
-        }
         let free = MAX_RELAYS.saturating_sub(places.count());
-        if free == 0 || now < self.not_before {
+        if is_public || free == 0 || now < self.not_before {
             return Vec::new();
         }
-        let mut offers: Vec<(&PeerId, &Relay)> =
-            self.relays.iter().filter(|(_, relay)| relay.place.is_none() && relay.next_try <= now).collect();
+        let mut offers: Vec<(&PeerId, &Relay)> = self
+            .relays
+            .iter()
+            .filter(|(_, relay)| relay.is_offering && relay.place.is_none() && relay.next_try <= now)
+            .collect();
         // Another network first, for relays of one network fail together; then each node another one, so that the load is shared.
         offers.sort_by_key(|(peer, relay)| (self.uses_network_of(relay), share(&self.own, peer)));
         offers.into_iter().take(free).map(|(peer, relay)| relay.wish(*peer)).collect()
@@ -106,6 +113,11 @@ impl Reservations {
         }
     }
 
+    /// Whose place a listener is.
+    pub(crate) fn relay_of(&self, listener: ListenerId) -> Option<PeerId> {
+        self.relays.iter().find(|(_, relay)| relay.place == Some(listener)).map(|(peer, _)| *peer)
+    }
+
     /// Notes that a listener is gone; says whether it was a place at a relay.
     pub(crate) fn closed(&mut self, listener: ListenerId) -> bool {
         let mut relays = self.relays.values_mut();
@@ -121,9 +133,9 @@ impl Reservations {
 }
 
 impl Relay {
-    fn wish(&self, relay: PeerId) -> Wish {
+    fn wish(&self, relay: PeerId) -> Place {
         let at = self.address.clone().with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
-        Wish::Listen { relay, at }
+        Place { relay, at }
     }
 }
 
@@ -146,14 +158,8 @@ mod tests {
         format!("/ip4/203.0.{net}.1/tcp/4001").parse().unwrap()
     }
 
-    fn relays_of(wishes: &[Wish]) -> Vec<PeerId> {
-        wishes
-            .iter()
-            .filter_map(|wish| match wish {
-                Wish::Listen { relay, .. } => Some(*relay),
-                Wish::LetGo(_) => None,
-            })
-            .collect()
+    fn relays_of(wishes: &[Place]) -> Vec<PeerId> {
+        wishes.iter().map(|place| place.relay).collect()
     }
 
     #[test]
@@ -170,7 +176,7 @@ mod tests {
         assert_ne!(subnet(&plan.relays[&first].address), subnet(&plan.relays[&second[0]].address));
         plan.asked(&second[0], Some(ListenerId::next()), now);
         assert_eq!(plan.wishes(false, now), []);
-        assert_eq!(plan.wishes(true, now).len(), 2, "both are let go");
+        assert_eq!(plan.relay_of(plan.relays[&first].place.unwrap()), Some(first));
     }
 
     #[test]
@@ -192,8 +198,12 @@ mod tests {
         let other = PeerId::random();
         plan.offered(other, address(2), now);
         assert_eq!(relays_of(&plan.wishes(false, now)).len(), 2);
-        plan.accepted(&relay);
+        assert_eq!(plan.wishes(true, now), [], "a public node needs none");
         plan.withdrawn(&relay);
+        assert_eq!(relays_of(&plan.wishes(false, now)), [other]);
+        plan.offered(relay, address(1), now);
+        plan.accepted(&relay);
+        plan.gone(&relay);
         assert_eq!(relays_of(&plan.wishes(false, now)), [other]);
     }
 

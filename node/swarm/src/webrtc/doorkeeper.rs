@@ -111,6 +111,28 @@ impl Drop for Source {
     }
 }
 
+/// Counts a handshake as failed when it goes, whoever ended it, unless that was averted.
+struct Failure {
+    failures: Arc<AtomicUsize>,
+    is_averted: bool,
+}
+
+impl Failure {
+    fn avert(mut self) {
+        self.is_averted = true;
+    }
+}
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        if !self.is_averted && self.failures.fetch_add(1, Ordering::Relaxed) + 1 == MAX_WEBRTC_FAILURES {
+            warn!(
+                "no browser is let in any more: too many never got through, and each has cost memory; a restart frees it"
+            );
+        }
+    }
+}
+
 impl Crowd {
     fn new() -> Self {
         Self {
@@ -191,12 +213,11 @@ fn limited(incoming: Incoming, pass: Pass, strangers: Arc<AtomicUsize>) -> Upgra
     async move {
         // All of it: a block that named one field would take that field alone, and give the others back at once.
         let Pass { place, handshake, source, failures } = pass;
+        let failure = Failure { failures, is_averted: false };
         let ended = timeout(WEBRTC_HANDSHAKE_TIMEOUT, incoming).await;
         drop((handshake, source));
-        if !matches!(ended, Ok(Ok(_))) && failures.fetch_add(1, Ordering::Relaxed) + 1 == MAX_WEBRTC_FAILURES {
-            warn!("no browser is let in any more: too many of them never got through, and each has cost memory; a restart frees it");
-        }
         let (peer, connection) = ended.map_err(|_| WebrtcError::Slow)??;
+        failure.avert();
         strangers.fetch_sub(1, Ordering::Relaxed);
         Ok((peer, PacedMuxer::new(connection, place)))
     }
