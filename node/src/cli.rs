@@ -11,8 +11,9 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2c2r_protocol::{
-    id::WorkKind,
+    id::{NodeId, WorkKind},
     limit::{MAX_FRAME_EDGE_PX, MAX_PATH_DEPTH, MAX_SAMPLES_PER_PIXEL},
+    swarm_key::SwarmKey,
     ticket::Ticket,
     tile::FrameSize,
 };
@@ -88,6 +89,11 @@ pub enum Command {
     /// Print the ticket that lets other nodes join the running node's swarm
     #[command(after_help = "Example: p2c2r-node ticket")]
     Ticket(QueryArgs),
+    /// Make a key for a private swarm: nodes that are started with it connect to each other and to nobody else
+    #[command(
+        after_help = "Example: p2c2r-node swarm-key > swarm.key\n         P2C2R_SWARM_KEY=$(cat swarm.key) p2c2r-node run      (and the same on the other machines, with the same key)"
+    )]
+    SwarmKey,
     /// Show what the running node is doing
     #[command(after_help = "Example: p2c2r-node status --json")]
     Status(QueryArgs),
@@ -120,6 +126,25 @@ pub struct NetworkArgs {
     /// Ticket of a node to join (may be given several times)
     #[arg(long, env = "P2C2R_JOIN", value_delimiter = ',', value_name = "TICKET")]
     pub join: Vec<Ticket>,
+    /// Key of a private swarm: nodes without it cannot connect (`p2c2r-node swarm-key` makes one)
+    #[arg(long, env = "P2C2R_SWARM_KEY", hide_env_values = true, value_name = "KEY")]
+    pub swarm_key: Option<SwarmKey>,
+    /// Let only this node connect (its id; may be given several times) [default: every node]
+    #[arg(long, env = "P2C2R_ALLOW", value_delimiter = ',', value_name = "NODE")]
+    pub allow: Vec<NodeId>,
+    /// Do not let this node connect (its id; may be given several times)
+    #[arg(long, env = "P2C2R_DENY", value_delimiter = ',', value_name = "NODE")]
+    pub deny: Vec<NodeId>,
+    /// Address under which the Internet reaches this node, if it does not find out itself (a multiaddr; may be given
+    /// several times)
+    #[arg(long, env = "P2C2R_EXTERNAL_ADDRESS", value_delimiter = ',', value_name = "ADDRESS")]
+    pub external_address: Vec<String>,
+    /// Do not pass on what comes for nodes behind routers, if the Internet reaches this node
+    #[arg(long, env = "P2C2R_NO_RELAY")]
+    pub no_relay: bool,
+    /// Do not ask the router to forward a port (UPnP)
+    #[arg(long, env = "P2C2R_NO_UPNP")]
+    pub no_upnp: bool,
     /// Do not look for nodes on the local network
     #[arg(long, env = "P2C2R_NO_MDNS")]
     pub no_mdns: bool,
@@ -346,6 +371,9 @@ pub enum BenchCommand {
     /// The renderer: rays and samples per second, build time and memory on bundled scenes
     #[command(after_help = "Example: p2c2r-node bench render --backend cpu --threads 2")]
     Render(BenchRenderArgs),
+    /// The network stack: results of a work session beside a bare stream, over TCP and QUIC on the loopback interface
+    #[command(after_help = "Example: p2c2r-node bench network --json")]
+    Network(BenchNetworkArgs),
     /// Coordinator overhead: tiles of almost no work on four contributor processes over loopback
     #[command(after_help = "Example: p2c2r-node bench schedule --json")]
     Schedule(BenchScheduleArgs),
@@ -353,6 +381,20 @@ pub enum BenchCommand {
     /// nodes each (some minutes)
     #[command(after_help = "Example: p2c2r-node bench split")]
     Split(BenchSplitArgs),
+}
+
+/// `bench network`.
+#[derive(Debug, Args)]
+pub struct BenchNetworkArgs {
+    /// Results in each measurement, 3 MiB each
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub results: u64,
+    /// How often each is measured, the bare stream and the session in turn; medians are printed
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `bench split`.

@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use p2c2r_protocol::{id::WorkKind, ticket::Ticket};
+use p2c2r_protocol::{
+    id::{NodeId, WorkKind},
+    swarm_key::SwarmKey,
+    ticket::Ticket,
+};
 use p2c2r_render::backend::BackendChoice;
 use serde::Deserialize;
 
@@ -70,8 +74,20 @@ struct File {
     listen: Vec<String>,
     /// Tickets of nodes to join.
     join: Vec<String>,
+    /// Key of a private swarm.
+    swarm_key: Option<String>,
+    /// Ids of the only nodes that may connect.
+    allow: Vec<String>,
+    /// Ids of nodes that may not connect.
+    deny: Vec<String>,
+    /// Addresses under which the Internet reaches this node.
+    external_addresses: Vec<String>,
     /// Look for nodes on the local network.
     mdns: Option<bool>,
+    /// Pass on what comes for nodes behind routers.
+    relay: Option<bool>,
+    /// Ask the router for a port.
+    upnp: Option<bool>,
     /// Take work from other nodes.
     contribute: Option<bool>,
     /// `auto`, `gpu` or `cpu`.
@@ -101,8 +117,20 @@ pub struct NodeConfig {
     pub listen: Vec<String>,
     /// Nodes to join.
     pub join: Vec<Ticket>,
+    /// Key of a private swarm.
+    pub swarm_key: Option<SwarmKey>,
+    /// The only nodes that may connect, if there are any.
+    pub allowed: Vec<NodeId>,
+    /// Nodes that may not connect.
+    pub denied: Vec<NodeId>,
+    /// Addresses under which the Internet reaches this node (multiaddrs).
+    pub external: Vec<String>,
     /// Look for nodes on the local network.
     pub mdns: bool,
+    /// Pass on what comes for nodes behind routers.
+    pub relay: bool,
+    /// Ask the router for a port.
+    pub upnp: bool,
     /// Take work from other nodes.
     pub contribute: bool,
     /// What renders here.
@@ -167,7 +195,13 @@ impl NodeConfig {
         Self {
             listen: Vec::new(),
             join: Vec::new(),
+            swarm_key: None,
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            external: Vec::new(),
             mdns: false,
+            relay: false,
+            upnp: false,
             contribute: false,
             device,
             scene_cache_bytes: 0,
@@ -244,7 +278,24 @@ impl NodeConfig {
         Ok(Self {
             listen,
             join,
+            swarm_key: network.swarm_key.clone().map_or_else(
+                || {
+                    file.swarm_key
+                        .map(|text| text.parse().map_err(|error| value("swarm_key", format!("{error}"))))
+                        .transpose()
+                },
+                |key| Ok(Some(key)),
+            )?,
+            allowed: nodes(&network.allow, &file.allow).map_err(|reason| value("allow", reason))?,
+            denied: nodes(&network.deny, &file.deny).map_err(|reason| value("deny", reason))?,
+            external: if network.external_address.is_empty() {
+                file.external_addresses
+            } else {
+                network.external_address.clone()
+            },
             mdns: !network.no_mdns && file.mdns.unwrap_or(true),
+            relay: !network.no_relay && file.relay.unwrap_or(true),
+            upnp: !network.no_upnp && file.upnp.unwrap_or(true),
             declined,
             contribute: !offer.no_contribute && file.contribute.unwrap_or(true),
             device: DeviceConfig::from_args(&DeviceArgs {
@@ -271,9 +322,22 @@ fn bytes_per_s(mbit_per_s: f64) -> Option<NonZeroU64> {
     NonZeroU64::new((mbit_per_s * 1e6 / 8.0) as u64)
 }
 
+/// Nodes that flags name, or else the file.
+fn nodes(flags: &[NodeId], file: &[String]) -> Result<Vec<NodeId>, String> {
+    if !flags.is_empty() {
+        return Ok(flags.to_vec());
+    }
+    let node = |text: &String| text.parse().map_err(|error| format!("`{text}`: {error}"));
+    file.iter().map(node).collect()
+}
+
 /// Every interface, ports chosen by the system.
 fn default_listen() -> Vec<String> {
-    ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"].map(str::to_owned).to_vec()
+    let mut listen = vec!["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"];
+    if cfg!(feature = "webrtc") {
+        listen.push("/ip4/0.0.0.0/udp/0/webrtc-direct");
+    }
+    listen.into_iter().map(str::to_owned).collect()
 }
 
 fn read(path: &Path) -> Result<File, ConfigError> {
@@ -350,6 +414,15 @@ mod tests {
         assert_eq!(declined, [WorkKind::Physics, WorkKind::Audio]);
         let wrong = load("decline = [\"cooking\"]", &DeviceArgs::default()).unwrap_err().to_string();
         assert!(wrong.contains("`decline`") && wrong.contains("ray_tracing"), "{wrong}");
+    }
+
+    #[test]
+    fn browsers_are_waited_for_where_they_can_come_in() {
+        let listen = load("", &DeviceArgs::default()).unwrap().listen;
+        let for_browsers = listen.iter().filter(|address| address.contains("webrtc-direct")).count();
+        assert_eq!((for_browsers, listen.len() - for_browsers), (usize::from(cfg!(feature = "webrtc")), 2));
+        let named = load("listen = [\"/ip4/127.0.0.1/tcp/0\"]", &DeviceArgs::default()).unwrap().listen;
+        assert_eq!(named, ["/ip4/127.0.0.1/tcp/0"]);
     }
 
     #[test]

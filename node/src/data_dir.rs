@@ -126,6 +126,12 @@ impl DataDir {
         self.root.join("kernels")
     }
 
+    /// The file of the certificate that browsers recognise the node by.
+    #[cfg(feature = "webrtc")]
+    pub fn webrtc_certificate(&self) -> PathBuf {
+        self.root.join("webrtc-certificate")
+    }
+
     /// The node's key: read, or made on the first run.
     pub fn secret_key(&self) -> Result<SecretKey, DataDirError> {
         let path = self.root.join("key");

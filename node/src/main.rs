@@ -30,6 +30,8 @@ mod shoot;
 mod signals;
 mod store;
 mod swarm_memory;
+#[cfg(feature = "webrtc")]
+mod webrtc_certificate;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -65,6 +67,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run(command::run::run(&global, args)),
         Command::Render(args) => run(command::render::render(&global, *args)),
         Command::Ticket(args) => run(command::query::ticket(&global, args)),
+        Command::SwarmKey => command::swarm_key::swarm_key(),
         Command::Status(args) => run(command::query::status(&global, args)),
         Command::Peers(args) => run(command::query::peers(&global, args)),
         Command::Scene(args) => command::scene::scene(&global, &args),
@@ -73,6 +76,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Bench(BenchCommand::Render(args)) => bench::render::run(&global, &args),
         Command::Bench(BenchCommand::Split(args)) => run(bench::split::run(args)),
         Command::Bench(BenchCommand::Schedule(args)) => run(bench::schedule::run(&global, args)),
+        Command::Bench(BenchCommand::Network(args)) => run(bench::network::run(&global, args)),
     }
 }
 

@@ -22,7 +22,7 @@ use p2c2r_scheduler::{
     history::MemoryStore,
     split::{cost_map::CostMap, hybrid::Strategy},
 };
-use p2c2r_swarm::{SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
+use p2c2r_swarm::{Reachability, SwarmConfig, SwarmEvent, SwarmHandle, SwarmLimits};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, spawn_blocking},
@@ -37,6 +37,7 @@ use crate::{
     data_dir::DataDir,
     develop::{Negative, pace::DevelopPace},
     heartbeat::{HeartbeatSource, beat},
+    memory,
     passes::{self, PassPlan, Preview},
     progress::Progress,
     report::{FrameReport, PictureReport},
@@ -94,7 +95,13 @@ impl Node {
             join: config.join.clone(),
             remembered: memory.neighbours(),
             preferred_ports: memory.ports(),
+            swarm_key: config.swarm_key.clone(),
+            allowed: config.allowed.clone(),
+            denied: config.denied.clone(),
+            external: config.external.clone(),
             mdns: config.mdns,
+            relay: config.relay,
+            upnp: config.upnp,
             blobs: Arc::clone(&library) as Arc<dyn p2c2r_swarm::BlobStore>,
             limits: SwarmLimits {
                 upload_bytes_per_s: config.upload_bytes_per_s,
@@ -102,6 +109,10 @@ impl Node {
                 ..SwarmLimits::default()
             },
             software: concat!("p2c2r-node/", env!("CARGO_PKG_VERSION")).to_owned(),
+            #[cfg(feature = "webrtc")]
+            webrtc_certificate: Some(crate::webrtc_certificate::kept(&data.webrtc_certificate())?),
+            #[cfg(not(feature = "webrtc"))]
+            webrtc_certificate: None,
         })
         .await?;
         let mut node =
@@ -118,6 +129,7 @@ impl Node {
         };
         node.background.push(tokio::spawn(beat(source, swarm.clone())).abort_handle());
         node.background.push(tokio::spawn(memory.keep(swarm)).abort_handle());
+        node.background.push(tokio::spawn(memory::tidy(node.contributor.clone())).abort_handle());
         info!(node = %node.id, device = %node.device.info.adapter, exact = node.device.info.exact, "the node is up");
         Ok(node)
     }
@@ -315,9 +327,23 @@ async fn serve(mut events: mpsc::Receiver<SwarmEvent>, contributor: Option<Contr
             }
             SwarmEvent::Connected(peer) => debug!(peer = %peer.short(), "connected"),
             SwarmEvent::Disconnected(peer) => debug!(peer = %peer.short(), "disconnected"),
+            SwarmEvent::Reachability(reachability) => info!("{}", reached(reachability)),
             SwarmEvent::Listening(address) => info!(%address, "listening"),
             _ => {}
         }
+    }
+}
+
+/// What it means for the owner.
+fn reached(reachability: Reachability) -> &'static str {
+    match reachability {
+        Reachability::Public => {
+            "the Internet reaches this node directly; it passes on what comes for nodes behind routers"
+        }
+        Reachability::Relayed => {
+            "others reach this node through a relay, and directly where the routers allow it; `p2c2r-node ticket` prints a ticket that says so"
+        }
+        _ => "others reach this node from its own network only",
     }
 }
 

@@ -15,6 +15,7 @@ pub mod moment;
 pub mod sign;
 pub mod stage;
 pub mod step;
+pub mod swarm_key;
 pub mod task;
 pub mod text;
 pub mod ticket;

@@ -18,6 +18,9 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["test", "--workspace", "--no-run", "--quiet"]);
+    if cfg!(feature = "webrtc") {
+        build.args(["--features", "webrtc"]);
+    }
     if folder.ends_with("release") {
         build.arg("--release");
     }

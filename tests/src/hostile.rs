@@ -117,11 +117,18 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<H
         join: vec![ticket],
         remembered: Vec::new(),
         preferred_ports: BTreeMap::new(),
+        swarm_key: None,
+        allowed: Vec::new(),
+        denied: Vec::new(),
+        external: Vec::new(),
         mdns: false,
+        relay: false,
+        upnp: false,
         blobs: Arc::new(NoBlobs),
         hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "hostile/1".into(),
+        webrtc_certificate: None,
     })
     .await
     .unwrap();

@@ -8,4 +8,5 @@
 
 pub mod frame;
 pub mod hostile;
+pub mod javascript;
 pub mod moving;

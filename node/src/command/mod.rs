@@ -6,3 +6,4 @@ pub mod run;
 pub mod scene;
 mod scene_info;
 pub mod sim;
+pub mod swarm_key;

@@ -63,6 +63,11 @@ fn describe(status: &StatusReply) -> String {
         status.peers_remembered,
         status.scenes.len(),
     );
+    text += match status.reached.as_str() {
+        "public" => "reached     by the Internet, directly\n",
+        "relay" => "reached     by the Internet, through a relay, and directly where the routers allow it\n",
+        _ => "reached     from its own network\n",
+    };
     for fetch in &status.fetching {
         text += &format!(
             "            {} on its way: {:.0} % of {:.1} MB, from {} nodes\n",

@@ -188,6 +188,9 @@ pub struct StatusReply {
     pub mrays_per_s: f32,
     /// Addresses it listens on.
     pub listening: Vec<String>,
+    /// From where others reach it: `public`, `relay`, `local`.
+    #[serde(default)]
+    pub reached: String,
     /// Peers connected.
     pub peers_connected: usize,
     /// Peers known.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use p2c2r_swarm::{PeerStatus, SwarmCounters};
+use p2c2r_swarm::{PeerStatus, Reachability, SwarmCounters};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -139,6 +139,14 @@ async fn status(node: &Node) -> Reply {
         Some(swarm) => swarm.listen_addresses().await,
         None => Vec::new(),
     };
+    let reached = match &node.swarm {
+        Some(swarm) => match swarm.reachability().await {
+            Reachability::Public => "public",
+            Reachability::Relayed => "relay",
+            _ => "local",
+        },
+        None => "local",
+    };
     let info = &node.device.info;
     Reply::Status(Box::new(StatusReply {
         schema: STATUS_SCHEMA.to_owned(),
@@ -151,6 +159,7 @@ async fn status(node: &Node) -> Reply {
         exact: info.exact,
         mrays_per_s: node.device.mrays_per_s,
         listening,
+        reached: reached.to_owned(),
         peers_connected: peers.iter().filter(|peer| peer.connected).count(),
         peers_known: peers.len(),
         peers_remembered: node.remembered_peers(),

@@ -25,9 +25,11 @@ pub(crate) enum Subnet {
     V6([u16; 3]),
 }
 
-/// The scope of an address that can be dialled over one of our transports; `None` for any other.
+/// The scope of an address of one of our transports, a relayed one's being its relay's; `None` for any other.
 pub(crate) fn scope(address: &Multiaddr) -> Option<Scope> {
-    let mut parts = address.iter();
+    use Protocol::{P2p, P2pCircuit};
+
+    let mut parts = address.iter().peekable();
     let scope = match parts.next()? {
         Protocol::Ip4(ip) => ip_scope(IpAddr::V4(ip))?,
         Protocol::Ip6(ip) => ip_scope(IpAddr::V6(ip))?,
@@ -36,11 +38,36 @@ pub(crate) fn scope(address: &Multiaddr) -> Option<Scope> {
     };
     let has_port = match parts.next()? {
         Protocol::Tcp(port) => port != 0,
-        Protocol::Udp(port) => port != 0 && parts.next() == Some(Protocol::QuicV1),
+        Protocol::Udp(port) => {
+            let known = matches!(parts.next()?, Protocol::QuicV1 | Protocol::WebRTCDirect);
+            port != 0 && known
+        }
         _ => false,
     };
-    let ends = matches!(parts.next(), None | Some(Protocol::P2p(_))) && parts.next().is_none();
+    if is_for_browsers(address) {
+        while parts.next_if(|part| matches!(part, Protocol::Certhash(_))).is_some() {}
+    }
+    // A relay, and whom it leads to.
+    let rest = [parts.next(), parts.next(), parts.next(), parts.next()];
+    let ends = matches!(
+        rest,
+        [None | Some(P2p(_)), None, ..] | [Some(P2p(_)), Some(P2pCircuit), None | Some(P2p(_)), None]
+    );
     (has_port && ends && address.to_string().len() <= MAX_ADDRESS_BYTES).then_some(scope)
+}
+
+/// Whether only browsers dial the address: nodes have better ways to each other.
+pub(crate) fn is_for_browsers(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::WebRTCDirect)
+}
+
+/// Whether only this machine can dial the address, whatever its port will be.
+pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
 }
 
 fn ip_scope(ip: IpAddr) -> Option<Scope> {
@@ -79,7 +106,8 @@ pub(crate) fn without_peer(mut address: Multiaddr, peer: &PeerId) -> Option<Mult
 }
 
 /// Of the addresses that a peer claims, those that can lead to it: ones that reach at least as far as the connection
-/// over which it was met. A peer on the Internet cannot send us to our own loopback or LAN.
+/// over which it was met. A peer on the Internet cannot send us to our own loopback or LAN. What only browsers dial leads
+/// us nowhere.
 pub(crate) fn believable(
     claimed: impl IntoIterator<Item = Multiaddr>,
     peer: &PeerId,
@@ -89,7 +117,8 @@ pub(crate) fn believable(
     let mut kept = Vec::new();
     for address in claimed {
         let Some(address) = without_peer(address, peer) else { continue };
-        if scope(&address).is_some_and(|scope| scope >= met_over) && !kept.contains(&address) {
+        let leads = scope(&address).is_some_and(|scope| scope >= met_over) && !is_for_browsers(&address);
+        if leads && !kept.contains(&address) {
             kept.push(address);
         }
         if kept.len() == limit {
@@ -99,19 +128,47 @@ pub(crate) fn believable(
     kept
 }
 
-/// `quic` or `tcp`.
-pub(crate) fn transport(address: &Multiaddr) -> &'static str {
-    if address.iter().any(|part| part == Protocol::QuicV1) { "quic" } else { "tcp" }
+/// Of the addresses that a peer claims, the first believable one that browsers can dial: we pass it on to them.
+pub(crate) fn for_browsers(claimed: &[Multiaddr], peer: &PeerId, met_over: Scope) -> Option<Multiaddr> {
+    let mut own = claimed.iter().filter_map(|address| without_peer(address.clone(), peer));
+    own.find(|address| is_for_browsers(address) && scope(address).is_some_and(|scope| scope >= met_over))
 }
 
-/// The addresses to try first: on a local network only TCP, which moves bulk for half the CPU time of QUIC; over the
-/// Internet all of them.
+/// Whether a relay passes on what goes to this address.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Whether the peer is the relay that the address leads through.
+pub(crate) fn is_relayed_by(address: &Multiaddr, peer: &PeerId) -> bool {
+    is_relayed(address)
+        && address.iter().find(|part| matches!(part, Protocol::P2p(_))) == Some(Protocol::P2p(*peer))
+}
+
+/// `relay`, `quic`, `webrtc` or `tcp`.
+pub(crate) fn transport(address: &Multiaddr) -> &'static str {
+    if is_relayed(address) {
+        return "relay";
+    }
+    let known = address.iter().find_map(|part| match part {
+        Protocol::QuicV1 => Some("quic"),
+        Protocol::WebRTCDirect => Some("webrtc"),
+        _ => None,
+    });
+    known.unwrap_or("tcp")
+}
+
+/// The addresses to try first, relayed ones last: on a local network only TCP, which moves bulk for half the CPU time of QUIC;
+/// over the Internet all of them.
 pub(crate) fn preferred(addresses: &[Multiaddr]) -> Vec<Multiaddr> {
-    let near_tcp = |address: &&Multiaddr| {
-        transport(address) == "tcp" && scope(address).is_some_and(|scope| scope < Scope::Public)
+    let is_near = |address: &Multiaddr, over: &str| {
+        transport(address) == over && scope(address).is_some_and(|scope| scope < Scope::Public)
     };
-    let near: Vec<Multiaddr> = addresses.iter().filter(near_tcp).cloned().collect();
-    if near.is_empty() { addresses.to_vec() } else { near }
+    let has_near_tcp = addresses.iter().any(|address| is_near(address, "tcp"));
+    let is_first = |address: &&Multiaddr| !(has_near_tcp && is_near(address, "quic"));
+    let mut first: Vec<Multiaddr> = addresses.iter().filter(is_first).cloned().collect();
+    first.sort_by_key(is_relayed);
+    first
 }
 
 /// The subnet of an address with an IP.
@@ -138,6 +195,13 @@ mod tests {
     }
 
     #[test]
+    fn loopback_is_known_before_it_has_a_port() {
+        let of = |text: &str| is_loopback(&text.parse().unwrap());
+        assert!(of("/ip4/127.0.0.1/tcp/0") && of("/ip6/::1/udp/0/quic-v1"));
+        assert!(!of("/ip4/0.0.0.0/tcp/0") && !of("/dns4/localhost/tcp/0"));
+    }
+
+    #[test]
     fn scopes() {
         let of = |text: &str| scope(&text.parse().unwrap());
         assert_eq!(of("/ip4/127.0.0.1/tcp/1"), Some(Scope::Loopback));
@@ -148,7 +212,15 @@ mod tests {
         assert_eq!(of("/ip4/100.128.0.1/tcp/1"), Some(Scope::Public));
         assert_eq!(of("/ip4/8.8.8.8/tcp/1"), Some(Scope::Public));
         assert_eq!(of("/dns4/example.org/tcp/1"), Some(Scope::Public));
+        let hash = "certhash/uEiDikp5KVUgkLta1EjUN-IKbHk-dUBg8VzKgf5nXxLK46w";
+        assert_eq!(of("/ip4/192.168.0.1/udp/1/webrtc-direct"), Some(Scope::Private));
+        assert_eq!(of(&format!("/ip6/2001:db8::1/udp/1/webrtc-direct/{hash}")), Some(Scope::Public));
+        assert_eq!(of(&format!("/ip4/127.0.0.1/udp/1/webrtc-direct/{hash}/{hash}")), Some(Scope::Loopback));
         for useless in [
+            &format!("/ip4/8.8.8.8/udp/1/quic-v1/{hash}"),
+            &format!("/ip4/8.8.8.8/udp/1/webrtc-direct/{hash}/tcp/1"),
+            "/ip4/8.8.8.8/udp/0/webrtc-direct",
+            "/ip4/8.8.8.8/tcp/1/webrtc-direct",
             "/ip4/0.0.0.0/tcp/1",
             "/ip4/224.0.0.1/tcp/1",
             "/ip6/fe80::1/tcp/1",
@@ -176,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn what_only_browsers_dial_is_not_learnt() {
+        let claimed = addresses(&["/ip4/8.8.8.8/udp/1/webrtc-direct", "/ip4/8.8.8.8/udp/1/quic-v1"]);
+        let kept = believable(claimed.clone(), &PeerId::random(), Scope::Public, 1);
+        assert_eq!(kept, claimed[1..]);
+        assert_eq!((transport(&claimed[0]), transport(&claimed[1])), ("webrtc", "quic"));
+        let passed_on = |met_over| {
+            let claimed = addresses(&["/ip4/10.0.0.1/udp/1/webrtc-direct", "/ip4/10.0.0.1/tcp/1"]);
+            for_browsers(&claimed, &PeerId::random(), met_over)
+        };
+        assert_eq!(passed_on(Scope::Private), addresses(&["/ip4/10.0.0.1/udp/1/webrtc-direct"]).pop());
+        assert_eq!(passed_on(Scope::Public), None);
+    }
+
+    #[test]
     fn an_address_that_names_another_peer_is_dropped() {
         let (peer, other) = (PeerId::random(), PeerId::random());
         let with = |id: PeerId| format!("/ip4/8.8.8.8/tcp/1/p2p/{id}").parse::<Multiaddr>().unwrap();
@@ -186,8 +272,31 @@ mod tests {
     #[test]
     fn tcp_comes_first_where_it_is_near() {
         let near = addresses(&["/ip4/10.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1"]);
-        assert_eq!(preferred(&near), addresses(&["/ip4/10.0.0.1/tcp/1"]));
+        assert_eq!(preferred(&near), addresses(&["/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1"]));
         let far = addresses(&["/ip4/8.8.8.8/udp/1/quic-v1", "/ip4/8.8.8.8/tcp/1"]);
         assert_eq!(preferred(&far), far);
+    }
+
+    #[test]
+    fn a_relayed_address_reaches_as_far_as_its_relay_and_comes_last() {
+        let (relay, peer) = (PeerId::random(), PeerId::random());
+        let over = |ip: &str| {
+            format!("/ip4/{ip}/udp/1/quic-v1/p2p/{relay}/p2p-circuit").parse::<Multiaddr>().unwrap()
+        };
+        let (public, private) = (over("8.8.8.8"), over("10.0.0.1"));
+        assert_eq!((scope(&public), scope(&private)), (Some(Scope::Public), Some(Scope::Private)));
+        assert_eq!((transport(&public), is_relayed_by(&public, &relay)), ("relay", true));
+        assert!(!is_relayed_by(&public, &peer));
+        let named = public.clone().with(Protocol::P2p(peer));
+        assert_eq!(believable([named], &peer, Scope::Public, 10), [public.clone()]);
+        let direct: Multiaddr = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
+        assert_eq!(preferred(&[public.clone(), direct.clone()]), [direct, public.clone()]);
+        for nonsense in [
+            public.with(Protocol::P2pCircuit),
+            private.with(Protocol::P2p(peer)).with(Protocol::P2pCircuit),
+            format!("/ip4/8.8.8.8/tcp/1/p2p-circuit/p2p/{peer}").parse().unwrap(),
+        ] {
+            assert_eq!(scope(&nonsense), None, "{nonsense}");
+        }
     }
 }

@@ -3,23 +3,26 @@
 use std::{collections::HashSet, time::Duration};
 
 use libp2p::{
-    StreamProtocol, allow_block_list, connection_limits, gossipsub,
+    StreamProtocol, allow_block_list, autonat, connection_limits, dcutr, gossipsub,
     gossipsub::{MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter},
     identify,
     identity::Keypair,
-    kad, mdns, memory_connection_limits, ping,
+    kad, mdns, memory_connection_limits, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    upnp,
 };
-use p2c2r_protocol::limit::MAX_HEARTBEAT_BYTES;
+use p2c2r_protocol::{id::NodeId, limit::MAX_HEARTBEAT_BYTES};
 use tracing::warn;
 
 use crate::{
     config::SwarmLimits,
     error::SwarmError,
+    identity::peer_id,
     limit::{
         MAX_CONNECTIONS_PER_PEER, MAX_INCOMING_SHARE, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS,
         PING_INTERVAL, PING_TIMEOUT,
     },
+    reach::{Callers, Guarded, relay_limits},
 };
 
 /// The Kademlia of this swarm: its own, not the public one.
@@ -44,26 +47,73 @@ pub(crate) struct Behaviour {
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) memory: memory_connection_limits::Behaviour,
     pub(crate) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    /// The owner's own list, if there is one.
+    pub(crate) allowed: Toggle<allow_block_list::Behaviour<allow_block_list::AllowedPeers>>,
     pub(crate) ping: ping::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) kad: kad::Behaviour<kad::store::MemoryStore>,
     pub(crate) gossip: Gossip,
     pub(crate) stream: libp2p_stream::Behaviour,
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
+    /// The other end of every relayed connection of ours.
+    pub(crate) relayed: relay::client::Behaviour,
+    /// Passes on what comes for others, while this node is public.
+    pub(crate) relay: Toggle<relay::Behaviour>,
+    pub(crate) callers: Callers,
+    pub(crate) punch: Toggle<Guarded<dcutr::Behaviour>>,
+    pub(crate) probe: Toggle<Guarded<autonat::v2::client::Behaviour>>,
+    pub(crate) probe_others: Toggle<Guarded<autonat::v2::server::Behaviour>>,
+    pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
+}
+
+/// What of all protocols a node takes part in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Multicast on the local network.
+    pub(crate) mdns: bool,
+    /// Whatever brings nodes together that are not on one machine: relays, hole punching, finding out what is public.
+    pub(crate) reach: bool,
+    /// Passing on what comes for others, when this node is public.
+    pub(crate) relay: bool,
+    /// Asking the router for a port.
+    pub(crate) upnp: bool,
+    /// The owner says that strangers get through.
+    pub(crate) is_named_public: bool,
 }
 
 impl Behaviour {
+    /// Lets only these in, if there are any, and none of those.
+    pub(crate) fn admit(&mut self, allowed: &[NodeId], denied: &[NodeId]) {
+        for peer in denied.iter().filter_map(peer_id) {
+            self.blocked.block_peer(peer);
+        }
+        if !allowed.is_empty() {
+            let mut list = allow_block_list::Behaviour::<allow_block_list::AllowedPeers>::default();
+            for peer in allowed.iter().filter_map(peer_id) {
+                list.allow_peer(peer);
+            }
+            self.allowed = Toggle::from(Some(list));
+        }
+    }
+
     /// All protocols of a node with this key.
     pub(crate) fn new(
         key: &Keypair,
         limits: SwarmLimits,
         software: &str,
-        with_mdns: bool,
+        choice: Choice,
+        relayed: relay::client::Behaviour,
     ) -> Result<Self, SwarmError> {
+        let own = key.public().to_peer_id();
+        let if_reaching = choice.reach.then_some(());
+        let mut relay = relay::Behaviour::new(own, relay_limits());
+        // Addresses on a LAN or of a relay make no relay: the actor says when this node is one.
+        relay.set_status(Some(relay::Status::Disable));
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits(limits)),
             memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY_SHARE),
             blocked: allow_block_list::Behaviour::default(),
+            allowed: Toggle::from(None),
             ping: ping::Behaviour::new(
                 ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
             ),
@@ -77,7 +127,18 @@ impl Behaviour {
             kad: kad_behaviour(key),
             gossip: gossip_behaviour()?,
             stream: libp2p_stream::Behaviour::new(),
-            mdns: Toggle::from(if with_mdns { mdns_behaviour(key) } else { None }),
+            mdns: Toggle::from(if choice.mdns { mdns_behaviour(key) } else { None }),
+            relayed,
+            relay: Toggle::from(if_reaching.filter(|()| choice.relay).map(|()| relay)),
+            callers: Callers::new(choice.is_named_public),
+            punch: Toggle::from(if_reaching.map(|()| Guarded::new(dcutr::Behaviour::new(own)))),
+            probe: Toggle::from(
+                if_reaching.map(|()| Guarded::new(autonat::v2::client::Behaviour::default())),
+            ),
+            probe_others: Toggle::from(
+                if_reaching.map(|()| Guarded::new(autonat::v2::server::Behaviour::default())),
+            ),
+            upnp: Toggle::from(choice.upnp.then(upnp::tokio::Behaviour::default)),
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Names come from tickets, earlier runs, mDNS, Kademlia and from peers themselves; they are candidates, never trusted. The node
 //! keeps itself connected to a target number of peers (a small swarm becomes a full mesh), tries tickets and whom it
-//! remembers again for ever while it is alone, and asks Kademlia often until nothing new comes up, then rarely.
+//! remembers again for ever while it is alone, lost neighbours every few seconds at first (a partition may heal), and asks
+//! Kademlia often until nothing new comes up, then rarely.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +14,19 @@ use std::{
 use libp2p::{Multiaddr, PeerId};
 
 use crate::{
-    address::preferred,
-    limit::{MAX_ADDRESSES_PER_PEER, MAX_DIAL_ATTEMPTS, MAX_DIALS_PER_TICK, MAX_KNOWN_PEERS},
+    address::{is_relayed_by, preferred},
+    limit::{
+        FORGET_LOST, MAX_ADDRESSES_PER_PEER, MAX_DIAL_ATTEMPTS, MAX_DIALS_PER_TICK, MAX_KNOWN_PEERS,
+        MAX_LOST_NEIGHBOURS, RECENT_LOSS, TARGET_PEERS_IN_A_CROWD,
+    },
 };
 
 /// Wait before the second dial; doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait for a way in while the node is alone.
 const MAX_RETRY_ALONE: Duration = Duration::from_secs(30);
+/// Longest wait for a neighbour that was lost a short while ago.
+const MAX_RETRY_LOST: Duration = Duration::from_secs(2);
 /// Longest wait otherwise.
 const MAX_RETRY: Duration = Duration::from_mins(5);
 /// The peer with the larger id lets the other one dial first: two at once would leave two connections.
@@ -61,6 +67,10 @@ struct Candidate {
     origin: Origin,
     attempts: u32,
     next_dial: Instant,
+    /// Where this node has reached it itself.
+    reached: Option<Multiaddr>,
+    /// Since when a neighbour that this node had reached is one no more.
+    lost: Option<Instant>,
 }
 
 /// Where a candidate's name comes from, the most trustworthy last.
@@ -110,6 +120,8 @@ impl Discovery {
 
     /// Notes a peer and where it may be found.
     pub(crate) fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant) {
+        let leads_elsewhere = |address: &Multiaddr| !is_relayed_by(address, &self.own);
+        let addresses: Vec<Multiaddr> = addresses.into_iter().filter(leads_elsewhere).collect();
         if peer == self.own || addresses.is_empty() {
             return;
         }
@@ -125,6 +137,8 @@ impl Discovery {
             origin: Origin::Hearsay,
             attempts: 0,
             next_dial: first_dial,
+            reached: None,
+            lost: None,
         });
         for address in addresses {
             if !candidate.addresses.contains(&address) {
@@ -142,16 +156,24 @@ impl Discovery {
         }
     }
 
+    /// Whether a ticket leads to the peer.
+    pub(crate) fn is_ticket(&self, peer: &PeerId) -> bool {
+        self.candidates.get(peer).is_some_and(|candidate| candidate.origin == Origin::Ticket)
+    }
+
     /// Where a peer may be found.
     pub(crate) fn addresses(&self, peer: &PeerId) -> &[Multiaddr] {
         self.candidates.get(peer).map_or(&[], |candidate| &candidate.addresses)
     }
 
-    /// Notes that a connection to the peer is up. A new neighbour may know others.
-    pub(crate) fn connected(&mut self, peer: PeerId, now: Instant) {
+    /// Notes that a connection to the peer is up, and at which address this node has dialled it, if it has. A new neighbour may
+    /// know others.
+    pub(crate) fn connected(&mut self, peer: PeerId, dialled: Option<Multiaddr>, now: Instant) {
         self.connected.insert(peer);
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.attempts = 0;
+            candidate.lost = None;
+            candidate.reached = dialled.or(candidate.reached.take());
         }
         self.look_soon(now);
     }
@@ -162,8 +184,21 @@ impl Discovery {
         let wait = if self.own < peer { FIRST_RETRY } else { YIELD };
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.next_dial = now + wait;
+            // Where somebody else says that he is, nobody may be: only what was reached is dialled often.
+            candidate.lost = candidate.reached.is_some().then_some(now);
         }
+        self.keep_latest_lost();
         self.look_soon(now);
+    }
+
+    /// Whoever comes and goes under ever new names does not fill the plan with them.
+    fn keep_latest_lost(&mut self) {
+        let lost = || self.candidates.iter().filter_map(|(peer, candidate)| Some((candidate.lost?, *peer)));
+        if lost().count() > MAX_LOST_NEIGHBOURS
+            && let Some(candidate) = lost().min().and_then(|(_, peer)| self.candidates.get_mut(&peer))
+        {
+            candidate.lost = None;
+        }
     }
 
     /// Notes a dial that failed.
@@ -172,22 +207,31 @@ impl Discovery {
             return;
         }
         let Some(candidate) = self.candidates.get_mut(&peer) else { return };
-        let limit = if self.connected.is_empty() { MAX_RETRY_ALONE } else { MAX_RETRY };
+        let limit = match candidate.lost {
+            Some(lost) if now.saturating_duration_since(lost) < RECENT_LOSS => MAX_RETRY_LOST,
+            _ if self.connected.is_empty() => MAX_RETRY_ALONE,
+            _ => MAX_RETRY,
+        };
         let wait = FIRST_RETRY.saturating_mul(1 << candidate.attempts.saturating_sub(1).min(16)).min(limit);
         candidate.next_dial = now + jittered(wait, (self.own, peer, candidate.attempts));
-        let is_kept = match candidate.origin {
-            Origin::Ticket => true,
-            Origin::Memory => self.connected.is_empty(),
-            Origin::Hearsay => false,
-        };
+        let is_kept =
+            match candidate.origin {
+                Origin::Ticket => true,
+                Origin::Memory => self.connected.is_empty(),
+                Origin::Hearsay => false,
+            } || candidate.lost.is_some_and(|lost| now.saturating_duration_since(lost) < FORGET_LOST);
         if !is_kept && candidate.attempts >= MAX_DIAL_ATTEMPTS {
             self.candidates.remove(&peer);
         }
     }
 
-    /// Whom to dial now. A first attempt goes to the addresses that are likely best, later ones go to all.
-    pub(crate) fn dials(&mut self, now: Instant) -> Vec<Dial> {
-        let room = self.target_peers.saturating_sub(self.connected.len());
+    /// Whom to dial now, in a swarm of which so many peers are known. A first attempt goes to the addresses that are likely
+    /// best, later ones go to all.
+    pub(crate) fn dials(&mut self, known_peers: usize, now: Instant) -> Vec<Dial> {
+        let is_crowd = known_peers > self.target_peers;
+        let target =
+            if is_crowd { self.target_peers.min(TARGET_PEERS_IN_A_CROWD) } else { self.target_peers };
+        let room = target.saturating_sub(self.connected.len());
         // A ticket's node is worth a dial beyond the target: it may be the bridge to the rest of a split swarm.
         let mut due: Vec<(&PeerId, &mut Candidate)> = self
             .candidates
@@ -220,7 +264,12 @@ impl Discovery {
 
 impl Candidate {
     fn dial(&mut self, peer: PeerId, now: Instant) -> Dial {
-        let addresses = if self.attempts == 0 { preferred(&self.addresses) } else { self.addresses.clone() };
+        let is_recent = self.lost.is_some_and(|lost| now.saturating_duration_since(lost) < RECENT_LOSS);
+        let addresses = match &self.reached {
+            Some(reached) if is_recent => vec![reached.clone()],
+            _ if self.attempts == 0 => preferred(&self.addresses),
+            _ => self.addresses.clone(),
+        };
         self.attempts = self.attempts.saturating_add(1);
         // Until the outcome is known; should it never be told, the peer is tried again.
         self.next_dial = now + MAX_RETRY_ALONE;
@@ -257,7 +306,7 @@ mod tests {
         plan.add_seed(seed, vec![address(1)], now);
         let mut waits = Vec::new();
         for _ in 0..20 {
-            assert_eq!(plan.dials(now).len(), 1);
+            assert_eq!(plan.dials(0, now).len(), 1);
             plan.dial_failed(seed, now);
             let next = plan.candidates[&seed].next_dial;
             waits.push(next - now);
@@ -273,16 +322,63 @@ mod tests {
         let (gone, other) = (PeerId::random(), PeerId::random());
         plan.remember(gone, vec![address(1)], now);
         let fail = |plan: &mut Discovery, now: &mut Instant| {
-            assert_eq!(plan.dials(*now).len(), 1);
+            assert_eq!(plan.dials(0, *now).len(), 1);
             plan.dial_failed(gone, *now);
             *now += MAX_RETRY;
         };
         for _ in 0..3 * MAX_DIAL_ATTEMPTS {
             fail(&mut plan, &mut now);
         }
-        plan.connected(other, now);
+        plan.connected(other, Some(address(1)), now);
         fail(&mut plan, &mut now);
-        assert_eq!(plan.dials(now), [], "others are there");
+        assert_eq!(plan.dials(0, now), [], "others are there");
+    }
+
+    #[test]
+    fn f05_a_lost_neighbour_is_dialled_every_few_seconds_at_first_and_forgotten_in_the_end() {
+        let (mut plan, start) = plan(16);
+        let (lost, other) = (PeerId::random(), PeerId::random());
+        plan.learn(lost, vec![address(1)], start);
+        plan.connected(lost, Some(address(1)), start);
+        plan.connected(other, Some(address(1)), start);
+        plan.disconnected(lost, start);
+        let (mut now, mut longest) = (start + YIELD, Duration::ZERO);
+        while now < start + RECENT_LOSS {
+            assert_eq!(plan.dials(0, now).len(), 1);
+            plan.dial_failed(lost, now);
+            let next = plan.candidates[&lost].next_dial;
+            longest = longest.max(next - now);
+            now = next;
+        }
+        assert!(longest <= MAX_RETRY_LOST, "{longest:?}");
+        while !plan.addresses(&lost).is_empty() {
+            now += MAX_RETRY;
+            plan.dials(0, now);
+            plan.dial_failed(lost, now);
+            assert!(now < start + 2 * FORGET_LOST);
+        }
+        assert!(now >= start + FORGET_LOST);
+    }
+
+    #[test]
+    fn b21_neighbours_that_come_and_go_do_not_fill_the_plan() {
+        let (mut plan, now) = plan(16);
+        for port in 0..2 * MAX_LOST_NEIGHBOURS as u16 {
+            let peer = PeerId::random();
+            plan.learn(peer, vec![address(port)], now);
+            plan.connected(peer, Some(address(1)), now);
+            plan.disconnected(peer, now + Duration::from_millis(u64::from(port)));
+        }
+        let lost = plan.candidates.values().filter(|candidate| candidate.lost.is_some());
+        assert_eq!(lost.count(), MAX_LOST_NEIGHBOURS);
+    }
+
+    #[test]
+    fn a_relay_does_not_dial_through_itself() {
+        let (mut plan, now) = plan(16);
+        let through_us = format!("/ip4/192.0.2.1/tcp/1/p2p/{}/p2p-circuit", plan.own).parse().unwrap();
+        plan.learn(PeerId::random(), vec![through_us], now);
+        assert_eq!(plan.candidates.len(), 0);
     }
 
     #[test]
@@ -292,15 +388,16 @@ mod tests {
             plan.learn(PeerId::random(), vec![address(port)], now);
         }
         let later = now + YIELD;
-        let dials = plan.dials(later);
+        let dials = plan.dials(0, later);
         assert_eq!(dials.len(), 4);
         for dial in dials {
-            plan.connected(dial.peer, later);
+            plan.connected(dial.peer, Some(address(1)), later);
         }
-        assert_eq!(plan.dials(later + MAX_RETRY), []);
+        assert_eq!(plan.dials(0, later + MAX_RETRY), []);
+        assert_eq!(plan.dials(99, later + MAX_RETRY), []);
         let lost = *plan.connected.first().unwrap();
         plan.disconnected(lost, later);
-        assert_eq!(plan.dials(later + MAX_RETRY).len(), 1);
+        assert_eq!(plan.dials(0, later + MAX_RETRY).len(), 1);
     }
 
     #[test]
@@ -310,7 +407,7 @@ mod tests {
         let dials_at_once = |own, other| {
             let mut plan = Discovery::new(own, 16, now);
             plan.learn(other, vec![address(1)], now);
-            !plan.dials(now).is_empty()
+            !plan.dials(0, now).is_empty()
         };
         assert_ne!(dials_at_once(a, b), dials_at_once(b, a));
     }
@@ -330,7 +427,7 @@ mod tests {
         plan.candidates.retain(|candidate, _| *candidate == peer);
         now += YIELD;
         for _ in 0..MAX_DIAL_ATTEMPTS {
-            assert_eq!(plan.dials(now).len(), 1);
+            assert_eq!(plan.dials(0, now).len(), 1);
             plan.dial_failed(peer, now);
             now += MAX_RETRY;
         }
@@ -343,7 +440,7 @@ mod tests {
         assert_eq!(plan.look(now), None, "nobody to ask");
         let peer = PeerId::random();
         plan.learn(peer, vec![address(1)], now);
-        plan.connected(peer, now);
+        plan.connected(peer, Some(address(1)), now);
         now += FIRST_RETRY;
         let mut looks = Vec::new();
         for _ in 0..QUIET_LOOKS + 2 {

@@ -13,6 +13,11 @@ pub enum SwarmError {
         "`{0}` is no listen address (expected something like /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/udp/4001/quic-v1)"
     )]
     ListenAddress(String),
+    /// An external address that the Internet cannot dial.
+    #[error(
+        "`{0}` is no address at which the Internet could reach this node (expected something like /ip4/203.0.113.7/udp/4001/quic-v1 or /dns4/example.org/tcp/4001)"
+    )]
+    ExternalAddress(String),
     /// Somebody else listens there.
     #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port")]
     PortInUse(String),

@@ -2,7 +2,7 @@
 
 use p2c2r_protocol::{heartbeat::Heartbeat, id::NodeId};
 
-use crate::{session::ContributorLink, step::StepPeerLink};
+use crate::{reach::Reachability, session::ContributorLink, step::StepPeerLink};
 
 /// Something happened in the swarm. A node that does not keep up misses events, but never state:
 /// [`crate::SwarmHandle::peers`] tells that at any time.
@@ -17,6 +17,8 @@ pub enum SwarmEvent {
     Disconnected(NodeId),
     /// A peer has begun to listen to heartbeats: one published now reaches it.
     Subscribed(NodeId),
+    /// Others reach this node from elsewhere than before; its ticket has changed.
+    Reachability(Reachability),
     /// A new, valid heartbeat.
     Heartbeat {
         /// Whose.

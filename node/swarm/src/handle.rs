@@ -27,6 +27,7 @@ use crate::{
     limit::{OPEN_TIMEOUT, SHUTDOWN_GRACE},
     neighbours::KnownPeer,
     peers::PeerStatus,
+    reach::Reachability,
     seed::Seed,
     session::{self, CoordinatorLink},
     step::{self, StepOwnerLink},
@@ -83,6 +84,11 @@ impl SwarmHandle {
         self.ask(Command::ListenAddresses).await.unwrap_or_default()
     }
 
+    /// From where others reach the node; from nowhere but here after the shutdown.
+    pub async fn reachability(&self) -> Reachability {
+        self.ask(Command::Reachability).await.unwrap_or(Reachability::Local)
+    }
+
     /// Every peer that is connected or was heard lately; empty after the shutdown.
     pub async fn peers(&self) -> Vec<PeerStatus> {
         self.ask(Command::Peers).await.unwrap_or_default()
@@ -130,6 +136,15 @@ impl SwarmHandle {
         Ok(step::spawn_owner(stream, peer, &self.pumps))
     }
 
+    /// Gives up the connections to a peer that has fallen silent in the middle of work: a line that was cut shows it late. The
+    /// peer is dialled again.
+    pub async fn suspect(&self, peer: NodeId) {
+        if let Some(peer) = peer_id(&peer) {
+            // After the shutdown there are no connections.
+            let _ = self.commands.send(Command::Suspect(peer)).await;
+        }
+    }
+
     /// What the swarm has counted since its start.
     pub fn counters(&self) -> SwarmCounters {
         self.counters.snapshot()
@@ -162,6 +177,10 @@ impl SwarmHandle {
             Ok(Err(error)) => Err(unreachable(error.to_string())),
             Err(_) => Err(unreachable(no_answer(OPEN_TIMEOUT))),
         }
+    }
+
+    pub(crate) fn stream_control(&self) -> Control {
+        self.control.clone()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, SwarmError> {

@@ -23,14 +23,17 @@ mod counters;
 mod discovery;
 mod error;
 mod event;
+mod gate;
 mod gossip;
 mod hand_over;
 mod handle;
 mod identity;
 pub mod limit;
 mod listen;
+pub mod measure;
 mod neighbours;
 mod peers;
+mod reach;
 mod routing;
 mod seed;
 mod session;
@@ -38,11 +41,14 @@ mod start;
 mod step;
 #[cfg(test)]
 mod tests;
+mod transport;
+#[cfg(feature = "webrtc")]
+mod webrtc;
 mod wire;
 
 pub use crate::{
     blob::{Blob, BlobOrder, BlobOwners, BlobSource, BlobStore, ChunkSink, DownloadProgress, Fetched},
-    config::{SwarmConfig, SwarmLimits},
+    config::{SwarmConfig, SwarmLimits, WebrtcCertificate},
     counters::SwarmCounters,
     error::{BlobError, HandOverError, SwarmError},
     event::SwarmEvent,
@@ -50,6 +56,7 @@ pub use crate::{
     handle::SwarmHandle,
     neighbours::KnownPeer,
     peers::PeerStatus,
+    reach::Reachability,
     session::{ContributorEvent, ContributorLink, CoordinatorLink, TileResult, Traffic, local_pair},
     start::start,
     step::{StepOwnerLink, StepPeerLink},

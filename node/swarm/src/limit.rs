@@ -20,8 +20,9 @@ pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
 pub const QUIC_IDLE_TIMEOUT_MS: u32 = 6_000;
 /// Interval of QUIC's own sign of life.
 pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// Interval of pings, which measure the round trip and find dead connections.
-pub const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// Interval of pings, which measure the round trip and find dead connections. They are the most of what an idle node does: who
+/// works together finds out faster, on the work session.
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// A ping unanswered for this long has failed.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(6);
 /// Failed pings in a row after which a connection is closed.
@@ -29,6 +30,8 @@ pub const MAX_PING_FAILURES: u32 = 2;
 
 /// Peers that the node connects to by itself; a swarm up to this size is fully meshed.
 pub const TARGET_PEERS: usize = 16;
+/// Peers that it connects to by itself in a swarm that is larger: as many others connect to it.
+pub const TARGET_PEERS_IN_A_CROWD: usize = 8;
 /// Peers that are remembered: connected, heard of, or to be dialled.
 pub const MAX_KNOWN_PEERS: usize = 1024;
 /// Addresses kept of one peer.
@@ -44,6 +47,52 @@ pub const MAX_DIALS_PER_TICK: usize = 4;
 /// Attempts after which a peer that is no way into the swarm is forgotten.
 pub const MAX_DIAL_ATTEMPTS: u32 = 6;
 
+/// A neighbour that was lost less than this long ago is dialled again every few seconds: a partition may heal.
+pub const RECENT_LOSS: Duration = Duration::from_mins(2);
+/// A neighbour that was lost this long ago is forgotten, unless it is all that the node knows.
+pub const FORGET_LOST: Duration = Duration::from_mins(10);
+/// Lost neighbours that are kept so long; the one lost longest ago goes first.
+pub const MAX_LOST_NEIGHBOURS: usize = 64;
+
+/// Relays at which a node that is not public keeps a place.
+pub const MAX_RELAYS: usize = 2;
+/// Relays that it knows, these included.
+pub const MAX_KNOWN_RELAYS: usize = 32;
+/// Peers of one relay's subnet in the Kademlia table that are reached through a relay: nodes behind NATs share relays.
+pub const MAX_RELAYED_PEERS_PER_SUBNET: usize = 32;
+/// Places that a public node keeps for others.
+pub const MAX_RESERVATIONS: usize = 128;
+/// Of these, for one peer.
+pub const MAX_RESERVATIONS_PER_PEER: usize = 2;
+/// A place is to be asked for again after this long.
+pub const RESERVATION_DURATION: Duration = Duration::from_hours(1);
+/// Connections that a public node passes on for others at once.
+pub const MAX_CIRCUITS: usize = 64;
+/// Of these, of one peer.
+pub const MAX_CIRCUITS_PER_PEER: usize = 16;
+/// Such a connection ends after this long.
+pub const MAX_CIRCUIT_DURATION: Duration = Duration::from_mins(30);
+/// Such a connection ends after so many bytes in one direction.
+pub const MAX_CIRCUIT_BYTES: u64 = 256 << 20;
+/// For so long whoever wants to talk to a peer that is connected through a relay only waits for the direct connection that both
+/// ends try to make: what is begun on the relayed one breaks with it. Most holes are there within a second; one that comes later
+/// still does that, and the work is placed anew.
+pub const PUNCH_GRACE: Duration = Duration::from_secs(5);
+/// A relayed connection goes this long after a direct one has come: the other end may see the direct one a little later.
+pub const RELAYED_AFTERLIFE: Duration = Duration::from_millis(500);
+/// Public addresses that other nodes may confirm to be this one's.
+pub const MAX_EXTERNAL_ADDRESSES: usize = 16;
+/// Public addresses that peers say they see this node at: those of honest ones are few.
+pub const MAX_CANDIDATES: usize = 16;
+/// Addresses with which there was contact lately.
+pub const MAX_REMEMBERED_CONTACTS: usize = 4096;
+/// Dials a minute that peers may have this node make, for hole punching or to see whether they are public; for each of the two.
+pub const MAX_GUARDED_DIALS: usize = 32;
+/// Of these, for one peer: hole punching tries three times.
+pub const MAX_GUARDED_DIALS_PER_PEER: usize = 6;
+/// Addresses at which a relay may say that it keeps a place.
+pub const MAX_ADDRESSES_OF_A_PLACE: usize = 8;
+
 /// Heartbeats that one neighbour may pass on in [`HEARTBEAT_WINDOW`]; further ones are dropped unread.
 pub const MAX_HEARTBEATS_PER_NEIGHBOUR: u32 = 512;
 /// The window of [`MAX_HEARTBEATS_PER_NEIGHBOUR`].
@@ -52,6 +101,24 @@ pub const HEARTBEAT_WINDOW: Duration = Duration::from_secs(2);
 pub const MIN_HEARTBEAT_GAP: Duration = Duration::from_millis(100);
 /// Invalid heartbeats after which the neighbour that passed them on is blocked.
 pub const MAX_INVALID_HEARTBEATS: u32 = 8;
+
+/// Browsers that are connected, or on the way in.
+pub const MAX_WEBRTC_CONNECTIONS: usize = 64;
+/// Handshakes of browsers under way at once: a packet from an invented address begins one.
+pub const MAX_WEBRTC_HANDSHAKES: usize = 16;
+/// Of these, from one address.
+pub const MAX_WEBRTC_HANDSHAKES_PER_IP: usize = 4;
+/// A handshake that takes longer has failed. Shorter than what libp2p allows for any connection, so that it is counted.
+pub const WEBRTC_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Handshakes that may fail while the node runs: each leaves some 75 KB behind in the transport, so that is 300 MB.
+pub const MAX_WEBRTC_FAILURES: usize = 4096;
+/// Addresses of browsers that did not come in; beyond, the port is opened anew and they are forgotten.
+pub const MAX_WEBRTC_STRANGERS: usize = 1 << 16;
+/// Streams of one browser.
+pub const MAX_WEBRTC_STREAMS: usize = 256;
+/// Bytes that are written to a stream of a browser at once: with its frame around, less than the 8 KiB that libp2p's own
+/// transport reads in one message.
+pub const WEBRTC_WRITE_BYTES: usize = (8 << 10) - 64;
 
 /// Commands waiting for the actor.
 pub const COMMAND_QUEUE: usize = 256;

@@ -17,6 +17,12 @@ use crate::{
     limit::LISTEN_TIMEOUT,
 };
 
+#[cfg(not(feature = "webrtc"))]
+const NO_SUCH_TRANSPORT: &str =
+    "no such transport; use tcp or udp/…/quic-v1 (webrtc-direct needs a build with the feature `webrtc`)";
+#[cfg(feature = "webrtc")]
+const NO_SUCH_TRANSPORT: &str = "no such transport; use tcp, udp/…/quic-v1 or udp/…/webrtc-direct";
+
 /// What came of listening.
 pub(crate) struct Listening {
     /// The port that each address got, by its text.
@@ -92,7 +98,7 @@ fn port(address: &Multiaddr) -> Option<u16> {
 fn bind(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> io::Result<ListenerId> {
     swarm.listen_on(address.clone()).map_err(|error| match error {
         libp2p::TransportError::MultiaddrNotSupported(_) => {
-            io::Error::new(io::ErrorKind::Unsupported, "no such transport; use tcp or udp/…/quic-v1")
+            io::Error::new(io::ErrorKind::Unsupported, NO_SUCH_TRANSPORT)
         }
         libp2p::TransportError::Other(error) => error,
     })

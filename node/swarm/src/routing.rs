@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use libp2p::{Multiaddr, PeerId, kad};
 
 use crate::{
-    address::{Scope, Subnet, preferred, scope, subnet},
-    limit::{MAX_PEERS_PER_LOCAL_SUBNET, MAX_PEERS_PER_SUBNET},
+    address::{Scope, Subnet, is_relayed, preferred, scope, subnet},
+    limit::{MAX_PEERS_PER_LOCAL_SUBNET, MAX_PEERS_PER_SUBNET, MAX_RELAYED_PEERS_PER_SUBNET},
 };
 
 /// The table.
@@ -21,9 +21,20 @@ pub(crate) fn admit(table: &mut Table, peer: &PeerId, addresses: &[Multiaddr]) {
     }
 }
 
+/// Adds the address for browsers of a peer that was admitted: of no use to nodes, but browsers learn of it through the table.
+pub(crate) fn admit_for_browsers(table: &mut Table, peer: &PeerId, address: Multiaddr) {
+    let is_there = table
+        .kbucket(*peer)
+        .is_some_and(|bucket| bucket.iter().any(|entry| entry.node.key.preimage() == peer));
+    if is_there {
+        table.add_address(peer, address);
+    }
+}
+
 fn has_room(table: &mut Table, peer: &PeerId, address: &Multiaddr) -> bool {
     let Some(subnet) = subnet(address) else { return true };
     let limit = match scope(address) {
+        Some(Scope::Public) if is_relayed(address) => MAX_RELAYED_PEERS_PER_SUBNET,
         Some(Scope::Public) => MAX_PEERS_PER_SUBNET,
         Some(Scope::Private | Scope::Loopback) => MAX_PEERS_PER_LOCAL_SUBNET,
         None => return false,
@@ -68,6 +79,22 @@ mod tests {
         assert!(entries(&mut table) <= MAX_PEERS_PER_SUBNET);
         admit(&mut table, &PeerId::random(), &["/ip4/198.51.100.1/tcp/4001".parse().unwrap()]);
         assert_eq!(entries(&mut table), MAX_PEERS_PER_SUBNET + 1);
+    }
+
+    #[test]
+    fn an_address_for_browsers_brings_nobody_into_the_table() {
+        let (mut table, peer) = (table(), PeerId::random());
+        let for_browsers: Multiaddr = "/ip4/127.0.0.1/udp/1/webrtc-direct".parse().unwrap();
+        admit_for_browsers(&mut table, &peer, for_browsers.clone());
+        assert_eq!(entries(&mut table), 0);
+        admit(&mut table, &peer, &["/ip4/127.0.0.1/tcp/1".parse().unwrap()]);
+        admit_for_browsers(&mut table, &peer, for_browsers.clone());
+        let mut addresses = Vec::new();
+        for bucket in table.kbuckets() {
+            addresses.extend(bucket.iter().flat_map(|entry| entry.node.value.iter()).cloned());
+        }
+        let known = crate::address::for_browsers(&addresses, &peer, Scope::Loopback);
+        assert_eq!((known, addresses.len()), (Some(for_browsers), 2));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use libp2p::{Swarm, SwarmBuilder, dns, identity::Keypair, noise, quic, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, dns, identity::Keypair, noise, relay, yamux};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    actor::{Actor, Parts},
-    behaviour::Behaviour,
+    actor::{Actor, Known, Parts},
+    address::is_loopback,
+    behaviour::{Behaviour, Choice},
     blob,
     config::SwarmConfig,
     counters::Counters,
@@ -17,13 +18,11 @@ use crate::{
     hand_over,
     handle::SwarmHandle,
     identity,
-    limit::{
-        COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, MAX_REMEMBERED_PEERS, QUIC_IDLE_TIMEOUT_MS,
-        QUIC_KEEP_ALIVE,
-    },
+    limit::{COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, MAX_REMEMBERED_PEERS},
     listen::{Listening, listen},
+    reach::is_direct_and_public,
     seed::Seed,
-    session, step,
+    session, step, transport,
 };
 
 /// Starts a node's swarm and returns once every listener is bound.
@@ -35,7 +34,12 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let tickets = config.join.iter().map(Seed::of).collect::<Result<Vec<_>, _>>()?;
     let remembered =
         config.remembered.iter().take(MAX_REMEMBERED_PEERS).filter_map(Seed::remembered).collect();
+    let external = config.external.iter().map(external).collect::<Result<Vec<_>, _>>()?;
     let mut swarm = build(&keypair, &config)?;
+    swarm.behaviour_mut().admit(&config.allowed, &config.denied);
+    for address in external {
+        swarm.add_external_address(address);
+    }
     let Listening { ports, early } = listen(&mut swarm, &config.listen, &config.preferred_ports).await?;
 
     let (events_in, events) = mpsc::channel(EVENT_QUEUE);
@@ -78,28 +82,52 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
         pumps: pumps.clone(),
         acceptors: acceptors.map(|task| task.abort_handle()).into(),
     };
-    let actor = Actor::new(node, parts, limits.target_peers, tickets, remembered);
+    let known = Known { tickets, remembered };
+    let actor = Actor::new(node, parts, limits.target_peers, known);
     tokio::spawn(actor.run(early));
     Ok((SwarmHandle::new(node, ports, commands_in, control, counters, transfers, pumps), events))
+}
+
+/// An address under which the owner says that the node is reached.
+fn external(text: &String) -> Result<Multiaddr, SwarmError> {
+    let address = text.parse().ok().filter(is_direct_and_public);
+    address.ok_or_else(|| SwarmError::ExternalAddress(text.clone()))
 }
 
 /// The swarm, not listening yet.
 fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, SwarmError> {
     let failed = |error: &dyn std::error::Error| SwarmError::Start(error.to_string());
-    let behaviour = Behaviour::new(keypair, config.limits, &config.software, config.mdns)?;
+    let only_here = |text: &String| text.parse().is_ok_and(|address| is_loopback(&address));
+    let reach = !config.listen.iter().all(only_here);
+    let choice = Choice {
+        mdns: config.mdns,
+        reach,
+        relay: config.relay,
+        upnp: reach && config.upnp,
+        is_named_public: !config.external.is_empty(),
+    };
+    let behaviour = |_: &Keypair, relayed: relay::client::Behaviour| {
+        Behaviour::new(keypair, config.limits, &config.software, choice, relayed).map_err(Box::from)
+    };
+    let key = config.swarm_key.as_ref();
     let transports = || {
-        Ok::<_, SwarmError>(
-            SwarmBuilder::with_existing_identity(keypair.clone())
-                .with_tokio()
-                .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-                .map_err(|error| failed(&error))?
-                .with_quic_config(quic_config),
-        )
+        let (tcp, quic) = (transport::tcp(keypair, key)?, transport::quic(keypair, key));
+        let builder = SwarmBuilder::with_existing_identity(keypair.clone()).with_tokio();
+        let builder = builder.with_other_transport(|_| tcp).map_err(|error| failed(&error))?;
+        let builder = builder.with_other_transport(|_| quic).map_err(|error| failed(&error))?;
+        #[cfg(feature = "webrtc")]
+        let builder = {
+            let webrtc = transport::webrtc(keypair, config.webrtc_certificate.as_ref(), key)?;
+            builder.with_other_transport(|_| webrtc).map_err(|error| failed(&error))?
+        };
+        Ok::<_, SwarmError>(builder)
     };
     let idle = |swarm: libp2p::swarm::Config| swarm.with_idle_connection_timeout(IDLE_CONNECTION_TIMEOUT);
     match transports()?.with_dns() {
         Ok(builder) => Ok(builder
-            .with_behaviour(|_| behaviour)
+            .with_relay_client(noise::Config::new, yamux::Config::default)
+            .map_err(|error| failed(&error))?
+            .with_behaviour(behaviour)
             .map_err(|error| failed(&error))?
             .with_swarm_config(idle)
             .build()),
@@ -109,16 +137,12 @@ fn build(keypair: &Keypair, config: &SwarmConfig) -> Result<Swarm<Behaviour>, Sw
             let resolver = dns::ResolverConfig::default();
             let builder = transports()?.with_dns_config(resolver, dns::ResolverOpts::default());
             Ok(builder
-                .with_behaviour(|_| behaviour)
+                .with_relay_client(noise::Config::new, yamux::Config::default)
+                .map_err(|error| failed(&error))?
+                .with_behaviour(behaviour)
                 .map_err(|error| failed(&error))?
                 .with_swarm_config(idle)
                 .build())
         }
     }
-}
-
-fn quic_config(mut config: quic::Config) -> quic::Config {
-    config.max_idle_timeout = QUIC_IDLE_TIMEOUT_MS;
-    config.keep_alive_interval = QUIC_KEEP_ALIVE;
-    config
 }

@@ -28,6 +28,8 @@ use crate::{
     start,
 };
 
+mod private;
+
 /// Far more than any of this takes; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -86,11 +88,18 @@ fn config(seed: u8, listen: &[&str], join: &[Ticket]) -> SwarmConfig {
         join: join.to_vec(),
         remembered: Vec::new(),
         preferred_ports: BTreeMap::new(),
+        swarm_key: None,
+        allowed: Vec::new(),
+        denied: Vec::new(),
+        external: Vec::new(),
         mdns: false,
+        relay: false,
+        upnp: false,
         blobs: Arc::new(Shelf::default()),
         hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "test/1".into(),
+        webrtc_certificate: None,
     }
 }
 

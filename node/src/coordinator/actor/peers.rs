@@ -247,6 +247,9 @@ impl Actor {
             .collect();
         for peer in silent {
             self.close(peer, "it fell silent", now);
+            if let Some(swarm) = self.swarm.clone() {
+                tokio::spawn(async move { swarm.suspect(peer).await });
+            }
         }
     }
 

@@ -13,12 +13,13 @@ use tracing::debug;
 
 use super::Actor;
 use crate::{
-    address::{Scope, scope, without_peer},
+    address::{Scope, is_for_browsers, is_relayed, scope, without_peer},
     behaviour::heartbeat_topic,
     error::SwarmError,
     limit::MAX_CONNECT_WAITERS,
     neighbours::{KnownPeer, worth_remembering},
     peers::PeerStatus,
+    reach::Reachability,
     seed::Seed,
 };
 
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     ListenAddresses(oneshot::Sender<Vec<String>>),
     /// Who is there.
     Peers(oneshot::Sender<Vec<PeerStatus>>),
+    /// From where others reach the node.
+    Reachability(oneshot::Sender<Reachability>),
     /// Whom to remember for the next run.
     Neighbours(oneshot::Sender<Vec<KnownPeer>>),
     /// Gossip this sealed heartbeat.
@@ -43,6 +46,8 @@ pub(crate) enum Command {
         /// Told when it is there, or cannot be.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// The peer answers no more: its connections are not to be trusted either.
+    Suspect(PeerId),
     /// Stop.
     Shutdown(oneshot::Sender<()>),
 }
@@ -56,6 +61,7 @@ impl Actor {
                 drop(reply.send(self.listen_addresses().iter().map(ToString::to_string).collect()));
             }
             Command::Peers(reply) => drop(reply.send(self.peers.statuses(now))),
+            Command::Reachability(reply) => drop(reply.send(self.reachability)),
             Command::Neighbours(reply) => {
                 drop(reply.send(worth_remembering(self.peers.connected_at())));
             }
@@ -64,7 +70,9 @@ impl Actor {
                 self.discovery.add_seed(peer, addresses, now);
                 self.tick(now);
             }
-            Command::Connect { peer, reply } => self.connect(peer, reply),
+            // It is dialled again like any lost neighbour.
+            Command::Suspect(peer) => drop(self.parts.swarm.disconnect_peer_id(peer)),
+            Command::Connect { peer, reply } => self.connect(peer, reply, now),
             // The loop has taken it.
             Command::Shutdown(_) => {}
         }
@@ -88,8 +96,12 @@ impl Actor {
         if addresses.iter().any(|address| scope(address) > Some(Scope::Loopback)) {
             addresses.retain(|address| scope(address) > Some(Scope::Loopback));
         }
-        addresses.sort_by_key(|address| std::cmp::Reverse(scope(address)));
-        addresses.truncate(MAX_TICKET_ADDRESSES);
+        addresses.sort_by_key(|address| (std::cmp::Reverse(scope(address)), is_relayed(address)));
+        let (for_browsers, mut addresses): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(is_for_browsers);
+        // One for browsers, which are long, and the last: nodes do not need it.
+        addresses.truncate(MAX_TICKET_ADDRESSES - usize::from(!for_browsers.is_empty()));
+        addresses.extend(for_browsers.into_iter().take(1));
         if addresses.is_empty() {
             return Err(SwarmError::NoListener);
         }
@@ -106,14 +118,14 @@ impl Actor {
         }
     }
 
-    fn connect(&mut self, peer: PeerId, reply: oneshot::Sender<Result<(), String>>) {
-        if self.parts.swarm.is_connected(&peer) {
+    fn connect(&mut self, peer: PeerId, reply: oneshot::Sender<Result<(), String>>, now: Instant) {
+        if self.is_settled(&peer, now) {
             return drop(reply.send(Ok(())));
         }
         let known = self.discovery.addresses(&peer).to_vec();
         let options = DialOpts::peer_id(peer).addresses(known).extend_addresses_through_behaviour().build();
         match self.parts.swarm.dial(options) {
-            // Somebody else's dial to the same peer serves as well.
+            // Somebody else's dial to the same peer serves as well, and a relayed connection is waited on to be replaced.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {
                 let waiting = self.waiting.entry(peer).or_default();
                 waiting.retain(|other| !other.is_closed());

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use libp2p::{
-    Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping,
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    gossipsub, identify, kad, mdns, ping, relay,
     swarm::{ConnectionId, SwarmEvent as NetworkEvent},
 };
 use p2c2r_protocol::id::NodeId;
@@ -11,10 +13,11 @@ use tracing::{debug, warn};
 
 use super::{Actor, unix_ms};
 use crate::{
-    address::{Scope, believable, scope},
+    address::{Scope, believable, for_browsers, is_relayed, scope, without_peer},
     behaviour::BehaviourEvent,
     counters::Counters,
     event::SwarmEvent,
+    gate::NOT_OURS,
     gossip::Verdict,
     identity::{node_id, peer_id},
     limit::MAX_ADDRESSES_PER_PEER,
@@ -27,8 +30,7 @@ impl Actor {
         match event {
             NetworkEvent::Behaviour(event) => self.behaviour_event(event, now),
             NetworkEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                let remote = endpoint.get_remote_address().clone();
-                self.connection_up(peer_id, connection_id, remote, now);
+                self.connection_up(peer_id, connection_id, &endpoint, now);
             }
             NetworkEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 debug!(peer = %peer_id, ?cause, "a connection closed");
@@ -37,40 +39,66 @@ impl Actor {
             NetworkEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 debug!(%peer, %error, "a dial failed");
                 Counters::count(&self.parts.counters.dials_failed);
+                let reason = error.to_string();
+                if self.discovery.is_ticket(&peer)
+                    && reason.contains(NOT_OURS)
+                    && self.locked_out.insert(peer)
+                {
+                    warn!(%peer, "the ticket leads to a node of another private swarm, or of none: compare the swarm keys");
+                }
                 self.discovery.dial_failed(peer, now);
                 if !self.parts.swarm.is_connected(&peer) {
                     self.answer_waiting(&peer, &Err(error.to_string()));
                 }
             }
-            NetworkEvent::NewListenAddr { address, .. } => {
+            NetworkEvent::NewListenAddr { listener_id, address } => {
+                self.place_found(listener_id, &address);
                 self.tell(SwarmEvent::Listening(address.to_string()));
             }
-            NetworkEvent::ListenerClosed { addresses, reason, .. } => {
-                warn!(?addresses, ?reason, "a listener closed");
+            NetworkEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if self.reservations.closed(listener_id) || addresses.iter().any(is_relayed) {
+                    debug!(?addresses, ?reason, "a place at a relay is gone");
+                } else {
+                    warn!(?addresses, ?reason, "a listener closed");
+                }
             }
+            NetworkEvent::ExternalAddrConfirmed { address } => self.external_confirmed(&address),
             NetworkEvent::ListenerError { error, .. } => warn!(%error, "a listener failed"),
             _ => {}
         }
     }
 
-    fn connection_up(&mut self, peer: PeerId, connection: ConnectionId, remote: Multiaddr, now: Instant) {
+    fn connection_up(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+        now: Instant,
+    ) {
         let Some(node) = node_id(&peer) else {
             // A key of another kind: no node of ours.
             let _ = self.parts.swarm.disconnect_peer_id(peer);
             return;
         };
         Counters::count(&self.parts.counters.connections);
-        self.discovery.connected(peer, now);
-        if self.peers.connected(node, connection, remote) {
+        let dialled = (!endpoint.is_relayed() && endpoint.is_dialer())
+            .then(|| without_peer(endpoint.get_remote_address().clone(), &peer))
+            .flatten();
+        self.discovery.connected(peer, dialled, now);
+        if self.peers.connected(node, connection, endpoint, now) {
             self.tell(SwarmEvent::Connected(node));
         }
-        self.answer_waiting(&peer, &Ok(()));
+        if self.is_settled(&peer, now) {
+            self.answer_waiting(&peer, &Ok(()));
+        }
     }
 
     fn connection_down(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
         let Some(node) = node_id(&peer) else { return };
         if self.peers.disconnected(node, connection) {
             self.discovery.disconnected(peer, now);
+            self.reservations.gone(&peer);
+            self.answer_waiting(&peer, &Err("the connection was lost".to_owned()));
             self.tell(SwarmEvent::Disconnected(node));
         }
     }
@@ -92,6 +120,12 @@ impl Actor {
                 }
             }
             BehaviourEvent::Ping(event) => self.pinged(event),
+            BehaviourEvent::Punch(event) => self.punched(&event, now),
+            BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id, ..
+            }) => {
+                self.reservations.accepted(&relay_peer_id);
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
                     self.discovery.learn(peer, usable([address], &peer), now);
@@ -105,12 +139,17 @@ impl Actor {
     fn identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info, now: Instant) {
         let Some(node) = node_id(&peer) else { return };
         let met_over = self.peers.remote(&node, connection).and_then(scope).unwrap_or(Scope::Public);
-        let addresses = believable(info.listen_addrs, &peer, met_over, MAX_ADDRESSES_PER_PEER);
+        let browsers_find_it_at = for_browsers(&info.listen_addrs, &peer, met_over);
+        let addresses = believable(info.listen_addrs.clone(), &peer, met_over, MAX_ADDRESSES_PER_PEER);
+        self.look_for_relay(peer, connection, &info, &addresses, now);
         self.peers.claimed(node, addresses.clone());
         self.discovery.learn(peer, addresses.clone(), now);
         let table = &mut self.parts.swarm.behaviour_mut().kad;
         if info.protocols.iter().any(|protocol| table.protocol_names().contains(protocol)) {
             routing::admit(table, &peer, &addresses);
+            if let Some(address) = browsers_find_it_at {
+                routing::admit_for_browsers(table, &peer, address);
+            }
         }
     }
 

@@ -2,9 +2,10 @@
 
 mod commands;
 mod events;
+mod reaching;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -32,11 +33,12 @@ use crate::{
     gossip::HeartbeatJudge,
     limit::SHUTDOWN_GRACE,
     peers::PeerTable,
+    reach::{Reachability, Reservations},
     seed::Seed,
 };
 
 /// How often the plan is looked at.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(500);
 
 /// What the actor is made of.
 pub(crate) struct Parts {
@@ -54,6 +56,14 @@ pub(crate) struct Parts {
     pub(crate) acceptors: Vec<AbortHandle>,
 }
 
+/// What is known of the swarm from the start.
+pub(crate) struct Known {
+    /// Ways in that a person vouches for.
+    pub(crate) tickets: Vec<Seed>,
+    /// Neighbours of earlier runs.
+    pub(crate) remembered: Vec<Seed>,
+}
+
 /// The owner of the network.
 pub(crate) struct Actor {
     own: NodeId,
@@ -64,6 +74,11 @@ pub(crate) struct Actor {
     /// A heartbeat that nobody listened to yet.
     unheard: Option<Vec<u8>>,
     waiting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), String>>>>,
+    /// Nodes of tickets of whose private swarm this node was said to be none.
+    locked_out: HashSet<PeerId>,
+    reservations: Reservations,
+    /// Where the node stood at the last look; while public, it passes on what comes for others.
+    reachability: Reachability,
 }
 
 impl Actor {
@@ -72,11 +87,11 @@ impl Actor {
         own: NodeId,
         parts: Parts,
         target_peers: usize,
-        tickets: Vec<Seed>,
-        remembered: Vec<Seed>,
+        Known { tickets, remembered }: Known,
     ) -> Self {
         let now = Instant::now();
-        let mut discovery = Discovery::new(*parts.swarm.local_peer_id(), target_peers, now);
+        let own_peer = *parts.swarm.local_peer_id();
+        let mut discovery = Discovery::new(own_peer, target_peers, now);
         for Seed { peer, addresses } in tickets {
             discovery.add_seed(peer, addresses, now);
         }
@@ -91,6 +106,9 @@ impl Actor {
             judge: HeartbeatJudge::new(own),
             unheard: None,
             waiting: HashMap::new(),
+            locked_out: HashSet::new(),
+            reservations: Reservations::new(own_peer, now),
+            reachability: Reachability::Local,
         }
     }
 
@@ -121,7 +139,8 @@ impl Actor {
 
     fn tick(&mut self, now: Instant) {
         self.peers.forget_stale(now);
-        for dial in self.discovery.dials(now) {
+        self.reach(now);
+        for dial in self.discovery.dials(self.peers.len(), now) {
             self.dial(dial, now);
         }
         if let Some(target) = self.discovery.look(now) {

@@ -1,4 +1,5 @@
-//! The contributor's order of sending: short messages first, results in pieces, side by side.
+//! The contributor's order of sending: short messages first, then the beginnings of results, then their other pieces, side by
+//! side. So the first byte of a tile never waits for the pixels of another one.
 //!
 //! No stream and no channel: events in, frames out.
 
@@ -25,7 +26,10 @@ pub(super) struct TooManyCancels;
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     messages: VecDeque<ContributorMessage>,
-    results: VecDeque<Outgoing>,
+    /// Results of which nothing has been sent.
+    fresh: VecDeque<Outgoing>,
+    /// Results that have begun, each one's turn after the others'.
+    begun: VecDeque<Outgoing>,
     /// Withdrawn tasks whose answer has not come from the node yet: a result of theirs is not sent any more.
     cancelled: BTreeSet<TaskId>,
     /// Goodbye ends the session, so it must not overtake a result.
@@ -44,13 +48,14 @@ struct Outgoing {
 impl SendQueue {
     /// Whether there is nothing to send.
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.results.is_empty() && !self.goodbye
+        self.messages.is_empty() && self.fresh.is_empty() && self.begun.is_empty() && !self.goodbye
     }
 
     /// Whether more results are to wait outside.
     pub(super) fn is_full(&self) -> bool {
-        let bytes: usize = self.results.iter().map(|outgoing| outgoing.rest.len()).sum();
-        self.results.len() >= MAX_INTERLEAVED_RESULTS || bytes >= MAX_INTERLEAVED_BYTES
+        let results = || self.fresh.iter().chain(&self.begun);
+        let bytes: usize = results().map(|outgoing| outgoing.rest.len()).sum();
+        results().count() >= MAX_INTERLEAVED_RESULTS || bytes >= MAX_INTERLEAVED_BYTES
     }
 
     /// Adds what the node says.
@@ -77,12 +82,13 @@ impl SendQueue {
         }
         let payload_bytes = payload.len() as u32;
         let header = ContributorMessage::Result { task, statement, signature, payload_bytes, load };
-        self.results.push_back(Outgoing { task, header: Some(header), rest: payload, offset: 0 });
+        self.fresh.push_back(Outgoing { task, header: Some(header), rest: payload, offset: 0 });
     }
 
     /// Drops whatever of the task is not sent yet.
     pub(super) fn cancel(&mut self, task: TaskId) -> Result<(), TooManyCancels> {
-        self.results.retain(|outgoing| outgoing.task != task);
+        self.fresh.retain(|outgoing| outgoing.task != task);
+        self.begun.retain(|outgoing| outgoing.task != task);
         self.cancelled.insert(task);
         if self.cancelled.len() > MAX_UNANSWERED_CANCELS { Err(TooManyCancels) } else { Ok(()) }
     }
@@ -92,8 +98,8 @@ impl SendQueue {
         while out.len() < batch_bytes {
             if let Some(message) = self.messages.pop_front() {
                 encode(&message, &[], out)?;
-            } else if let Some(outgoing) = self.results.pop_front() {
-                self.results.extend(outgoing.send_piece(out)?);
+            } else if let Some(outgoing) = self.fresh.pop_front().or_else(|| self.begun.pop_front()) {
+                self.begun.extend(outgoing.send_piece(out)?);
             } else if std::mem::take(&mut self.goodbye) {
                 encode(&ContributorMessage::Goodbye, &[], out)?;
             } else {
@@ -169,6 +175,22 @@ mod tests {
         ];
         assert_eq!(names(&drain(&mut queue)), expected);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_first_byte_of_a_tile_does_not_wait_for_the_pixels_of_others() {
+        let mut queue = SendQueue::default();
+        for task in 1..=40 {
+            queue.push(ContributorEvent::Result(result(TaskId(task), 3 * PIECE)));
+        }
+        // Each has begun.
+        let mut sent = BytesMut::new();
+        queue.fill(&mut sent, 40 * PIECE).unwrap();
+        queue.push(ContributorEvent::Result(result(TaskId(99), 3 * PIECE)));
+        let rest = names(&drain(&mut queue));
+        assert_eq!(rest[..2], ["result 99", "piece 99 at 0"]);
+        let turns = rest.iter().skip(2).take_while(|name| **name != "piece 99 at 65536").count();
+        assert!(turns >= 39, "then it takes its turn with the others: {turns}");
     }
 
     #[test]
