@@ -189,7 +189,9 @@ impl<N: BlobNetwork> Download<N> {
             }
         }
         for owner in self.order.owners.list() {
-            self.candidates.add_owner(owner);
+            if !self.transfers.is_shunned(&owner) {
+                self.candidates.add_owner(owner);
+            }
         }
         let now = self.now();
         for node in self.picker.look_for_stalls(now) {
@@ -258,10 +260,10 @@ impl<N: BlobNetwork> Download<N> {
                 }
             }
             Event::Arrived { index, bytes } => {
-                self.candidates.note_useful(&node);
-                self.last_arrival = now;
                 Counters::add(&self.counters.blob_bytes_received, u64::from(bytes));
                 if self.picker.arrived(&node, index, now) {
+                    self.candidates.note_useful(&node);
+                    self.last_arrival = now;
                     self.fetched_bytes += u64::from(bytes);
                 } else {
                     Counters::add(&self.counters.blob_bytes_repeated, u64::from(bytes));

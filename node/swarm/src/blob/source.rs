@@ -80,8 +80,8 @@ impl<N: BlobNetwork> SourceTask<N> {
         let mut watch = Conversation::on(self.network.open(self.node).await?);
         watch.ask(&BlobRequest::Watch { scene: self.scene }, &[]).await?;
         let mut data = Conversation::on(self.network.open(self.node).await?);
-        // What was asked, in the order in which it is answered; nothing where any chunk will do.
-        let mut owed = VecDeque::<Option<u32>>::new();
+        // In the order in which it is answered.
+        let mut owed = VecDeque::<Ask>::new();
         let mut heard = Instant::now();
         loop {
             tokio::select! {
@@ -93,7 +93,8 @@ impl<N: BlobNetwork> SourceTask<N> {
                 () = sleep_until(heard + MAX_BLOB_SILENCE) => return Err(BlobError::Stalled),
                 ask = self.asks.recv() => {
                     let Some(ask) = ask else { return Err(BlobError::Stalled) };
-                    owed.push_back(self.ask(ask, &mut data).await?);
+                    self.ask(&ask, &mut data).await?;
+                    owed.push_back(ask);
                 }
                 reply = data.reply() => {
                     heard = Instant::now();
@@ -111,33 +112,30 @@ impl<N: BlobNetwork> SourceTask<N> {
         Ok(())
     }
 
-    async fn ask(&self, ask: Ask, data: &mut Conversation) -> Result<Option<u32>, BlobError> {
+    async fn ask(&self, ask: &Ask, data: &mut Conversation) -> Result<(), BlobError> {
         let scene = self.scene;
         match ask {
-            Ask::Chunk(index) => {
-                data.ask(&BlobRequest::Chunk { scene, index }, &[]).await?;
-                Ok(Some(index))
-            }
-            Ask::Any(wanted) => {
-                data.ask(&BlobRequest::Any { scene }, wanted.as_bytes()).await?;
-                Ok(None)
-            }
+            Ask::Chunk(index) => data.ask(&BlobRequest::Chunk { scene, index: *index }, &[]).await,
+            Ask::Any(wanted) => data.ask(&BlobRequest::Any { scene }, wanted.as_bytes()).await,
         }
     }
 
-    async fn take(&self, reply: Frame<BlobReply>, owed: &mut VecDeque<Option<u32>>) -> Result<(), BlobError> {
+    async fn take(&self, reply: Frame<BlobReply>, owed: &mut VecDeque<Ask>) -> Result<(), BlobError> {
         // The only word that is said unasked: there are too many streams.
         if reply.header == BlobReply::Busy {
             return Err(BlobError::Busy);
         }
         let asked = owed.pop_front().ok_or(BlobError::Unexpected)?;
         let event = match (reply.header, asked) {
-            (BlobReply::Chunk { index }, None) => self.keep(index, reply.payload).await?,
-            (BlobReply::Chunk { index }, Some(asked)) if index == asked => {
+            (BlobReply::Chunk { index }, Ask::Chunk(asked)) if index == asked => {
                 self.keep(index, reply.payload).await?
             }
-            (BlobReply::NotHere, Some(index)) => Event::Refused { index },
-            (BlobReply::Declined, None) => Event::Declined,
+            // Not one that is here already, or it could send the same for ever.
+            (BlobReply::Chunk { index }, Ask::Any(wanted)) if wanted.contains(index) => {
+                self.keep(index, reply.payload).await?
+            }
+            (BlobReply::NotHere, Ask::Chunk(index)) => Event::Refused { index },
+            (BlobReply::Declined, Ask::Any(_)) => Event::Declined,
             (other, _) => return Err(refusal(&other)),
         };
         self.tell(event).await;

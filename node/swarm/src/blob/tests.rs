@@ -44,6 +44,8 @@ enum Fault {
     Silent,
     /// Another chunk comes than was asked for.
     Order,
+    /// The first chunk comes, whatever was asked for.
+    Repeat,
     /// Another package's list.
     ForeignList,
 }
@@ -161,6 +163,9 @@ async fn lie(stream: DuplexStream, part: Arc<Part>, fault: Fault) {
             _ => unreachable!(),
         }
         if is_chunk {
+            if fault == Fault::Repeat {
+                index = 0;
+            }
             let mut chunk = part.read(index).unwrap().to_vec();
             chunk[9] ^= u8::from(fault == Fault::Corrupt);
             let said = if fault == Fault::Order { (index + 1) % count } else { index };
@@ -258,6 +263,23 @@ async fn b30_wrong_bytes_are_refused_at_once() {
     assert!(bytes.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn b30_a_source_that_sends_the_same_chunk_for_ever_is_dropped() {
+    let (fetched, bytes) = fetch_with(Fault::Repeat).await;
+    assert!(matches!(fetched, Err(BlobError::Unexpected)), "{fetched:?}");
+    assert_eq!(bytes, package(2 * CHUNK + 100)[..CHUNK], "it was right once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b30_an_owner_that_lied_once_is_not_asked_again_by_a_later_download() {
+    let package = package(3 * CHUNK);
+    let world = world(&package, Fault::None, 1, &[Fault::CutOff]);
+    world.place(1).transfers.shun(node(0));
+    world.fetch(1, &package, package.len() as u64).await.unwrap();
+    assert_eq!(world.place(1).sink.bytes(), package);
+    assert!(!world.opened.lock().unwrap().contains(&node(0)));
+}
+
 #[tokio::test]
 async fn b30_a_scene_arrives_beside_sources_that_send_wrong_chunks() {
     let package = package(40 * CHUNK + 5);
@@ -294,7 +316,8 @@ async fn another_size_than_announced_is_refused_before_the_first_chunk() {
     assert!(matches!(fetched, Err(BlobError::Size { expected_bytes: 5, .. })), "{fetched:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// In virtual time: how fast the machine is must not say who is slow.
+#[tokio::test(start_paused = true)]
 async fn eight_who_fetch_side_by_side_cost_the_owner_little_more_than_one_copy() {
     let package = package(120 * CHUNK);
     let world = world(&package, Fault::None, 8, &[]);

@@ -29,6 +29,9 @@ struct Candidate {
     state: State,
 }
 
+/// One that was just named: it is tried at once.
+const NEW: Candidate = Candidate { is_owner: false, failures: 0, state: State::Waits(Duration::ZERO) };
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// To be tried then.
@@ -40,22 +43,15 @@ enum State {
 }
 
 impl Candidates {
-    /// Adds somebody who is sure to have the package.
+    /// Adds somebody who is sure to have the package, however many others were named: owners are few.
     pub(super) fn add_owner(&mut self, node: NodeId) {
-        self.add(node);
-        if let Some(candidate) = self.nodes.get_mut(&node) {
-            candidate.is_owner = true;
-        }
+        self.nodes.entry(node).or_insert(NEW).is_owner = true;
     }
 
     /// Adds somebody who may have some of it, unless there are too many.
     pub(super) fn add(&mut self, node: NodeId) {
         if self.nodes.len() < MAX_BLOB_CANDIDATES {
-            self.nodes.entry(node).or_insert(Candidate {
-                is_owner: false,
-                failures: 0,
-                state: State::Waits(Duration::ZERO),
-            });
+            self.nodes.entry(node).or_insert(NEW);
         }
     }
 
@@ -179,5 +175,7 @@ mod tests {
             }
         }
         assert_eq!(tried, MAX_BLOB_CANDIDATES);
+        candidates.add_owner(node(u8::MAX));
+        assert_eq!(candidates.due(Duration::ZERO, 0), [(node(u8::MAX), true)], "they keep no owner out");
     }
 }

@@ -26,12 +26,16 @@ use crate::limit::{MAX_BLOB_SILENCE, MAX_CHUNK_COPIES};
 
 /// After it declined, the owner is left alone for this long, and for so many times as long as it takes for a chunk: what
 /// the others were given last must have arrived, and their word of it.
-const GRACE: (Duration, u32) = (Duration::from_secs(1), 3);
+const GRACE: (Duration, u32) = (Duration::from_secs(3), 3);
+/// After it declined, an owner that is the only source is left alone for this long: it has given what it has to others,
+/// and names them.
+const GRACE_ALONE: Duration = Duration::from_secs(1);
 /// After it declined, the owner is asked again for what it gave nobody when so much time has passed: what did not arrive
 /// somewhere is free again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// The owner is called in beside slower sources only if they would take longer than this.
-const WORTH_CALLING: Duration = Duration::from_secs(2);
+/// The owner is called in beside slower sources only if they would take longer than this, and are so many times as slow
+/// as it is: all who fetch think the same, and would have to share it.
+const WORTH_CALLING: (Duration, f64) = (Duration::from_secs(10), 4.0);
 /// A second copy of a chunk is asked for if that is expected to save more than this.
 const WORTH_COPYING: Duration = Duration::from_secs(1);
 
@@ -137,7 +141,8 @@ impl Picker {
     pub(crate) fn declined(&mut self, node: &NodeId, now: Duration) {
         if let Some(source) = self.sources.get_mut(node) {
             source.answered(false, now);
-            source.declined_at = Some(now);
+            let since = source.declined.map_or(now, |(since, _)| since);
+            source.declined = Some((since, now));
         }
     }
 
@@ -217,25 +222,27 @@ impl Picker {
         if !source.is_owner {
             return self.rarest(&open).map(Ask::Chunk);
         }
-        let Some(declined_at) = source.declined_at else { return Some(Ask::Any(open)) };
-        if self.sources.len() == 1 {
+        let Some((since, last)) = source.declined else { return Some(Ask::Any(open)) };
+        let waited = now.saturating_sub(since);
+        if self.sources.len() == 1 && waited >= GRACE_ALONE {
             return self.rarest(&open).map(Ask::Chunk);
         }
-        let since = now.saturating_sub(declined_at);
-        if since >= GRACE.0 + source.pace() * GRACE.1 {
+        if waited >= GRACE.0 + source.pace() * GRACE.1 {
             if self.others_are_slow(node) {
                 return self.rarest(&open).map(Ask::Chunk);
             }
             // One at a time: each that somebody gets, all others can get there.
             if source.in_flight.is_empty() {
-                let only_here = open.iter().filter(|index| self.copies.get(*index as usize) == Some(&1));
-                let only_here: Vec<u32> = only_here.collect();
-                if let Some(index) = self.draws.choice(only_here) {
+                let others = self.sources.iter().filter(|(other, source)| *other != node && !source.stalled);
+                let elsewhere: Vec<&ChunkSet> = others.map(|(_, source)| &source.has).collect();
+                let only_here = open.without(&elsewhere);
+                if let Some(index) = self.draws.choice(only_here.iter().collect::<Vec<_>>()) {
                     return Some(Ask::Chunk(index));
                 }
             }
         }
-        (since >= ASK_AGAIN && source.in_flight.is_empty()).then_some(Ask::Any(open))
+        let may_ask_again = now.saturating_sub(last) >= ASK_AGAIN && source.in_flight.is_empty();
+        may_ask_again.then_some(Ask::Any(open))
     }
 
     /// The chunk that the fewest have.
@@ -262,9 +269,14 @@ impl Picker {
             let counted = self.sources.iter().filter(|(node, source)| is_counted(node, source));
             counted.map(|(_, source)| source.chunks_per_s()).sum()
         };
+        let may_help = |source: &Source| !source.is_owner && !source.stalled && !source.has.is_empty();
+        // One that was just met is not slow; if it never answers, it will have stalled.
+        if self.sources.values().any(|source| may_help(source) && source.chunks_per_s() == 0.0) {
+            return false;
+        }
         let owners = rate(&|node, _| node == owner);
-        let others = rate(&|_, source| !source.is_owner && !source.stalled && !source.has.is_empty());
-        others < owners && missing > others * WORTH_CALLING.as_secs_f64()
+        let others = rate(&|_, source| may_help(source));
+        others * WORTH_CALLING.1 < owners && missing > others * WORTH_CALLING.0.as_secs_f64()
     }
 
     /// A chunk that somebody else was asked for and that this source is expected to bring much sooner.

@@ -28,8 +28,8 @@ pub(super) struct Source {
     pub(super) in_flight: VecDeque<(Wanted, Duration)>,
     /// Whether it has not answered for so long that others were asked in its place.
     pub(super) stalled: bool,
-    /// When it last had nothing to give that it gave nobody.
-    pub(super) declined_at: Option<Duration>,
+    /// Since when it has had nothing to give that it gave nobody, and when it said so last.
+    pub(super) declined: Option<(Duration, Duration)>,
     /// Mean time that a chunk takes while some are in flight.
     pace: Option<Duration>,
     last_answer: Duration,
@@ -42,7 +42,7 @@ impl Source {
             has,
             in_flight: VecDeque::new(),
             stalled: false,
-            declined_at: None,
+            declined: None,
             pace: None,
             last_answer: now,
         }
@@ -66,7 +66,7 @@ impl Source {
         let Some((wanted, asked_at)) = self.in_flight.pop_front() else { return };
         if with_chunk {
             if wanted == Wanted::Any {
-                self.declined_at = None;
+                self.declined = None;
             }
             let took = now.saturating_sub(self.last_answer.max(asked_at)).max(SHORTEST_PACE);
             self.pace = Some(match self.pace {
