@@ -118,7 +118,11 @@ impl DiskCache {
             if self.in_use.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&file.path) {
                 continue;
             }
-            fs::remove_file(&file.path)?;
+            match fs::remove_file(&file.path) {
+                // Another download made room at the same time, or had its last chunk.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             total = total.saturating_sub(file.size_bytes);
         }
         Ok(())
@@ -136,7 +140,11 @@ fn cached_files(folder: &Path) -> io::Result<Vec<CachedFile>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let about = entry.metadata()?;
+        let about = match entry.metadata() {
+            // Evicted or renamed since the folder was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            about => about?,
+        };
         let path = entry.path();
         if about.is_file() {
             let is_partial = path.extension().is_some_and(|ending| ending == PARTIAL);

@@ -86,8 +86,9 @@ impl ResidentScene {
 pub struct SceneLibrary {
     shelf: Mutex<Shelf>,
     disk: Option<Arc<DiskCache>>,
-    /// Packages that are being fetched: others are given what has come.
-    partials: Mutex<HashMap<SceneHash, Weak<Partial>>>,
+    /// Packages that are being fetched: others are given what has come. Several of one name if not all were told its size
+    /// rightly; only the right one ever begins.
+    partials: Mutex<HashMap<SceneHash, Vec<Weak<Partial>>>>,
     /// For all scenes together.
     memory_bytes: u64,
 }
@@ -133,8 +134,11 @@ impl SceneLibrary {
     pub fn new_partial(&self, scene: SceneHash) -> Arc<Partial> {
         let partial = Arc::new(Partial::new(scene, self.disk.clone()));
         let mut partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner);
-        partials.retain(|_, partial| partial.strong_count() > 0);
-        partials.insert(scene, Arc::downgrade(&partial));
+        partials.retain(|_, named| {
+            named.retain(|partial| partial.strong_count() > 0);
+            !named.is_empty()
+        });
+        partials.entry(scene).or_default().push(Arc::downgrade(&partial));
         partial
     }
 
@@ -185,7 +189,7 @@ impl BlobStore for SceneLibrary {
             return Some(package.blob);
         }
         let partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = partials.get(scene)?.upgrade()?.begun()?;
+        let begun = partials.get(scene)?.iter().find_map(|partial| partial.upgrade()?.begun())?;
         Some(begun)
     }
 }
