@@ -4,7 +4,7 @@
 //! coordinator                      contributor
 //!   Hello                    ─►
 //!                            ◄─   Welcome(credit)
-//!   Prepare(scene, moment)   ─►                          once per moment; the package is fetched over /p2c2r/blob/1 if
+//!   Prepare(scene, moment)   ─►                          once per moment; the package is fetched over /p2c2r/blob/2 if
 //!                            ◄─   Ready(bytes fetched) | Refused                     unknown: once for all its moments.
 //!                                                         The two asked for last are kept; without them: SceneUnknown
 //!   Offer(task, request)     ─►                          or OfferStage: a stage of a frame (crate::stage)
