@@ -182,6 +182,11 @@ fn gossip_behaviour() -> Result<Gossip, SwarmError> {
     let config = gossipsub::ConfigBuilder::default()
         .heartbeat_interval(GOSSIP_HEARTBEAT)
         .heartbeat_initial_delay(GOSSIP_INITIAL_DELAY)
+        // Every link more is a copy more of every heartbeat, and what is lost is told of by the next one.
+        .mesh_n(4)
+        .mesh_n_low(3)
+        .mesh_n_high(8)
+        .gossip_lazy(3)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .flood_publish(false)

@@ -25,6 +25,7 @@ use crate::{
     error::{BlobError, HandOverError, SwarmError},
     hand_over,
     identity::peer_id,
+    in_use::InUse,
     limit::{OPEN_TIMEOUT, SHUTDOWN_GRACE},
     neighbours::KnownPeer,
     peers::PeerStatus,
@@ -43,6 +44,7 @@ pub struct SwarmHandle {
     commands: mpsc::Sender<Command>,
     control: Control,
     counters: Arc<Counters>,
+    in_use: InUse,
     pumps: TaskTracker,
 }
 
@@ -53,9 +55,10 @@ impl SwarmHandle {
         commands: mpsc::Sender<Command>,
         control: Control,
         counters: Arc<Counters>,
+        in_use: InUse,
         pumps: TaskTracker,
     ) -> Self {
-        Self { node, ports: Arc::new(ports), commands, control, counters, pumps }
+        Self { node, ports: Arc::new(ports), commands, control, counters, in_use, pumps }
     }
 
     /// The node's own id.
@@ -178,7 +181,7 @@ impl SwarmHandle {
         connected.await.map_err(|_| unreachable(no_answer(OPEN_TIMEOUT)))??.map_err(unreachable)?;
         let mut control = self.control.clone();
         match timeout(OPEN_TIMEOUT, control.open_stream(peer_id, protocol)).await {
-            Ok(Ok(stream)) => Ok(tokio_stream(stream)),
+            Ok(Ok(stream)) => Ok(tokio_stream(self.in_use.hold(peer_id, stream))),
             Ok(Err(OpenStreamError::UnsupportedProtocol(protocol))) => {
                 Err(unreachable(format!("it does not speak {protocol}")))
             }

@@ -18,6 +18,7 @@ use crate::{
     hand_over,
     handle::SwarmHandle,
     identity,
+    in_use::InUse,
     limit::{COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, MAX_REMEMBERED_PEERS},
     listen::{Listening, listen},
     reach::is_direct_and_public,
@@ -47,6 +48,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let counters = Arc::<Counters>::default();
     let pumps = TaskTracker::new();
     let mut control = swarm.behaviour().stream.new_control();
+    let in_use = InUse::default();
     let refused = |_| SwarmError::Start("a stream protocol is registered twice".to_owned());
     let sessions = control.accept(session::PROTOCOL).map_err(refused)?;
     let blobs = control.accept(blob::PROTOCOL).map_err(refused)?;
@@ -54,17 +56,17 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let steps = control.accept(step::PROTOCOL).map_err(refused)?;
     let limits = config.limits;
     let acceptors = [
-        tokio::spawn(hand_over::serve(hand_overs, config.hand_overs, pumps.clone())),
-        tokio::spawn(step::accept(steps, events_in.clone(), pumps.clone())),
+        tokio::spawn(hand_over::serve(in_use.watch(hand_overs), config.hand_overs, pumps.clone())),
+        tokio::spawn(step::accept(in_use.watch(steps), events_in.clone(), pumps.clone())),
         tokio::spawn(session::accept(
-            sessions,
+            in_use.watch(sessions),
             events_in.clone(),
             limits.max_incoming_sessions,
             Arc::clone(&counters),
             pumps.clone(),
         )),
         tokio::spawn(blob::serve(
-            blobs,
+            in_use.watch(blobs),
             config.blobs,
             limits.max_blob_streams,
             Arc::clone(&counters),
@@ -77,13 +79,14 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
         commands,
         events: events_in,
         counters: Arc::clone(&counters),
+        in_use: in_use.clone(),
         pumps: pumps.clone(),
         acceptors: acceptors.map(|task| task.abort_handle()).into(),
     };
     let known = Known { tickets, remembered };
     let actor = Actor::new(node, parts, limits.target_peers, known);
     tokio::spawn(actor.run(early));
-    Ok((SwarmHandle::new(node, ports, commands_in, control, counters, pumps), events))
+    Ok((SwarmHandle::new(node, ports, commands_in, control, counters, in_use, pumps), events))
 }
 
 /// An address under which the owner says that the node is reached.

@@ -118,6 +118,7 @@ impl Actor {
                 for peer in peers {
                     self.discovery.learn(peer.peer_id, usable(peer.addrs, &peer.peer_id), now);
                 }
+                self.dial_waited_for();
             }
             BehaviourEvent::Ping(event) => self.pinged(event),
             BehaviourEvent::Punch(event) => self.punched(&event, now),

@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::BytesMut;
 use futures::StreamExt;
 use libp2p::PeerId;
-use libp2p_stream::IncomingStreams;
 use p2c2r_protocol::{
     blob::{BlobReply, BlobRequest},
     frame::encode,
@@ -23,6 +22,7 @@ use super::{Blob, BlobStore, unless_stalled};
 use crate::{
     counters::Counters,
     error::BlobError,
+    in_use::Held,
     limit::{MAX_BLOB_REFUSALS_PER_PEER, MAX_BLOB_STREAMS_PER_PEER},
     wire::{FrameReader, ReadError, tokio_stream},
 };
@@ -32,7 +32,7 @@ const PER_PEER: usize = MAX_BLOB_STREAMS_PER_PEER + MAX_BLOB_REFUSALS_PER_PEER;
 
 /// Serves streams until the swarm ends.
 pub(crate) async fn serve(
-    mut incoming: IncomingStreams,
+    mut incoming: impl futures::Stream<Item = (PeerId, Held)> + Unpin,
     store: Arc<dyn BlobStore>,
     max_streams: usize,
     counters: Arc<Counters>,

@@ -113,6 +113,11 @@ impl Reservations {
         }
     }
 
+    /// Whether a peer keeps a place for the node.
+    pub(crate) fn keeps(&self, relay: &PeerId) -> bool {
+        self.relays.get(relay).is_some_and(|relay| relay.place.is_some())
+    }
+
     /// Whose place a listener is.
     pub(crate) fn relay_of(&self, listener: ListenerId) -> Option<PeerId> {
         self.relays.iter().find(|(_, relay)| relay.place == Some(listener)).map(|(peer, _)| *peer)
