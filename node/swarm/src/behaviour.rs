@@ -67,6 +67,7 @@ pub(crate) struct Behaviour {
 }
 
 /// What of all protocols a node takes part in.
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Choice {
     /// Multicast on the local network.

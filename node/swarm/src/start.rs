@@ -35,7 +35,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let tickets = config.join.iter().map(Seed::of).collect::<Result<Vec<_>, _>>()?;
     let remembered =
         config.remembered.iter().take(MAX_REMEMBERED_PEERS).filter_map(Seed::remembered).collect();
-    let external = config.external.iter().map(external).collect::<Result<Vec<_>, _>>()?;
+    let external = config.external.iter().map(|text| external(text)).collect::<Result<Vec<_>, _>>()?;
     let mut swarm = build(&keypair, &config)?;
     swarm.behaviour_mut().admit(&config.allowed, &config.denied);
     for address in external {
@@ -90,9 +90,9 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
 }
 
 /// An address under which the owner says that the node is reached.
-fn external(text: &String) -> Result<Multiaddr, SwarmError> {
+fn external(text: &str) -> Result<Multiaddr, SwarmError> {
     let address = text.parse().ok().filter(is_direct_and_public);
-    address.ok_or_else(|| SwarmError::ExternalAddress(text.clone()))
+    address.ok_or_else(|| SwarmError::ExternalAddress(text.to_owned()))
 }
 
 /// The swarm, not listening yet.

@@ -136,7 +136,7 @@ impl Actor {
                 event = self.parts.swarm.select_next_some() => self.network_event(event, Instant::now()),
             }
         };
-        self.shut_down().await;
+        Box::pin(self.shut_down()).await;
         if let Some(stopped) = stopped {
             let _ = stopped.send(());
         }
