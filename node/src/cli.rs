@@ -142,7 +142,7 @@ pub struct NetworkArgs {
     /// Do not pass on what comes for nodes behind routers, if the Internet reaches this node
     #[arg(long, env = "P2C2R_NO_RELAY")]
     pub no_relay: bool,
-    /// Do not ask the router to forward a port (UPnP)
+    /// Do not ask the router to forward a port
     #[arg(long, env = "P2C2R_NO_UPNP")]
     pub no_upnp: bool,
     /// Do not look for nodes on the local network

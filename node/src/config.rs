@@ -112,6 +112,7 @@ struct File {
 
 /// Everything that a node is told.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct NodeConfig {
     /// Multiaddrs to listen on.
     pub listen: Vec<String>,

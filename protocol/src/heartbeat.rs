@@ -31,7 +31,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(2);
 /// Longest interval, reached at [`LARGE_SWARM`].
 const MAX_INTERVAL: Duration = Duration::from_secs(30);
 /// Swarm size from which heartbeats come at the longest interval.
-const LARGE_SWARM: usize = 240;
+const LARGE_SWARM: usize = 100;
 
 /// Whether a node's pictures are the same bits as everybody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

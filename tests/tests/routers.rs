@@ -35,9 +35,22 @@ fn behind(routers: &str, swarm_key: Option<&SwarmKey>) -> Option<String> {
     Some(said)
 }
 
+/// The same where holes can be punched. Both ends have to call within the same moment, which a busy machine may miss: three swarms
+/// may try.
+fn punched(swarm_key: Option<&SwarmKey>) -> Option<String> {
+    let mut said = behind("cone", swarm_key)?;
+    for _ in 0..2 {
+        if said.contains("host 2 was reached directly") {
+            break;
+        }
+        said = behind("cone", swarm_key)?;
+    }
+    Some(said)
+}
+
 #[test]
 fn nodes_behind_routers_meet_through_holes_or_else_through_the_relay() {
-    if let Some(said) = behind("cone", None) {
+    if let Some(said) = punched(None) {
         assert!(said.contains("host 2 was reached directly"), "{said}");
     }
     if let Some(said) = behind("symmetric", None) {
@@ -51,7 +64,7 @@ fn nodes_behind_routers_meet_through_holes_or_else_through_the_relay() {
 #[test]
 fn a_private_swarm_meets_through_holes_as_well() {
     let key = SwarmKey::from_random([7; 32]);
-    if let Some(said) = behind("cone", Some(&key)) {
+    if let Some(said) = punched(Some(&key)) {
         assert!(said.contains("host 2 was reached directly"), "{said}");
     }
 }

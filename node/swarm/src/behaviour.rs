@@ -67,6 +67,7 @@ pub(crate) struct Behaviour {
 }
 
 /// What of all protocols a node takes part in.
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Choice {
     /// Multicast on the local network.
@@ -182,6 +183,11 @@ fn gossip_behaviour() -> Result<Gossip, SwarmError> {
     let config = gossipsub::ConfigBuilder::default()
         .heartbeat_interval(GOSSIP_HEARTBEAT)
         .heartbeat_initial_delay(GOSSIP_INITIAL_DELAY)
+        // Every link more is a copy more of every heartbeat, and what is lost is told of by the next one.
+        .mesh_n(4)
+        .mesh_n_low(3)
+        .mesh_n_high(8)
+        .gossip_lazy(3)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .flood_publish(false)

@@ -32,7 +32,7 @@ pub struct SwarmConfig {
     pub mdns: bool,
     /// Whether to pass on what comes for nodes behind routers, while this one is public.
     pub relay: bool,
-    /// Whether to ask the router for a port (UPnP).
+    /// Whether to ask the router for a port (`UPnP`).
     pub upnp: bool,
     /// The packages that this node serves.
     pub blobs: Arc<dyn BlobStore>,

@@ -52,6 +52,8 @@ pub(crate) struct Dial {
 pub(crate) struct Discovery {
     own: PeerId,
     target_peers: usize,
+    /// Peers of the swarm that are known, as far as was told last.
+    known_peers: usize,
     candidates: BTreeMap<PeerId, Candidate>,
     connected: BTreeSet<PeerId>,
     next_look: Instant,
@@ -90,6 +92,7 @@ impl Discovery {
         Self {
             own,
             target_peers,
+            known_peers: 0,
             candidates: BTreeMap::new(),
             connected: BTreeSet::new(),
             next_look: now,
@@ -148,9 +151,13 @@ impl Discovery {
         candidate.addresses.truncate(MAX_ADDRESSES_PER_PEER);
     }
 
-    /// Notes a peer that was heard of, but not where it is.
+    /// Notes a peer that was heard of, but not where it is. Who has neighbours enough asks when there is something to do with it.
     pub(crate) fn heard_of(&mut self, peer: PeerId, now: Instant) {
-        if peer != self.own && !self.candidates.contains_key(&peer) && self.wanted.is_none() {
+        if self.room() > 0
+            && peer != self.own
+            && !self.candidates.contains_key(&peer)
+            && self.wanted.is_none()
+        {
             self.wanted = Some(peer);
             self.next_look = self.next_look.min(now + FIRST_RETRY);
         }
@@ -228,10 +235,8 @@ impl Discovery {
     /// Whom to dial now, in a swarm of which so many peers are known. A first attempt goes to the addresses that are likely
     /// best, later ones go to all.
     pub(crate) fn dials(&mut self, known_peers: usize, now: Instant) -> Vec<Dial> {
-        let is_crowd = known_peers > self.target_peers;
-        let target =
-            if is_crowd { self.target_peers.min(TARGET_PEERS_IN_A_CROWD) } else { self.target_peers };
-        let room = target.saturating_sub(self.connected.len());
+        self.known_peers = known_peers;
+        let room = self.room();
         // A ticket's node is worth a dial beyond the target: it may be the bridge to the rest of a split swarm.
         let mut due: Vec<(&PeerId, &mut Candidate)> = self
             .candidates
@@ -256,7 +261,18 @@ impl Discovery {
         Some(self.wanted.take().unwrap_or(self.own))
     }
 
+    /// How many more peers to connect to.
+    fn room(&self) -> usize {
+        let is_crowd = self.known_peers > self.target_peers;
+        let target =
+            if is_crowd { self.target_peers.min(TARGET_PEERS_IN_A_CROWD) } else { self.target_peers };
+        target.saturating_sub(self.connected.len())
+    }
+
     fn look_soon(&mut self, now: Instant) {
+        if self.room() == 0 {
+            return;
+        }
         self.quiet_looks = 0;
         self.next_look = self.next_look.min(now + FIRST_RETRY);
     }

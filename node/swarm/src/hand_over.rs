@@ -7,7 +7,6 @@ use std::{collections::HashMap, future::Future, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use libp2p::{PeerId, StreamProtocol};
-use libp2p_stream::IncomingStreams;
 use p2c2r_protocol::{
     frame::{Frame, Header, encode},
     id::NodeId,
@@ -25,6 +24,7 @@ use tracing::debug;
 use crate::{
     error::HandOverError,
     identity::node_id,
+    in_use::Held,
     limit::{
         HAND_OVER_FIRST_RESERVE_BYTES, HAND_OVER_STALL_TIMEOUT, MAX_HAND_OVERS, MAX_HAND_OVERS_PER_PEER,
     },
@@ -57,7 +57,11 @@ impl HandOverStore for NoHandOvers {
 }
 
 /// Serves streams until the swarm ends.
-pub(crate) async fn serve(mut incoming: IncomingStreams, store: Arc<dyn HandOverStore>, tasks: TaskTracker) {
+pub(crate) async fn serve(
+    mut incoming: impl futures::Stream<Item = (PeerId, Held)> + Unpin,
+    store: Arc<dyn HandOverStore>,
+    tasks: TaskTracker,
+) {
     let streams = Arc::new(Semaphore::new(MAX_HAND_OVERS));
     let mut peers = HashMap::<PeerId, Arc<Semaphore>>::new();
     while let Some((peer, stream)) = incoming.next().await {

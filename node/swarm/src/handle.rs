@@ -24,6 +24,7 @@ use crate::{
     error::{BlobError, HandOverError, SwarmError},
     hand_over,
     identity::peer_id,
+    in_use::InUse,
     limit::{OPEN_TIMEOUT, SHUTDOWN_GRACE},
     neighbours::KnownPeer,
     peers::PeerStatus,
@@ -34,6 +35,17 @@ use crate::{
     wire::tokio_stream,
 };
 
+/// What a handle shares with the swarm's tasks.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    /// What is counted.
+    pub(crate) counters: Arc<Counters>,
+    /// What all transfers of packages share.
+    pub(crate) transfers: Arc<Transfers>,
+    /// With whom work is under way.
+    pub(crate) in_use: InUse,
+}
+
 /// A node's swarm. Clones share it; it lives until the last one is dropped or [`SwarmHandle::shutdown`] is called.
 #[derive(Clone)]
 pub struct SwarmHandle {
@@ -41,8 +53,7 @@ pub struct SwarmHandle {
     ports: Arc<BTreeMap<String, u16>>,
     commands: mpsc::Sender<Command>,
     control: Control,
-    counters: Arc<Counters>,
-    transfers: Arc<Transfers>,
+    shared: Shared,
     pumps: TaskTracker,
 }
 
@@ -52,11 +63,10 @@ impl SwarmHandle {
         ports: BTreeMap<String, u16>,
         commands: mpsc::Sender<Command>,
         control: Control,
-        counters: Arc<Counters>,
-        transfers: Arc<Transfers>,
+        shared: Shared,
         pumps: TaskTracker,
     ) -> Self {
-        Self { node, ports: Arc::new(ports), commands, control, counters, transfers, pumps }
+        Self { node, ports: Arc::new(ports), commands, control, shared, pumps }
     }
 
     /// The node's own id.
@@ -110,13 +120,19 @@ impl SwarmHandle {
     /// Opens a work session to a contributor, dialling it if need be. A session that is open to it already ends.
     pub async fn open_session(&self, peer: NodeId) -> Result<CoordinatorLink, SwarmError> {
         let stream = self.open_stream(peer, session::PROTOCOL).await?;
-        Counters::count(&self.counters.sessions_opened);
+        Counters::count(&self.shared.counters.sessions_opened);
         Ok(session::spawn_coordinator(stream, peer, &self.pumps))
     }
 
     /// Fetches a package from its owners and from everybody else who has some of it, every chunk checked against its name.
     pub async fn fetch_blob(&self, order: BlobOrder) -> Result<Fetched, BlobError> {
-        blob::fetch(self.clone(), order, Arc::clone(&self.transfers), Arc::clone(&self.counters)).await
+        blob::fetch(
+            self.clone(),
+            order,
+            Arc::clone(&self.shared.transfers),
+            Arc::clone(&self.shared.counters),
+        )
+        .await
     }
 
     /// Hands a plane over to the peer that awaits it.
@@ -147,7 +163,7 @@ impl SwarmHandle {
 
     /// What the swarm has counted since its start.
     pub fn counters(&self) -> SwarmCounters {
-        self.counters.snapshot()
+        self.shared.counters.snapshot()
     }
 
     /// Closes sessions and connections, and stops. Everything that is asked afterwards fails.
@@ -170,7 +186,7 @@ impl SwarmHandle {
         connected.await.map_err(|_| unreachable(no_answer(OPEN_TIMEOUT)))??.map_err(unreachable)?;
         let mut control = self.control.clone();
         match timeout(OPEN_TIMEOUT, control.open_stream(peer_id, protocol)).await {
-            Ok(Ok(stream)) => Ok(tokio_stream(stream)),
+            Ok(Ok(stream)) => Ok(tokio_stream(self.shared.in_use.hold(peer_id, stream))),
             Ok(Err(OpenStreamError::UnsupportedProtocol(protocol))) => {
                 Err(unreachable(format!("it does not speak {protocol}")))
             }

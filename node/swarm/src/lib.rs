@@ -28,6 +28,7 @@ mod gossip;
 mod hand_over;
 mod handle;
 mod identity;
+mod in_use;
 pub mod limit;
 mod listen;
 pub mod measure;

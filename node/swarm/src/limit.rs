@@ -32,6 +32,12 @@ pub const MAX_PING_FAILURES: u32 = 2;
 pub const TARGET_PEERS: usize = 16;
 /// Peers that it connects to by itself in a swarm that is larger: as many others connect to it.
 pub const TARGET_PEERS_IN_A_CROWD: usize = 8;
+/// Connections beyond which a node of such a swarm lets those go that carry nothing.
+pub const MAX_NEIGHBOURS_IN_A_CROWD: usize = 16;
+/// A connection younger than this stays: something may be about to begin on it.
+pub const MIN_NEIGHBOUR_AGE: Duration = Duration::from_secs(20);
+/// Connections that are let go in one tick.
+pub const MAX_THINNED_OUT: usize = 2;
 /// Peers that are remembered: connected, heard of, or to be dialled.
 pub const MAX_KNOWN_PEERS: usize = 1024;
 /// Addresses kept of one peer.
@@ -147,6 +153,8 @@ pub const MAX_INTERLEAVED_BYTES: usize = 32 << 20;
 pub const WRITE_BATCH_BYTES: usize = 128 << 10;
 /// Room made for each read from a stream, bytes.
 pub const READ_BYTES: usize = 64 << 10;
+/// Room made on a stream that brings much.
+pub const BULK_READ_BYTES: usize = 256 << 10;
 /// Opening a stream takes at most this long.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first message of a session comes within this.

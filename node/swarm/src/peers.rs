@@ -199,6 +199,12 @@ impl PeerTable {
         connected.map(|(node, peer)| (*node, peer.claimed.as_slice()))
     }
 
+    /// The connected peers, each since when its newest connection is there.
+    pub(crate) fn connected_since(&self) -> Vec<(NodeId, Instant)> {
+        let newest = |peer: &Peer| peer.connections.values().map(|connection| connection.since).max();
+        self.peers.iter().filter_map(|(node, peer)| Some((*node, newest(peer)?))).collect()
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.peers.len()

@@ -16,8 +16,9 @@ use crate::{
     error::SwarmError,
     event::SwarmEvent,
     hand_over,
-    handle::SwarmHandle,
+    handle::{Shared, SwarmHandle},
     identity,
+    in_use::InUse,
     limit::{COMMAND_QUEUE, EVENT_QUEUE, IDLE_CONNECTION_TIMEOUT, MAX_REMEMBERED_PEERS},
     listen::{Listening, listen},
     reach::is_direct_and_public,
@@ -34,7 +35,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let tickets = config.join.iter().map(Seed::of).collect::<Result<Vec<_>, _>>()?;
     let remembered =
         config.remembered.iter().take(MAX_REMEMBERED_PEERS).filter_map(Seed::remembered).collect();
-    let external = config.external.iter().map(external).collect::<Result<Vec<_>, _>>()?;
+    let external = config.external.iter().map(|text| external(text)).collect::<Result<Vec<_>, _>>()?;
     let mut swarm = build(&keypair, &config)?;
     swarm.behaviour_mut().admit(&config.allowed, &config.denied);
     for address in external {
@@ -47,6 +48,7 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let counters = Arc::<Counters>::default();
     let pumps = TaskTracker::new();
     let mut control = swarm.behaviour().stream.new_control();
+    let in_use = InUse::default();
     let refused = |_| SwarmError::Start("a stream protocol is registered twice".to_owned());
     let sessions = control.accept(session::PROTOCOL).map_err(refused)?;
     let blobs = control.accept(blob::PROTOCOL).map_err(refused)?;
@@ -55,17 +57,17 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
     let limits = config.limits;
     let transfers = Arc::new(blob::Transfers::new(limits.upload_bytes_per_s, limits.download_bytes_per_s));
     let acceptors = [
-        tokio::spawn(hand_over::serve(hand_overs, config.hand_overs, pumps.clone())),
-        tokio::spawn(step::accept(steps, events_in.clone(), pumps.clone())),
+        tokio::spawn(hand_over::serve(in_use.watch(hand_overs), config.hand_overs, pumps.clone())),
+        tokio::spawn(step::accept(in_use.watch(steps), events_in.clone(), pumps.clone())),
         tokio::spawn(session::accept(
-            sessions,
+            in_use.watch(sessions),
             events_in.clone(),
             limits.max_incoming_sessions,
             Arc::clone(&counters),
             pumps.clone(),
         )),
         tokio::spawn(blob::serve(
-            blobs,
+            in_use.watch(blobs),
             config.blobs,
             limits.max_blob_streams,
             Arc::clone(&transfers),
@@ -79,19 +81,21 @@ pub async fn start(config: SwarmConfig) -> Result<(SwarmHandle, mpsc::Receiver<S
         commands,
         events: events_in,
         counters: Arc::clone(&counters),
+        in_use: in_use.clone(),
         pumps: pumps.clone(),
         acceptors: acceptors.map(|task| task.abort_handle()).into(),
     };
     let known = Known { tickets, remembered };
     let actor = Actor::new(node, parts, limits.target_peers, known);
     tokio::spawn(actor.run(early));
-    Ok((SwarmHandle::new(node, ports, commands_in, control, counters, transfers, pumps), events))
+    let shared = Shared { counters, transfers, in_use };
+    Ok((SwarmHandle::new(node, ports, commands_in, control, shared, pumps), events))
 }
 
 /// An address under which the owner says that the node is reached.
-fn external(text: &String) -> Result<Multiaddr, SwarmError> {
+fn external(text: &str) -> Result<Multiaddr, SwarmError> {
     let address = text.parse().ok().filter(is_direct_and_public);
-    address.ok_or_else(|| SwarmError::ExternalAddress(text.clone()))
+    address.ok_or_else(|| SwarmError::ExternalAddress(text.to_owned()))
 }
 
 /// The swarm, not listening yet.

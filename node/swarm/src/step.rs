@@ -7,8 +7,7 @@ use std::{collections::HashMap, io};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use libp2p::StreamProtocol;
-use libp2p_stream::IncomingStreams;
+use libp2p::{PeerId, StreamProtocol};
 use p2c2r_protocol::{
     frame::{FrameError, Header, encode},
     id::NodeId,
@@ -26,6 +25,7 @@ use tracing::debug;
 use crate::{
     event::SwarmEvent,
     identity::node_id,
+    in_use::Held,
     limit::{HANDSHAKE_TIMEOUT, MAX_STEP_STREAMS, STEP_QUEUE, STEP_STALL_TIMEOUT},
     wire::{FrameReader, ReadError, tokio_stream},
 };
@@ -85,7 +85,7 @@ where
 
 /// Takes streams until the swarm ends; a second one of the same owner replaces the first.
 pub(crate) async fn accept(
-    mut incoming: IncomingStreams,
+    mut incoming: impl futures::Stream<Item = (PeerId, Held)> + Unpin,
     events: mpsc::Sender<SwarmEvent>,
     pumps: TaskTracker,
 ) {

@@ -2,12 +2,17 @@
 
 use std::{io, sync::Arc};
 
-use libp2p::Stream;
 use p2c2r_protocol::frame::{Decoder, Frame, FrameError, Header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
-use crate::{limit::READ_BYTES, session::Traffic};
+use crate::{
+    limit::{BULK_READ_BYTES, READ_BYTES},
+    session::Traffic,
+};
+
+/// A stream gives that much at once.
+const ENOUGH_ROOM_BYTES: usize = 16 << 10;
 
 /// Why there are no more frames.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +26,7 @@ pub(crate) enum ReadError {
 }
 
 /// A libp2p stream as tokio's traits see it.
-pub(crate) fn tokio_stream(stream: Stream) -> Compat<Stream> {
+pub(crate) fn tokio_stream<S: futures::AsyncRead + futures::AsyncWrite>(stream: S) -> Compat<S> {
     stream.compat()
 }
 
@@ -30,17 +35,27 @@ pub(crate) struct FrameReader<R, H> {
     stream: R,
     decoder: Decoder<H>,
     traffic: Option<Arc<Traffic>>,
+    /// The last read brought much: more of the kind is to be expected.
+    is_bulk: bool,
 }
 
 impl<R: AsyncRead + Unpin, H: Header> FrameReader<R, H> {
     /// A reader at the start of a stream.
     pub(crate) fn new(stream: R) -> Self {
-        Self { stream, decoder: Decoder::default(), traffic: None }
+        Self { stream, decoder: Decoder::default(), traffic: None, is_bulk: false }
     }
 
     /// The same reader, which counts what it reads.
     pub(crate) fn counting(self, traffic: Arc<Traffic>) -> Self {
         Self { traffic: Some(traffic), ..self }
+    }
+
+    /// Without it, a read would get by with whatever is left in the buffer. Making it moves what is there, so it is made seldom.
+    fn make_room(&mut self) {
+        let buffer = self.decoder.buffer();
+        if buffer.capacity() - buffer.len() < ENOUGH_ROOM_BYTES {
+            buffer.reserve(if self.is_bulk { BULK_READ_BYTES } else { READ_BYTES });
+        }
     }
 
     /// The next frame; `None` at the end of the stream, even in the middle of a frame: a peer that died did no wrong.
@@ -49,9 +64,9 @@ impl<R: AsyncRead + Unpin, H: Header> FrameReader<R, H> {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(Some(frame));
             }
-            // Without room of its own, a read would get by with whatever is left in the buffer.
-            self.decoder.buffer().reserve(READ_BYTES);
+            self.make_room();
             let read_bytes = self.stream.read_buf(self.decoder.buffer()).await?;
+            self.is_bulk = read_bytes >= ENOUGH_ROOM_BYTES / 2;
             if read_bytes == 0 {
                 return Ok(None);
             }

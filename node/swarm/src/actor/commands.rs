@@ -133,7 +133,26 @@ impl Actor {
                     waiting.push(reply);
                 }
             }
+            // In a crowd most peers are known by name only.
+            Err(DialError::NoAddresses) => {
+                self.parts.swarm.behaviour_mut().kad.get_closest_peers(peer);
+                self.waiting.entry(peer).or_default().push(reply);
+            }
             Err(error) => drop(reply.send(Err(error.to_string()))),
+        }
+    }
+
+    /// Dials those who are waited for and whose addresses have been found meanwhile.
+    pub(super) fn dial_waited_for(&mut self) {
+        let waited_for = self.waiting.keys().filter(|peer| !self.parts.swarm.is_connected(peer));
+        let found: Vec<PeerId> =
+            waited_for.filter(|peer| !self.discovery.addresses(peer).is_empty()).copied().collect();
+        for peer in found {
+            let addresses = self.discovery.addresses(&peer).to_vec();
+            match self.parts.swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build()) {
+                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+                Err(error) => self.answer_waiting(&peer, &Err(error.to_string())),
+            }
         }
     }
 

@@ -107,7 +107,7 @@ impl Actor {
         match event {
             BehaviourEvent::Gossip(event) => self.gossip_event(event, now),
             BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
-                self.identified(peer_id, connection_id, info, now);
+                self.identified(peer_id, connection_id, &info, now);
             }
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
                 result: kad::QueryResult::GetClosestPeers(result),
@@ -118,6 +118,7 @@ impl Actor {
                 for peer in peers {
                     self.discovery.learn(peer.peer_id, usable(peer.addrs, &peer.peer_id), now);
                 }
+                self.dial_waited_for();
             }
             BehaviourEvent::Ping(event) => self.pinged(event),
             BehaviourEvent::Punch(event) => self.punched(&event, now),
@@ -136,12 +137,12 @@ impl Actor {
     }
 
     /// A peer says where it listens: as far as that is believable, others may hear of it from us.
-    fn identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info, now: Instant) {
+    fn identified(&mut self, peer: PeerId, connection: ConnectionId, info: &identify::Info, now: Instant) {
         let Some(node) = node_id(&peer) else { return };
         let met_over = self.peers.remote(&node, connection).and_then(scope).unwrap_or(Scope::Public);
         let browsers_find_it_at = for_browsers(&info.listen_addrs, &peer, met_over);
         let addresses = believable(info.listen_addrs.clone(), &peer, met_over, MAX_ADDRESSES_PER_PEER);
-        self.look_for_relay(peer, connection, &info, &addresses, now);
+        self.look_for_relay(peer, connection, info, &addresses, now);
         self.peers.claimed(node, addresses.clone());
         self.discovery.learn(peer, addresses.clone(), now);
         let table = &mut self.parts.swarm.behaviour_mut().kad;

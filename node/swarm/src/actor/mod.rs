@@ -6,6 +6,7 @@ mod reaching;
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -31,7 +32,9 @@ use crate::{
     discovery::{Dial, Discovery},
     event::SwarmEvent,
     gossip::HeartbeatJudge,
-    limit::SHUTDOWN_GRACE,
+    identity::peer_id,
+    in_use::InUse,
+    limit::{MAX_NEIGHBOURS_IN_A_CROWD, MAX_THINNED_OUT, MIN_NEIGHBOUR_AGE, SHUTDOWN_GRACE, TARGET_PEERS},
     peers::PeerTable,
     reach::{Reachability, Reservations},
     seed::Seed,
@@ -50,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) events: mpsc::Sender<SwarmEvent>,
     /// Shared with sessions and transfers.
     pub(crate) counters: Arc<Counters>,
+    /// With whom they are under way.
+    pub(crate) in_use: InUse,
     /// The tasks of sessions and transfers.
     pub(crate) pumps: TaskTracker,
     /// The tasks that accept new ones.
@@ -131,7 +136,7 @@ impl Actor {
                 event = self.parts.swarm.select_next_some() => self.network_event(event, Instant::now()),
             }
         };
-        self.shut_down().await;
+        Box::pin(self.shut_down()).await;
         if let Some(stopped) = stopped {
             let _ = stopped.send(());
         }
@@ -140,11 +145,42 @@ impl Actor {
     fn tick(&mut self, now: Instant) {
         self.peers.forget_stale(now);
         self.reach(now);
+        self.thin_out(now);
         for dial in self.discovery.dials(self.peers.len(), now) {
             self.dial(dial, now);
         }
         if let Some(target) = self.discovery.look(now) {
             self.parts.swarm.behaviour_mut().kad.get_closest_peers(target);
+        }
+    }
+
+    /// In a crowd, lets connections go that nobody needs: look-ups leave ever new ones, and each costs its share of pings and polls.
+    fn thin_out(&mut self, now: Instant) {
+        let connected = self.peers.connected_since();
+        if self.peers.len() <= TARGET_PEERS || connected.len() <= MAX_NEIGHBOURS_IN_A_CROWD {
+            return;
+        }
+        let swarm = &self.parts.swarm;
+        let own = *swarm.local_peer_id();
+        let mesh: HashSet<&PeerId> = swarm.behaviour().gossip.all_mesh_peers().collect();
+        let is_needed = |peer: &PeerId| {
+            mesh.contains(peer)
+                || self.parts.in_use.contains(peer)
+                || self.waiting.contains_key(peer)
+                || self.discovery.is_ticket(peer)
+                || self.reservations.keeps(peer)
+        };
+        let mut idle: Vec<PeerId> = connected
+            .iter()
+            .filter(|(_, since)| now.saturating_duration_since(*since) >= MIN_NEIGHBOUR_AGE)
+            .filter_map(|(node, _)| peer_id(node))
+            .filter(|peer| !is_needed(peer))
+            .collect();
+        // Both ends think the same of a connection, so they do not let go of each other's favourites.
+        idle.sort_by_key(|peer| worth(&own, peer));
+        let too_many = connected.len() - MAX_NEIGHBOURS_IN_A_CROWD;
+        for peer in idle.into_iter().take(too_many.min(MAX_THINNED_OUT)) {
+            let _ = self.parts.swarm.disconnect_peer_id(peer);
         }
     }
 
@@ -189,6 +225,13 @@ impl Actor {
             }
         }
     }
+}
+
+/// A number for a pair of peers, the same from both ends.
+fn worth(a: &PeerId, b: &PeerId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (a.min(b), a.max(b)).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The wall clock, ms since 1970.

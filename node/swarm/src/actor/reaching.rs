@@ -35,6 +35,7 @@ impl Actor {
             debug!(%at, ok = place.is_ok(), "asking a relay for a place");
             self.reservations.asked(&relay, place.ok(), now);
         }
+        self.waiting.retain(|_, replies| replies.iter().any(|reply| !reply.is_closed()));
         let settled: Vec<PeerId> =
             self.waiting.keys().copied().filter(|peer| self.is_settled(peer, now)).collect();
         for peer in settled {

@@ -8,7 +8,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use libp2p::PeerId;
-use libp2p_stream::IncomingStreams;
 use p2c2r_protocol::{
     blob::{BlobReply, BlobRequest},
     chunk_set::ChunkSet,
@@ -29,6 +28,7 @@ use crate::{
     counters::Counters,
     error::BlobError,
     identity::node_id,
+    in_use::Held,
     limit::{
         BLOB_IDLE_TIMEOUT, BLOB_NEWS_INTERVAL, BLOB_SIGN_OF_LIFE, MAX_BLOB_REFUSALS_PER_PEER,
         MAX_BLOB_SILENCE, MAX_BLOB_STREAMS_PER_PEER,
@@ -44,7 +44,7 @@ const WRITE_PIECE_BYTES: usize = 32 << 10;
 
 /// Serves streams until the swarm ends.
 pub(crate) async fn serve(
-    mut incoming: IncomingStreams,
+    mut incoming: impl futures::Stream<Item = (PeerId, Held)> + Unpin,
     store: Arc<dyn BlobStore>,
     max_streams: usize,
     transfers: Arc<Transfers>,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures::StreamExt;
-use libp2p_stream::IncomingStreams;
+use libp2p::PeerId;
 use p2c2r_protocol::id::NodeId;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -16,13 +16,14 @@ use tracing::debug;
 
 use super::contributor::greet;
 use crate::{
-    counters::Counters, event::SwarmEvent, identity::node_id, limit::HANDSHAKE_TIMEOUT, wire::tokio_stream,
+    counters::Counters, event::SwarmEvent, identity::node_id, in_use::Held, limit::HANDSHAKE_TIMEOUT,
+    wire::tokio_stream,
 };
 
 /// Takes sessions until the swarm ends. A second one from the same coordinator replaces the first: the coordinator
 /// may have restarted and this node may not have noticed that the old stream is dead.
 pub(crate) async fn accept(
-    mut incoming: IncomingStreams,
+    mut incoming: impl futures::Stream<Item = (PeerId, Held)> + Unpin,
     events: mpsc::Sender<SwarmEvent>,
     max_sessions: usize,
     counters: Arc<Counters>,

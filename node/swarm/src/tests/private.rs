@@ -4,20 +4,20 @@ use p2c2r_protocol::swarm_key::SwarmKey;
 
 use super::*;
 
-fn key(byte: u8) -> Option<SwarmKey> {
-    Some(SwarmKey::from_random([byte; 32]))
+fn key(byte: u8) -> SwarmKey {
+    SwarmKey::from_random([byte; 32])
 }
 
 /// Whether, after everybody has had the time to meet, the guest is connected to the host; a friend, who joined after the guest,
 /// tells when.
 async fn is_let_in(listen: &str, guests_key: Option<SwarmKey>) -> bool {
     let with = |seed, join: &[Ticket], swarm_key| SwarmConfig { swarm_key, ..config(seed, &[listen], join) };
-    let host = TestNode::with(with(1, &[], key(7))).await;
+    let host = TestNode::with(with(1, &[], Some(key(7)))).await;
     let ticket = [host.ticket().await];
     let guest = TestNode::with(with(2, &ticket, guests_key)).await;
     let refused = async || guest.swarm.counters().dials_failed > 0 || guest.swarm.counters().connections > 1;
     until("the guest's attempt", async || host.knows(&[guest.id()]).await || refused().await).await;
-    let friend = TestNode::with(with(3, &ticket, key(7))).await;
+    let friend = TestNode::with(with(3, &ticket, Some(key(7)))).await;
     until("the friend's connection", async || host.knows(&[friend.id()]).await).await;
     assert!(friend.knows(&[host.id()]).await);
     let is_let_in = host.knows(&[guest.id()]).await;
@@ -28,8 +28,8 @@ async fn is_let_in(listen: &str, guests_key: Option<SwarmKey>) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_who_has_the_key_connects_to_a_private_swarm() {
     for listen in ANY_PORT {
-        assert!(is_let_in(listen, key(7)).await, "{listen}");
-        assert!(!is_let_in(listen, key(8)).await, "another key, {listen}");
+        assert!(is_let_in(listen, Some(key(7))).await, "{listen}");
+        assert!(!is_let_in(listen, Some(key(8))).await, "another key, {listen}");
         assert!(!is_let_in(listen, None).await, "no key, {listen}");
     }
 }
