@@ -46,6 +46,20 @@ pub struct Progress {
     pub mrays_per_s: f64,
     /// Expected time to the end, ms.
     pub eta_ms: Option<f64>,
+    /// The scene's way to the other peers.
+    #[serde(default)]
+    pub delivery: SceneDelivery,
+}
+
+/// How far a scene is on its way to the peers that were asked to have it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct SceneDelivery {
+    /// Peers that have it.
+    pub there: u32,
+    /// Peers that it is on its way to.
+    pub on_the_way: u32,
+    /// Share of it that has come to these, 0 to 1, in the mean.
+    pub share: f64,
 }
 
 /// Shows progress.
@@ -133,21 +147,37 @@ fn describe(progress: &Progress) -> String {
     match progress.phase {
         Phase::Waiting => "waiting for earlier jobs".into(),
         Phase::Loading => "loading the scene".into(),
-        Phase::Gathering => format!("gathering peers: {} ready", progress.peers),
+        Phase::Gathering => {
+            format!("gathering peers: {} ready{}", progress.peers, delivered(&progress.delivery))
+        }
         Phase::Writing => "writing the picture".into(),
         Phase::Rendering => {
             let eta =
                 progress.eta_ms.map_or_else(String::new, |eta_ms| format!(", {} left", duration(eta_ms)));
             format!(
-                "{:.0} %, {}/{} tiles on {} peers, {:.2} Mrays/s{eta}",
+                "{:.0} %, {}/{} tiles on {} peers, {:.2} Mrays/s{eta}{}",
                 progress.done_share * 100.0,
                 progress.tiles_done,
                 progress.tiles_total,
                 progress.peers,
                 progress.mrays_per_s,
+                delivered(&progress.delivery),
             )
         }
     }
+}
+
+/// Said for as long as somebody waits for the scene.
+fn delivered(delivery: &SceneDelivery) -> String {
+    if delivery.on_the_way == 0 {
+        return String::new();
+    }
+    format!(
+        "; {} of {} peers have the scene, {:.0} % on the way",
+        delivery.there,
+        delivery.there + delivery.on_the_way,
+        delivery.share * 100.0,
+    )
 }
 
 fn duration(ms: f64) -> String {
@@ -175,8 +205,15 @@ mod tests {
             peers: 4,
             mrays_per_s: 12.5,
             eta_ms: Some(2500.0),
+            delivery: SceneDelivery::default(),
         };
         assert_eq!(describe(&progress), "38 %, 3/8 tiles on 4 peers, 12.50 Mrays/s, 2.5 s left");
+        let delivery = SceneDelivery { there: 3, on_the_way: 5, share: 0.62 };
+        let gathering = Progress { phase: Phase::Gathering, peers: 4, delivery, ..progress };
+        assert_eq!(
+            describe(&gathering),
+            "gathering peers: 4 ready; 3 of 8 peers have the scene, 62 % on the way"
+        );
     }
 
     #[test]

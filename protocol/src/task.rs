@@ -5,7 +5,8 @@
 //!   Hello                    ─►
 //!                            ◄─   Welcome(credit)
 //!   Prepare(scene, moment)   ─►                          once per moment; the package is fetched over /p2c2r/blob/2 if
-//!                            ◄─   Ready(bytes fetched) | Refused                     unknown: once for all its moments.
+//!                            ◄─   Fetching(bytes)*                                   unknown: once for all its moments.
+//!                            ◄─   Ready(bytes fetched) | Refused
 //!                                                         The two asked for last are kept; without them: SceneUnknown
 //!   Offer(task, request)     ─►                          or OfferStage: a stage of a frame (crate::stage)
 //!                            ◄─   Accepted | Rejected(reason, retry after)
@@ -225,6 +226,13 @@ pub enum ContributorMessage {
         /// From `Prepare` to now, ms.
         elapsed_ms: f32,
     },
+    /// The scene's package is on its way.
+    Fetching {
+        /// The scene, as it was asked for.
+        scene: SceneMoment,
+        /// Bytes of the package that are there.
+        bytes_here: u64,
+    },
     /// The scene could not be made resident.
     Refused {
         /// The scene, as it was asked for.
@@ -369,6 +377,9 @@ impl Header for ContributorMessage {
                     return Err(FieldError("scene size"));
                 }
                 in_range(*elapsed_ms, 1e9, "time")
+            }
+            Self::Fetching { bytes_here, .. } if *bytes_here > MAX_SCENE_BYTES => {
+                Err(FieldError("scene size"))
             }
             Self::Rejected { retry_after_ms, .. } if *retry_after_ms > MAX_RETRY_AFTER_MS => {
                 Err(FieldError("retry time"))

@@ -145,6 +145,8 @@ fn contributor_message() -> impl Strategy<Value = ContributorMessage> {
         (moment(), 0..=MAX_SCENE_BYTES, 0.0_f32..1e9).prop_map(|(scene, fetched_bytes, elapsed_ms)| {
             Message::Ready { scene, fetched_bytes, elapsed_ms }
         }),
+        (moment(), 0..=MAX_SCENE_BYTES)
+            .prop_map(|(scene, bytes_here)| Message::Fetching { scene, bytes_here }),
         (moment(), reason()).prop_map(|(scene, reason)| Message::Refused { scene, reason }),
         (task(), load()).prop_map(|(task, load)| Message::Accepted { task, load }),
         (task(), reason(), 0..=MAX_RETRY_AFTER_MS, load()).prop_map(

@@ -17,6 +17,36 @@ pub fn scene(testnet: &Testnet, kind: &str) -> PathBuf {
     path
 }
 
+/// Writes a small built-in scene that takes so many bytes on its way: what nothing in it refers to travels too.
+pub fn heavy_scene(testnet: &Testnet, size_bytes: usize) -> PathBuf {
+    const GLB_HEADERS: usize = 12 + 8 + 8;
+    let light = std::fs::read(scene(testnet, "spheres")).unwrap();
+    let word = |at: usize| u32::from_le_bytes(light[at..at + 4].try_into().unwrap()) as usize;
+    let (json_start, json_bytes) = (20, word(12));
+    let mut document: Value = serde_json::from_slice(&light[json_start..json_start + json_bytes]).unwrap();
+    let mut binary = light[json_start + json_bytes + 8..].to_vec();
+    // Chunks that are not like each other, and no zeros, which a file with holes would have by itself.
+    let filling = (0..).map(|at: u32| at.wrapping_mul(2_654_435_761).to_le_bytes()[3] | 1);
+    binary.extend(filling.take(size_bytes.saturating_sub(light.len())));
+    binary.resize(binary.len().next_multiple_of(4), 1);
+    document["buffers"][0]["byteLength"] = binary.len().into();
+    let mut json = serde_json::to_vec(&document).unwrap();
+    json.resize(json.len().next_multiple_of(4), b' ');
+    let mut glb = Vec::with_capacity(GLB_HEADERS + json.len() + binary.len());
+    let total = GLB_HEADERS + json.len() + binary.len();
+    for number in [0x4654_6c67, 2, total as u32, json.len() as u32, 0x4e4f_534a] {
+        glb.extend_from_slice(&number.to_le_bytes());
+    }
+    glb.extend_from_slice(&json);
+    for number in [binary.len() as u32, 0x004e_4942] {
+        glb.extend_from_slice(&number.to_le_bytes());
+    }
+    glb.extend_from_slice(&binary);
+    let path = testnet.path("heavy.glb");
+    std::fs::write(&path, glb).unwrap();
+    path
+}
+
 /// The arguments of `render` for a test frame.
 pub fn arguments<'a>(scene: &'a Path, output: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let text = |path: &'a Path| path.to_str().expect("temporary paths are text");

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -11,7 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use p2c2r_protocol::{
+    blob::{ChunkManifest, scene_hash},
     canon::to_canonical,
+    chunk_set::ChunkSet,
     heartbeat::{ExactnessClass, Heartbeat, seal},
     id::{NodeId, SceneHash, TaskId, WorkKind},
     merkle::tile_root,
@@ -23,7 +26,7 @@ use p2c2r_protocol::{
     ticket::Ticket,
 };
 use p2c2r_swarm::{
-    BlobSource, BlobStore, ContributorEvent, ContributorLink, NoHandOvers, SwarmConfig, SwarmEvent,
+    Blob, BlobSource, BlobStore, ContributorEvent, ContributorLink, NoHandOvers, SwarmConfig, SwarmEvent,
     SwarmHandle, SwarmLimits, TileResult,
 };
 use tokio::runtime::Runtime;
@@ -51,6 +54,8 @@ pub enum Behaviour {
     WrongSize,
     /// Sends a well-formed, well-signed tile of one colour.
     PlausibleFake,
+    /// Says in its heartbeats that it has a scene, and serves chunks of it with a wrong bit; refuses work.
+    CorruptsScenes,
 }
 
 /// A hostile node; gone when it is dropped.
@@ -68,17 +73,51 @@ struct Heard {
     prepares: AtomicU32,
 }
 
-struct NoBlobs;
+/// What it serves of scenes.
+#[derive(Default)]
+struct Wares(Option<(SceneHash, Arc<WrongScene>)>);
 
-impl BlobStore for NoBlobs {
-    fn get(&self, _scene: &SceneHash) -> Option<Arc<dyn BlobSource>> {
-        None
+/// A scene of which every chunk has a wrong bit.
+struct WrongScene(Blob);
+
+impl BlobStore for Wares {
+    fn get(&self, scene: &SceneHash) -> Option<Arc<dyn BlobSource>> {
+        let (hash, wrong) = self.0.as_ref()?;
+        (hash == scene).then(|| Arc::clone(wrong) as Arc<dyn BlobSource>)
+    }
+}
+
+impl BlobSource for WrongScene {
+    fn manifest(&self) -> &ChunkManifest {
+        &self.0.manifest
+    }
+
+    fn chunks(&self) -> ChunkSet {
+        self.0.chunks()
+    }
+
+    fn read(&self, index: u32) -> Option<Bytes> {
+        let mut chunk = self.0.read(index)?.to_vec();
+        *chunk.last_mut()? ^= 1;
+        Some(chunk.into())
     }
 }
 
 impl HostilePeer {
     /// Joins the swarm of a ticket as a fast, willing contributor.
     pub fn join(ticket: &str, behaviour: Behaviour) -> Self {
+        Self::with(ticket, behaviour, Wares::default())
+    }
+
+    /// Joins the swarm of a ticket as one that has a scene, and serves wrong chunks of it.
+    pub fn with_wrong_chunks(ticket: &str, scene: &Path) -> Self {
+        let bytes = Bytes::from(std::fs::read(scene).unwrap());
+        let hash = scene_hash(&bytes);
+        let wrong = WrongScene(Blob { manifest: ChunkManifest::of(&bytes), bytes });
+        Self::with(ticket, Behaviour::CorruptsScenes, Wares(Some((hash, Arc::new(wrong)))))
+    }
+
+    fn with(ticket: &str, behaviour: Behaviour, wares: Wares) -> Self {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).unwrap();
         let key = SecretKey::from_seed(seed);
@@ -87,7 +126,7 @@ impl HostilePeer {
         let ticket: Ticket = ticket.parse().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.spawn(live(key, ticket, behaviour, Arc::clone(&heard)));
+        runtime.spawn(live(key, ticket, behaviour, wares, Arc::clone(&heard)));
         Self { node, heard, runtime: Some(runtime) }
     }
 
@@ -110,7 +149,8 @@ impl Drop for HostilePeer {
     }
 }
 
-async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<Heard>) {
+async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, wares: Wares, heard: Arc<Heard>) {
+    let scenes: Vec<SceneHash> = wares.0.iter().map(|(hash, _)| *hash).collect();
     let (swarm, mut events) = p2c2r_swarm::start(SwarmConfig {
         secret: key.clone(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
@@ -124,7 +164,7 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<H
         mdns: false,
         relay: false,
         upnp: false,
-        blobs: Arc::new(NoBlobs),
+        blobs: Arc::new(wares),
         hand_overs: Arc::new(NoHandOvers),
         limits: SwarmLimits::default(),
         software: "hostile/1".into(),
@@ -132,7 +172,7 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<H
     })
     .await
     .unwrap();
-    tokio::spawn(beat(key.clone(), swarm));
+    tokio::spawn(beat(key.clone(), scenes, swarm));
     while let Some(event) = events.recv().await {
         if let SwarmEvent::Session(link) = event {
             tokio::spawn(serve(link, key.clone(), behaviour, Arc::clone(&heard)));
@@ -140,7 +180,7 @@ async fn live(key: SecretKey, ticket: Ticket, behaviour: Behaviour, heard: Arc<H
     }
 }
 
-async fn beat(key: SecretKey, swarm: SwarmHandle) {
+async fn beat(key: SecretKey, scenes: Vec<SceneHash>, swarm: SwarmHandle) {
     let unix_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let started_unix_ms = unix_ms();
     for sequence in 1.. {
@@ -158,7 +198,7 @@ async fn beat(key: SecretKey, swarm: SwarmHandle) {
             contributing: true,
             load: Load::default(),
             price: 0,
-            scenes: Vec::new(),
+            scenes: scenes.clone(),
         };
         swarm.publish_heartbeat(seal(&heartbeat, &key).unwrap()).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -207,7 +247,7 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                 };
                 match behaviour {
                     Behaviour::Ignores => None,
-                    Behaviour::Refuses => Some(rejected(RejectReason::Busy, 100)),
+                    Behaviour::Refuses | Behaviour::CorruptsScenes => Some(rejected(RejectReason::Busy, 100)),
                     Behaviour::Fails => Some(rejected(RejectReason::Internal, 0)),
                     Behaviour::Forgets => Some(rejected(RejectReason::SceneUnknown, 0)),
                     Behaviour::Stalls => Some(accepted),

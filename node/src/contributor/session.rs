@@ -18,11 +18,14 @@ use p2c2r_render::prepared::PreparedScene;
 use p2c2r_swarm::ContributorEvent;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::{hindrance::delayed, render_thread::TaskProgress};
+use super::{DownloadView, hindrance::delayed, render_thread::TaskProgress};
 
 /// Scenes that one session may hold ready, and may have tiles of; an older one is let go. Moments count each: a frame
 /// and the next one.
 const MAX_SESSION_SCENES: usize = 2;
+
+/// In so many steps a coordinator is told how far a scene's package is.
+const FETCH_STEPS: u64 = 50;
 
 /// A task that was accepted and not yet answered.
 pub struct Task {
@@ -62,6 +65,14 @@ impl Task {
 /// A scene that is ready at a moment.
 type KeptScene = (SceneMoment, Arc<PreparedScene>);
 
+/// A scene that is being made ready.
+struct Preparation {
+    scene: SceneMoment,
+    handle: AbortHandle,
+    /// Bytes of its package that the coordinator was told of last.
+    told_bytes: u64,
+}
+
 /// One coordinator.
 pub struct Session {
     /// Who it is.
@@ -80,7 +91,7 @@ pub struct Session {
     /// Payload bytes of the events in the outbox.
     unread: VecDeque<u64>,
     scenes: Vec<KeptScene>,
-    preparing: Vec<(SceneMoment, AbortHandle)>,
+    preparing: Vec<Preparation>,
     /// Moments that are kept or on their way, in the order in which they were asked for last.
     asked: Vec<SceneMoment>,
 }
@@ -158,6 +169,29 @@ impl Session {
         }
     }
 
+    /// Tells how far the packages of scenes are that were asked for, in steps of [`FETCH_STEPS`].
+    pub fn tell_downloads(&mut self, downloads: &[DownloadView]) {
+        let mut news = Vec::new();
+        for preparation in &mut self.preparing {
+            let download = downloads.iter().find(|download| download.scene == preparation.scene.hash);
+            let Some(download) = download else { continue };
+            let step = download.size_bytes / FETCH_STEPS + 1;
+            if download.bytes_here >= preparation.told_bytes.saturating_add(step) {
+                preparation.told_bytes = download.bytes_here;
+                let (scene, bytes_here) = (preparation.scene, download.bytes_here);
+                news.push(ContributorMessage::Fetching { scene, bytes_here });
+            }
+        }
+        for message in news {
+            let _ = self.say(message);
+        }
+    }
+
+    /// Whether scenes are being made ready.
+    pub fn is_preparing(&self) -> bool {
+        !self.preparing.is_empty()
+    }
+
     /// A scene that this session prepared.
     pub fn scene(&self, scene: &SceneMoment) -> Option<Arc<PreparedScene>> {
         self.scenes.iter().find(|(moment, _)| moment == scene).map(|(_, prepared)| Arc::clone(prepared))
@@ -177,7 +211,7 @@ impl Session {
         if !self.asked.contains(&scene) {
             self.asked.push(scene);
         }
-        self.preparing.retain(|(moment, _)| *moment != scene);
+        self.preparing.retain(|preparation| preparation.scene != scene);
         self.scenes.retain(|(moment, _)| *moment != scene);
         self.scenes.push((scene, prepared));
         self.make_room(MAX_SESSION_SCENES);
@@ -194,27 +228,28 @@ impl Session {
         let (scenes, preparing) = (&self.scenes, &self.preparing);
         self.asked.retain(|asked| {
             scenes.iter().any(|(scene, _)| scene == asked)
-                || preparing.iter().any(|(scene, _)| scene == asked)
+                || preparing.iter().any(|preparation| preparation.scene == *asked)
         });
     }
 
     /// Whether the scene is not on its way yet, and not too many others are.
     pub fn may_prepare(&self, scene: &SceneMoment) -> bool {
-        self.preparing.len() < MAX_SESSION_SCENES && !self.preparing.iter().any(|(moment, _)| moment == scene)
+        self.preparing.len() < MAX_SESSION_SCENES
+            && !self.preparing.iter().any(|preparation| preparation.scene == *scene)
     }
 
     /// Notes a preparation, so that it ends with the session, and makes room for the scene among those that are kept.
     pub fn note_preparing(&mut self, scene: SceneMoment, handle: AbortHandle) {
         self.asked.retain(|asked| *asked != scene);
         self.asked.push(scene);
-        self.preparing.push((scene, handle));
+        self.preparing.push(Preparation { scene, handle, told_bytes: 0 });
         let is_kept = self.scene(&scene).is_some();
         self.make_room(MAX_SESSION_SCENES - usize::from(!is_kept));
     }
 
     /// Forgets a preparation that failed.
     pub fn preparation_failed(&mut self, scene: &SceneMoment) {
-        self.preparing.retain(|(moment, _)| moment != scene);
+        self.preparing.retain(|preparation| preparation.scene != *scene);
     }
 }
 
@@ -224,8 +259,8 @@ impl Drop for Session {
         for task in self.tasks.values() {
             task.cancelled.store(true, Ordering::Relaxed);
         }
-        for (_, handle) in &self.preparing {
-            handle.abort();
+        for preparation in &self.preparing {
+            preparation.handle.abort();
         }
     }
 }

@@ -36,7 +36,7 @@ use super::{
     verify::VerifiedTile,
 };
 use crate::contributor::admission::max_tile_pixels;
-use crate::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress, SceneDelivery};
 
 /// Progress by less than this is not worth a thought.
 const MIN_PROGRESS: f32 = 0.001;
@@ -325,13 +325,13 @@ impl Job {
     }
 
     /// Tells how far it is.
-    pub fn tell_progress(&self, now: Instant, peers: u32) {
+    pub fn tell_progress(&self, now: Instant, peers: u32, delivery: SceneDelivery) {
         let progress = match (&self.run, &self.pipe) {
             (None, Some(pipe)) => pipe.progress(peers),
             (None, None) => Progress { phase: Phase::Gathering, peers, ..Progress::default() },
             (Some(run), _) => run.progress(now, peers),
         };
-        self.progress.send_replace(progress);
+        self.progress.send_replace(Progress { delivery, ..progress });
     }
 
     /// The film and its report, for whoever waits, and frames that could not be delivered yet.
@@ -367,6 +367,7 @@ impl Run {
             peers,
             mrays_per_s: if elapsed_s > 0.0 { self.rays as f64 / elapsed_s / 1e6 } else { 0.0 },
             eta_ms: so_far.eta_ms,
+            delivery: SceneDelivery::default(),
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct Session {
     pub welcome: Option<Welcome>,
     /// Its load, as last told.
     pub load: Load,
+    /// The scene whose package it said is on its way there, and how many bytes have come.
+    on_its_way: Option<(SceneMoment, u64)>,
     /// Bytes that it fetched for all scenes so far.
     fetched_bytes: u64,
     /// Where the scenes stand that were asked for last.
@@ -131,6 +133,7 @@ impl Session {
             traffic,
             welcome: None,
             load: Load::default(),
+            on_its_way: None,
             fetched_bytes: 0,
             scenes: VecDeque::new(),
             round_trip_ms: 0.0,
@@ -240,6 +243,11 @@ impl Session {
                     self.fetched_bytes = self.fetched_bytes.saturating_add(fetched_bytes);
                 }
             }
+            ContributorMessage::Fetching { scene, bytes_here } => {
+                if self.state(&scene) == Some(SceneState::Preparing) {
+                    self.on_its_way = Some((scene, bytes_here));
+                }
+            }
             ContributorMessage::Refused { scene, reason } => {
                 self.settle(scene, SceneState::Refused { reason });
             }
@@ -305,6 +313,20 @@ impl Session {
         self.next_nonce += 1;
         self.asked = Some(Asked { nonce: self.next_nonce, at: now, answered: false });
         self.send(CoordinatorMessage::Ping { nonce: self.next_nonce });
+    }
+
+    /// The share of a scene of that size that is there, by the contributor's own word; nothing if it is not asked for or
+    /// will not come.
+    pub fn scene_share(&self, scene: &SceneMoment, size_bytes: u64) -> Option<f64> {
+        match self.state(scene)? {
+            SceneState::Ready => Some(1.0),
+            SceneState::Refused { .. } => None,
+            SceneState::Preparing => {
+                let here =
+                    self.on_its_way.filter(|(coming, _)| coming == scene).map_or(0, |(_, bytes)| bytes);
+                Some((here as f64 / size_bytes.max(1) as f64).min(1.0))
+            }
+        }
     }
 
     /// Whether the contributor can be offered tiles of the scene.
@@ -389,6 +411,28 @@ mod tests {
         let scene = moment(us);
         let message = ContributorMessage::Ready { scene, fetched_bytes: us, elapsed_ms: 1.0 };
         assert_eq!(session.note(message, Instant::now()), None);
+    }
+
+    #[test]
+    fn how_much_of_a_scene_is_there_is_known_while_it_is_on_its_way() {
+        let (mut session, _sent) = greeted();
+        let fetching = |session: &mut Session, bytes_here| {
+            let message = ContributorMessage::Fetching { scene: moment(1), bytes_here };
+            assert_eq!(session.note(message, Instant::now()), None);
+            session.scene_share(&moment(1), 100)
+        };
+        assert_eq!(fetching(&mut session, 50), None, "it was not asked for");
+        session.prepare(moment(1), 100);
+        assert_eq!(session.scene_share(&moment(1), 100), Some(0.0));
+        assert_eq!(fetching(&mut session, 62), Some(0.62));
+        assert_eq!(fetching(&mut session, u64::MAX), Some(1.0), "no more than all of it");
+        assert_eq!(session.scene_share(&moment(2), 100), None);
+        let refused = ContributorMessage::Refused { scene: moment(1), reason: RejectReason::Busy };
+        session.note(refused, Instant::now());
+        assert_eq!(session.scene_share(&moment(1), 100), None);
+        session.prepare(moment(3), 100);
+        ready(&mut session, 3);
+        assert_eq!(session.scene_share(&moment(3), 100), Some(1.0));
     }
 
     #[test]

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn f4_chunks_outlive_the_process_and_are_checked_anew() {
+    fn f1_chunks_outlive_the_process_and_are_checked_anew() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = bytes(6);
         let (scene, manifest) = (scene_hash(&bytes), ChunkManifest::of(&bytes));

@@ -65,6 +65,7 @@ fn messages_at_their_limits_pass() {
         welcome(1, 0.0, ""),
         welcome(MAX_CREDIT, 1e9, &"x".repeat(MAX_TEXT_BYTES)),
         ContributorMessage::Ready { scene: SCENE, fetched_bytes: MAX_SCENE_BYTES, elapsed_ms: 0.0 },
+        ContributorMessage::Fetching { scene: SCENE, bytes_here: MAX_SCENE_BYTES },
         ContributorMessage::Rejected {
             task: TASK,
             reason: RejectReason::Busy,
@@ -86,6 +87,7 @@ fn messages_at_their_limits_pass() {
 fn b5_b9_b17_contributor_fields_out_of_range_are_refused() {
     let ready =
         |fetched_bytes, elapsed_ms| ContributorMessage::Ready { scene: SCENE, fetched_bytes, elapsed_ms };
+    assert!(ContributorMessage::Fetching { scene: SCENE, bytes_here: MAX_SCENE_BYTES + 1 }.check().is_err());
     let rejected = |retry_after_ms| ContributorMessage::Rejected {
         task: TASK,
         reason: RejectReason::Busy,

@@ -391,6 +391,12 @@ impl Actor {
         for session in self.sessions.values_mut() {
             session.tell_progress();
         }
+        if self.sessions.values().any(Session::is_preparing) {
+            let downloads = self.scenes.downloads();
+            for session in self.sessions.values_mut() {
+                session.tell_downloads(&downloads);
+            }
+        }
         self.look_for_ready_stages();
     }
 

@@ -35,7 +35,10 @@ use super::{
     sessions::{Generation, Session, TrafficNow},
     verify::{Forgery, ProbeSecret, VerifiedTile},
 };
-use crate::{contributor::Contributor, progress::Progress};
+use crate::{
+    contributor::Contributor,
+    progress::{Progress, SceneDelivery},
+};
 
 /// How often peers are looked for, signs of life asked for, and progress told.
 const TICK: Duration = Duration::from_millis(100);
@@ -252,8 +255,20 @@ impl Actor {
                 .count()
         };
         if let Some(job) = self.jobs.front() {
-            job.tell_progress(now, ready(job) as u32);
+            job.tell_progress(now, ready(job) as u32, self.delivery(job));
         }
+    }
+
+    /// How far a job's scene is on its way to the others.
+    fn delivery(&self, job: &Job) -> SceneDelivery {
+        let (scene, size_bytes) = (job.spec.scene.moment(), job.spec.scene.package.size_bytes());
+        let others = self.sessions.iter().filter(|(_, session)| !session.own);
+        let shares: Vec<f64> =
+            others.filter_map(|(_, session)| session.scene_share(&scene, size_bytes)).collect();
+        let there = self.sessions.values().filter(|session| !session.own && session.is_ready(&scene)).count();
+        let on_the_way = shares.len() - there;
+        let share = (shares.iter().sum::<f64>() - there as f64) / on_the_way.max(1) as f64;
+        SceneDelivery { there: there as u32, on_the_way: on_the_way as u32, share }
     }
 
     fn woken(&mut self, now: Instant) {
