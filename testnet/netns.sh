@@ -17,6 +17,7 @@ frame (default then: 3 hosts), and it is said which way the others were reached.
   --delay-ms N, --jitter-ms N, --loss PERCENT, --rate-mbit N
                   what is wrong with every line, each way
   --line "WORDS"  every line, each way: delay MS, jitter MS, loss %, reorder %, duplicate %, rate MBIT, queue MS
+  --good-owner    nothing is wrong with the line of the host that renders: the others' way to it is one bad line, not two
   --nat [KINDS]   routers (default cone), one kind or several in turn, with commas between:
                     cone       keeps ports, and lets in only whom the host has called: holes can be punched
                     symmetric  a new random port for each connection: nothing can be punched, a relay is needed
@@ -26,6 +27,7 @@ frame (default then: 3 hosts), and it is said which way the others were reached.
   --restart       then kill all nodes, start them again with other ports and without tickets, and render again: they find each
                   other by multicast (without --nat)
   --scene FILE    a .glb or .gltf file instead of the built-in city
+  --local REPORT  the report of the same frame rendered by a single machine, which is not rendered again then
   --debug         use the debug builds
   --built         use what is built already, with `cargo build --workspace`
   -h, --help      this text
@@ -35,7 +37,7 @@ examples: testnet/netns.sh 3 --nat cone
 HELP
 }
 
-hosts="" line="" nat="" cut=0 restart=false built=false scene="" profile=release
+hosts="" line="" good_owner=false reference="" nat="" cut=0 restart=false built=false scene="" profile=release
 while [ $# -gt 0 ]; do
     case "$1" in
         --line) line="${2:?--line needs a description}"; shift ;;
@@ -43,6 +45,8 @@ while [ $# -gt 0 ]; do
         --jitter-ms) line+="jitter ${2:?--jitter-ms needs a number} "; shift ;;
         --loss) line+="loss ${2:?--loss needs a percentage} "; shift ;;
         --rate-mbit) line+="rate ${2:?--rate-mbit needs a number} "; shift ;;
+        --good-owner) good_owner=true ;;
+        --local) reference="${2:?--local needs a report}"; shift ;;
         --nat) case "${2:-}" in [a-z]*) nat="$2"; shift ;; *) nat=cone ;; esac ;;
         --cut) cut="${2:?--cut needs a number of hosts}"; shift ;;
         --restart) restart=true ;;
@@ -175,7 +179,8 @@ ip netns add "$tag-net"
 ip -n "$tag-net" link add bridge type bridge
 ip -n "$tag-net" link set bridge up
 for ((host = 0; host < hosts; host++)); do add_host "$host"; done
-[ -z "$line" ] || for ((host = 0; host < hosts; host++)); do order "$host" "$line"; done
+line_of() { if $good_owner && [ "$1" = "$owner" ]; then echo ""; else echo "$line"; fi; }
+for ((host = 0; host < hosts; host++)); do [ -z "$(line_of "$host")" ] || order "$host" "$(line_of "$host")"; done
 
 workers=$((hosts - 1 - owner))
 if [ -n "$nat" ]; then start_node 0 --no-mdns --no-contribute; else start_node 0 --no-mdns; fi
@@ -200,7 +205,7 @@ cut_lines() {
     for ((host = owner + 1; host <= owner + cut; host++)); do order "$host" cut; done
     echo "cut the lines of $cut hosts" >&2
     sleep 20
-    for ((host = owner + 1; host <= owner + cut; host++)); do order "$host" "$line"; done
+    for ((host = owner + 1; host <= owner + cut; host++)); do order "$host" "$(line_of "$host")"; done
     echo "mended them" >&2
     date +%s >"$work/mended"
 }
@@ -229,14 +234,17 @@ same_as_local() { # name of a frame
 at_work() { "$node" status --json --data-dir "$work/node-$1" 2>/dev/null | grep -q '"tiles_running":[1-9]'; }
 
 arguments=("$@")
-render warm-up "${arguments[@]}" --wait-peers "$workers"
+render first "${arguments[@]}" --wait-peers "$workers"
+printf 'first frame: the scene was at all others after %.0f ms, then %.0f ms\n' \
+    "$(field "$work/first.json" gather_ms)" "$(field "$work/first.json" frame_ms)"
 if [ "$cut" -gt 0 ]; then
     cut_lines &
     pids+=($!)
 fi
 render frame "${arguments[@]}"
-printf 'frame: %.0f ms, %.2f x bound, %s peers lost\n' \
-    "$(field "$work/frame.json" frame_ms)" "$(field "$work/frame.json" bound_ratio)" "$(field "$work/frame.json" peers_lost)"
+printf 'frame: %.0f ms, %.2f x bound, %s peers lost, %s bytes of results\n' \
+    "$(field "$work/frame.json" frame_ms)" "$(field "$work/frame.json" bound_ratio)" \
+    "$(field "$work/frame.json" peers_lost)" "$(field "$work/frame.json" results)"
 if [ "$cut" -gt 0 ]; then
     wait_until 60 "the lines being mended" test -f "$work/mended"
     # Frames go on with whoever is there, and those who come back join them.
@@ -251,7 +259,12 @@ if [ "$cut" -gt 0 ]; then
 fi
 "$node" peers --data-dir "$work/node-$owner"
 [ -z "$nat" ] || say_ways
-"$node" render "$scene" -o "$work/local.png" --data-dir "$work/nobody" --report "$work/local.json" --quiet --local "${arguments[@]}"
+if [ -n "$reference" ]; then
+    cp "$reference" "$work/local.json"
+else
+    "$node" render "$scene" -o "$work/local.png" --data-dir "$work/nobody" --report "$work/local.json" --quiet --local "${arguments[@]}"
+fi
+same_as_local first
 same_as_local frame
 
 if $restart; then

@@ -101,6 +101,7 @@ impl ChunkSet {
     }
 
     /// The chunks that are in this set and in none of the others, which are of the same package.
+    #[must_use]
     pub fn without(&self, others: &[&Self]) -> Self {
         let mut rest = self.clone();
         for other in others {

@@ -80,6 +80,17 @@ pub struct Frame<H> {
 
 /// Appends a frame to `out`.
 pub fn encode<H: Header>(header: &H, payload: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
+    encode_head(header, payload.len(), out)?;
+    out.put_slice(payload);
+    Ok(())
+}
+
+/// Appends all of a frame but its payload, which is to follow: whoever has it elsewhere need not copy it.
+pub fn encode_head<H: Header>(
+    header: &H,
+    payload_bytes: usize,
+    out: &mut BytesMut,
+) -> Result<(), FrameError> {
     let start = out.len();
     out.put_bytes(0, PREFIX_BYTES);
     let written = ciborium::into_writer(header, (&mut *out).writer());
@@ -89,8 +100,8 @@ pub fn encode<H: Header>(header: &H, payload: &[u8], out: &mut BytesMut) -> Resu
         Ok(()) if header_bytes as u64 > u64::from(H::MAX_HEADER_BYTES) => {
             Some(FrameError::Encode(header_bytes))
         }
-        Ok(()) if payload.len() as u64 > u64::from(header.max_payload_bytes()) => {
-            Some(FrameError::Payload { length: payload.len(), limit: header.max_payload_bytes() })
+        Ok(()) if payload_bytes as u64 > u64::from(header.max_payload_bytes()) => {
+            Some(FrameError::Payload { length: payload_bytes, limit: header.max_payload_bytes() })
         }
         Ok(()) => None,
     };
@@ -98,10 +109,9 @@ pub fn encode<H: Header>(header: &H, payload: &[u8], out: &mut BytesMut) -> Resu
         out.truncate(start);
         return Err(error);
     }
-    let length = (PREFIX_BYTES - 4 + header_bytes + payload.len()) as u32;
+    let length = (PREFIX_BYTES - 4 + header_bytes + payload_bytes) as u32;
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     out[start + 4..start + PREFIX_BYTES].copy_from_slice(&(header_bytes as u16).to_be_bytes());
-    out.put_slice(payload);
     Ok(())
 }
 

@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn every_encoding_of_the_widest_row_has_a_root() {
         let row = TileRect { x: 0, y: 0, width: MAX_FRAME_EDGE_PX, height: 1 };
-        for encoding in [PixelEncoding::RgbF32, PixelEncoding::RgbSum] {
+        for encoding in [PixelEncoding::RgbF32, PixelEncoding::RgbSum, PixelEncoding::Rgb9E5] {
             let bytes = vec![0; (row.width * encoding.bytes_per_pixel()) as usize];
             assert!(encoded_root(&bytes, row, encoding).is_ok(), "{encoding:?}");
             assert!(encoded_root(&bytes[1..], row, encoding).is_err(), "{encoding:?}");

@@ -284,6 +284,11 @@ pub enum PixelEncoding {
     /// Three little-endian 64-bit integers per pixel (red, green, blue; linear radiance in steps of 2^-24, added up
     /// over the range's samples), in the same order: what ranges of one pixel's samples are merged from.
     RgbSum,
+    /// One little-endian 32-bit word per pixel, in the same order: from the lowest bit nine bits each of red, green and
+    /// blue and five of an exponent that they share (OpenGL's `EXT_texture_shared_exponent`; linear radiance, mean over the
+    /// samples). For slow lines and short deadlines: the largest channel is right to 1/512, and nothing is brighter than
+    /// 65,408.
+    Rgb9E5,
 }
 
 impl PixelEncoding {
@@ -292,6 +297,7 @@ impl PixelEncoding {
         match self {
             Self::RgbF32 => 12,
             Self::RgbSum => 24,
+            Self::Rgb9E5 => 4,
         }
     }
 
@@ -299,7 +305,7 @@ impl PixelEncoding {
     /// other: a block of the tree holds no pixels as long as all of these.
     pub const fn words_per_pixel(self) -> u32 {
         match self {
-            Self::RgbF32 => 1,
+            Self::RgbF32 | Self::Rgb9E5 => 1,
             Self::RgbSum => 2,
         }
     }

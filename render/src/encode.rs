@@ -2,12 +2,14 @@
 
 use p2c2r_protocol::tile::{FrameSize, PixelEncoding, TileRect};
 
-use crate::{backend::TilePixels, film::FilmError, frame::Features, kernel::sum::RadianceSum};
+use crate::{
+    backend::TilePixels, film::FilmError, frame::Features, kernel::sum::RadianceSum, shared_exponent,
+};
 
 /// A tile's pixels as they came; rows from the top.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TileData {
-    /// Mean radiance ([`PixelEncoding::RgbF32`]).
+    /// Mean radiance ([`PixelEncoding::RgbF32`], [`PixelEncoding::Rgb9E5`]).
     Radiance(Vec<[f32; 3]>),
     /// Radiance of the samples, added up ([`PixelEncoding::RgbSum`]).
     Sums(Vec<RadianceSum>),
@@ -17,6 +19,9 @@ pub enum TileData {
 pub fn encode_tile(tile: &TilePixels, encoding: PixelEncoding) -> Vec<u8> {
     match encoding {
         PixelEncoding::RgbF32 => encode_radiance(&tile.radiance()),
+        PixelEncoding::Rgb9E5 => {
+            tile.radiance().into_iter().flat_map(|pixel| shared_exponent::pack(pixel).to_le_bytes()).collect()
+        }
         // In memory as on the wire: one copy instead of one operation per channel.
         PixelEncoding::RgbSum if cfg!(target_endian = "little") => bytemuck::cast_slice(&tile.sums).to_vec(),
         PixelEncoding::RgbSum => tile.sums.iter().flat_map(|sum| sum.0).flat_map(u64::to_le_bytes).collect(),
@@ -51,6 +56,11 @@ pub fn decode_tile(
             refuse(pixels.iter().position(|pixel| !pixel.iter().all(is_radiance)))?;
             Ok(TileData::Radiance(pixels))
         }
+        PixelEncoding::Rgb9E5 => {
+            let words = bytes.as_chunks::<4>().0;
+            let pixels = words.iter().map(|word| shared_exponent::unpack(u32::from_le_bytes(*word)));
+            Ok(TileData::Radiance(pixels.collect()))
+        }
         PixelEncoding::RgbSum => {
             let words = bytes.as_chunks::<8>().0.as_chunks::<3>().0;
             let pixels: Vec<RadianceSum> =
@@ -59,6 +69,14 @@ pub fn decode_tile(
             refuse(pixels.iter().position(|pixel| pixel.0.iter().any(|channel| *channel > most)))?;
             Ok(TileData::Sums(pixels))
         }
+    }
+}
+
+/// What is left of a pixel's mean radiance in an encoding: what a pixel that travelled so is compared with.
+pub fn rounded(radiance: [f32; 3], encoding: PixelEncoding) -> [f32; 3] {
+    match encoding {
+        PixelEncoding::RgbF32 | PixelEncoding::RgbSum => radiance,
+        PixelEncoding::Rgb9E5 => shared_exponent::unpack(shared_exponent::pack(radiance)),
     }
 }
 

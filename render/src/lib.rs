@@ -32,6 +32,7 @@ pub mod realtime;
 pub mod sample;
 pub mod sample_film;
 pub mod scene;
+mod shared_exponent;
 pub mod simd;
 pub mod texture;
 pub mod tone;

@@ -1,5 +1,7 @@
 //! `ticket`, `status`, `peers`: ask the running node.
 
+use std::fmt::Write as _;
+
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use p2c2r_protocol::id::WorkKind;
 use serde_json::json;
@@ -69,8 +71,9 @@ fn describe(status: &StatusReply) -> String {
         _ => "reached     from its own network\n",
     };
     for fetch in &status.fetching {
-        text += &format!(
-            "            {} on its way: {:.0} % of {:.1} MB, from {} nodes\n",
+        let _ = writeln!(
+            text,
+            "            {} on its way: {:.0} % of {:.1} MB, from {} nodes",
             fetch.scene.get(..8).unwrap_or(&fetch.scene),
             fetch.bytes_here as f64 * 100.0 / fetch.size_bytes.max(1) as f64,
             fetch.size_bytes as f64 / 1e6,
@@ -79,8 +82,9 @@ fn describe(status: &StatusReply) -> String {
     }
     let traffic = &status.scene_traffic;
     if traffic.sent_bytes + traffic.received_bytes > 0 {
-        text += &format!(
-            "            {:.1} MB of scenes sent, {:.1} MB fetched\n",
+        let _ = writeln!(
+            text,
+            "            {:.1} MB of scenes sent, {:.1} MB fetched",
             traffic.sent_bytes as f64 / 1e6,
             traffic.received_bytes as f64 / 1e6,
         );

@@ -31,7 +31,7 @@ impl Canvas {
     /// Without any tiles.
     pub fn new(size: FrameSize, encoding: PixelEncoding) -> Self {
         match encoding {
-            PixelEncoding::RgbF32 => Self::Radiance(Film::new(size)),
+            PixelEncoding::RgbF32 | PixelEncoding::Rgb9E5 => Self::Radiance(Film::new(size)),
             PixelEncoding::RgbSum => Self::Sums(Film::new(size)),
         }
     }

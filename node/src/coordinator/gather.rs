@@ -1,7 +1,7 @@
 //! Before the first tile: which peers could help, and when waiting for them is no longer worth it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,8 @@ use p2c2r_protocol::id::NodeId;
 const GRACE: Duration = Duration::from_millis(2500);
 /// A peer that could not help is asked again after this, and after twice as long each time it still cannot.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// That wait doubles no more often.
+const MAX_DOUBLINGS: u32 = 6;
 /// With a number of peers asked for, they get this long.
 const WAIT_LIMIT: Duration = Duration::from_mins(2);
 
@@ -30,10 +32,20 @@ pub struct Gathering {
     since: Instant,
     wanted: Option<usize>,
     candidates: BTreeMap<NodeId, Candidate>,
-    /// How often each peer could not help, and when last.
-    failures: BTreeMap<NodeId, (u32, Instant)>,
+    failures: BTreeMap<NodeId, Failures>,
     /// Whether the list of known peers has been looked at since the job began.
     looked: bool,
+}
+
+/// Why a peer is not asked again at once.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    /// How often it could not help.
+    count: u32,
+    /// When last.
+    last: Instant,
+    /// Whether there has been no connection to it since.
+    out_of_reach: bool,
 }
 
 /// What to do now.
@@ -65,20 +77,26 @@ impl Gathering {
         self.since
     }
 
-    /// Notes that the list of known peers was looked at.
-    pub fn note_looked(&mut self) {
+    /// Notes that the list of known peers was looked at, and who is connected.
+    pub fn note_looked(&mut self, connected: &BTreeSet<NodeId>) {
         self.looked = true;
+        for (peer, failures) in &mut self.failures {
+            failures.note_reach(connected.contains(peer));
+        }
     }
 
-    /// Adds a peer, or one that could not help and may be asked again; `false` if there is nothing to ask.
-    pub fn ask(&mut self, peer: NodeId, now: Instant) -> bool {
-        let asked = match self.candidates.get(&peer) {
+    /// Whether the peer was not asked yet, or could not help and may be asked again.
+    pub fn may_ask(&self, peer: NodeId, now: Instant) -> bool {
+        match self.candidates.get(&peer) {
             None => true,
-            Some(Candidate::Failed) => self.failures.get(&peer).is_none_or(|(failures, last)| {
-                now.saturating_duration_since(*last) >= ASK_AGAIN * 2_u32.pow(failures.min(&6) - 1)
-            }),
+            Some(Candidate::Failed) => self.failures.get(&peer).is_none_or(|failures| failures.are_over(now)),
             Some(_) => false,
-        };
+        }
+    }
+
+    /// Adds a peer that may be asked; `false` if there is nothing to ask.
+    pub fn ask(&mut self, peer: NodeId, now: Instant) -> bool {
+        let asked = self.may_ask(peer, now);
         if asked {
             self.candidates.insert(peer, Candidate::Pending);
         }
@@ -96,8 +114,9 @@ impl Gathering {
         let before = std::mem::replace(candidate, outcome);
         // Hearing of the same failure again is no further failure.
         if outcome == Candidate::Failed && before != Candidate::Failed {
-            let (failures, last) = self.failures.entry(peer).or_insert((0, now));
-            (*failures, *last) = (failures.saturating_add(1), now);
+            let count = self.failures.get(&peer).map_or(0, |failures| failures.count);
+            let failures = Failures { count: count.saturating_add(1), last: now, out_of_reach: false };
+            self.failures.insert(peer, failures);
         }
     }
 
@@ -130,6 +149,22 @@ impl Gathering {
     }
 }
 
+impl Failures {
+    /// One that is met again after it was out of reach has failed once: while it was away, it could not help.
+    fn note_reach(&mut self, connected: bool) {
+        if !connected {
+            self.out_of_reach = true;
+        } else if self.out_of_reach {
+            (self.out_of_reach, self.count) = (false, 1);
+        }
+    }
+
+    fn are_over(&self, now: Instant) -> bool {
+        let wait = ASK_AGAIN * 2_u32.pow(self.count.clamp(1, MAX_DOUBLINGS) - 1);
+        now.saturating_duration_since(self.last) >= wait
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +186,7 @@ mod tests {
         let start = Instant::now();
         let mut gathering = Gathering::new(start, None, true);
         assert_eq!(gathering.decide(start, true), Decision::Wait, "nobody has looked yet");
-        gathering.note_looked();
+        gathering.note_looked(&BTreeSet::new());
         assert!(gathering.ask(peer(1), start) && !gathering.ask(peer(1), start + GRACE));
         assert_eq!(gathering.decide(start, true), Decision::Wait);
         assert_eq!(gathering.decide(start + GRACE, true), Decision::Start);
@@ -177,10 +212,30 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_was_cut_off_is_asked_soon_after_it_is_met_again() {
+        let start = Instant::now();
+        let mut gathering = Gathering::new(start, None, true);
+        let mut now = start;
+        for _ in 0..5 {
+            assert!(gathering.ask(peer(1), now), "it is tried");
+            gathering.settle(peer(1), Candidate::Failed, now);
+            gathering.note_looked(&BTreeSet::from([peer(1)]));
+            assert!(!gathering.ask(peer(1), now + ASK_AGAIN / 2));
+            now += ASK_AGAIN * 32;
+        }
+        now -= ASK_AGAIN * 31;
+        assert!(!gathering.ask(peer(1), now), "it was there and could not help");
+        gathering.note_looked(&BTreeSet::new());
+        assert!(!gathering.ask(peer(1), now), "it is away");
+        gathering.note_looked(&BTreeSet::from([peer(1)]));
+        assert!(gathering.ask(peer(1), now), "it is back");
+    }
+
+    #[test]
     fn wanted_peers_are_waited_for_and_missed() {
         let start = Instant::now();
         let mut gathering = Gathering::new(start, Some(1), true);
-        gathering.note_looked();
+        gathering.note_looked(&BTreeSet::new());
         gathering.ask(peer(1), start);
         assert_eq!(gathering.decide(start + GRACE, true), Decision::Wait);
         assert_eq!(

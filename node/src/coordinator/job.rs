@@ -9,7 +9,7 @@ use std::{
 use p2c2r_protocol::{
     id::{NodeId, TaskId, WorkKind},
     task::{TaskCounters, TileRequest},
-    tile::TileRect,
+    tile::{PixelEncoding, TileRect},
 };
 use p2c2r_scheduler::{
     PeerView,
@@ -26,6 +26,7 @@ use tracing::error;
 use super::{
     Cut, JobError, JobOutcome, JobSpec, Policy,
     decisions::Decisions,
+    encoding,
     gather::Gathering,
     machine::Machine,
     pipeline::PipelineRun,
@@ -51,6 +52,8 @@ pub struct Job {
     pub gathering: Gathering,
     /// Counters of each session when the job first used it.
     pub traffic_before: BTreeMap<NodeId, TrafficNow>,
+    /// How its tiles' pixels travel.
+    pub encoding: PixelEncoding,
     /// Set once tiles are out.
     pub run: Option<Run>,
     /// Set once stages are out.
@@ -113,6 +116,8 @@ pub struct Run {
     pub first_task: TaskId,
     /// The frame's life.
     pub frame: Machine,
+    /// How the pixels travel.
+    pub encoding: PixelEncoding,
     /// The accepted pixels.
     pub films: Films,
     /// When the first tile was offered.
@@ -165,6 +170,7 @@ impl Job {
     ) -> Self {
         let spec = Arc::new(spec);
         Self {
+            encoding: spec.encoding,
             spec,
             reply,
             gathering,
@@ -188,8 +194,8 @@ impl Job {
             kind: WorkKind::RayTracing,
             size: spec.size,
             samples: spec.sampling.samples,
-            bytes_per_pixel: spec.encoding.bytes_per_pixel() as f32,
-            max_tile_pixels: max_tile_pixels(spec.encoding, spec.sampling),
+            bytes_per_pixel: self.encoding.bytes_per_pixel() as f32,
+            max_tile_pixels: max_tile_pixels(self.encoding, spec.sampling),
             deadline: spec.deadline_ms.map(|deadline_ms| now_ms + deadline_ms as f64),
         }
     }
@@ -221,6 +227,7 @@ impl Job {
         now: Instant,
     ) {
         let spec = &self.spec;
+        self.encoding = encoding::choose(spec.encoding, spec.deadline_ms, spec.size.pixels(), &peers);
         let now_ms = TimeMs(now.saturating_duration_since(epoch).as_secs_f64() * 1e3);
         let work = self.work(now_ms);
         let (cut, config) = match (spec.cut, &spec.sequence) {
@@ -253,6 +260,7 @@ impl Job {
             first_task,
             joined,
             frame,
+            encoding: self.encoding,
             films: Films::new(spec, now),
             started: now,
             gathered: now.saturating_duration_since(self.gathering.since()),
@@ -281,7 +289,7 @@ impl Job {
             rect: place.rect,
             sampling: spec.sampling,
             camera,
-            encoding: spec.encoding,
+            encoding: self.encoding,
         }
     }
 

@@ -4,8 +4,10 @@
 //! work sessions ([`sessions`]). One job at a time; the others wait in line.
 
 mod actor;
+mod candidates;
 mod canvas;
 mod decisions;
+mod encoding;
 mod gather;
 mod job;
 mod machine;

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use p2c2r_protocol::{id::NodeId, stage::Plane, tile::TileRect};
+use p2c2r_protocol::{
+    id::NodeId,
+    stage::Plane,
+    tile::{PixelEncoding, TileRect},
+};
 use p2c2r_scheduler::{
     bound::{Capacity, smallest_time_ms},
     frame::{FrameEnd, FrameSummary, TileSummary},
@@ -85,11 +89,19 @@ pub fn report(
             visible: summary.visible_failures,
         },
         missing,
-        warnings: spec.scene.warnings.to_vec(),
+        warnings: spec.scene.warnings.iter().cloned().chain(rounding(spec, run)).collect(),
         picture: None,
         split: None,
         pipeline: None,
     }
+}
+
+/// Says that the pixels are not those that a single machine would give.
+fn rounding(spec: &JobSpec, run: &Run) -> Option<String> {
+    let is_rounded = run.encoding == PixelEncoding::Rgb9E5 && spec.encoding != run.encoding;
+    let note =
+        "the lines are slow for this deadline: pixels travelled in 4 bytes, rounded to nine bits a channel";
+    is_rounded.then(|| note.to_owned())
 }
 
 /// The report of a frame that passed through stages.

@@ -10,7 +10,7 @@ use p2c2r_protocol::{
 };
 use p2c2r_render::{
     backend::{FrameView, render_pixel_sums},
-    encode::{TileData, decode_tile},
+    encode::{TileData, decode_tile, rounded},
     prepared::PreparedScene,
 };
 use p2c2r_swarm::TileResult;
@@ -148,7 +148,7 @@ impl Judgement<'_> {
     }
 
     fn probe(&self, secret: &ProbeSecret, task: TaskId, pixels: &TileData) -> Result<u32, Forgery> {
-        let TileRequest { size, sampling, camera, rect, .. } = *self.request;
+        let TileRequest { size, sampling, camera, rect, encoding, .. } = *self.request;
         let probes = secret.probes(task, self.request);
         let expected = render_pixel_sums(self.scene, &FrameView { size, sampling, camera }, &probes);
         for (&(x, y), expected) in probes.iter().zip(&expected) {
@@ -157,7 +157,8 @@ impl Judgement<'_> {
             let is_right = match pixels {
                 TileData::Radiance(pixels) => {
                     let bits = |pixel: [f32; 3]| pixel.map(f32::to_bits);
-                    pixels.get(index).copied().map(bits) == Some(bits(expected.mean(sampling.samples)))
+                    let mean = rounded(expected.mean(sampling.samples), encoding);
+                    pixels.get(index).copied().map(bits) == Some(bits(mean))
                 }
                 TileData::Sums(pixels) => pixels.get(index) == Some(expected),
             };

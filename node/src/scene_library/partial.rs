@@ -239,8 +239,8 @@ mod tests {
         bytes.chunks(CHUNK).nth(index as usize).unwrap()
     }
 
-    fn cache(folder: &tempfile::TempDir, quota_bytes: u64) -> Option<Arc<DiskCache>> {
-        Some(Arc::new(DiskCache::new(folder.path().join("scenes"), quota_bytes)))
+    fn cache(folder: &tempfile::TempDir, quota_bytes: u64) -> Arc<DiskCache> {
+        Arc::new(DiskCache::new(folder.path().join("scenes"), quota_bytes))
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes = bytes(6);
         let (scene, manifest) = (scene_hash(&bytes), ChunkManifest::of(&bytes));
-        let first = Partial::new(scene, cache(&folder, 1 << 30));
+        let first = Partial::new(scene, Some(cache(&folder, 1 << 30)));
         assert!(first.begin(&manifest).unwrap().is_empty() && first.begun().is_some());
         for index in [5, 0, 3] {
             first.write(index, chunk(&bytes, index)).unwrap();
@@ -258,7 +258,7 @@ mod tests {
         let path = folder.path().join("scenes").join(format!("{scene}.fetching"));
         let file = File::options().write(true).open(&path).unwrap();
         file.write_all_at(&chunk(&bytes, 1)[..1000], offset(1)).unwrap();
-        let second = Partial::new(scene, cache(&folder, 1 << 30));
+        let second = Partial::new(scene, Some(cache(&folder, 1 << 30)));
         assert_eq!(second.begin(&manifest).unwrap().iter().collect::<Vec<_>>(), [0, 3, 5]);
         let begun = second.begun().unwrap();
         assert_eq!(begun.read(3).unwrap(), chunk(&bytes, 3));
@@ -269,7 +269,7 @@ mod tests {
         let package = second.finish().unwrap();
         assert_eq!((package.hash, &package.blob.bytes[..]), (scene, &bytes[..]));
         assert!(!path.exists());
-        assert_eq!(cache(&folder, 1 << 30).unwrap().read(&scene).unwrap(), bytes);
+        assert_eq!(cache(&folder, 1 << 30).read(&scene).unwrap(), bytes);
         assert_eq!(begun.read(4).unwrap(), chunk(&bytes, 4), "it is served until it is in memory");
     }
 
@@ -278,7 +278,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes = bytes(3);
         let (scene, manifest) = (scene_hash(&bytes), ChunkManifest::of(&bytes));
-        for disk in [cache(&folder, bytes.len() as u64 - 1), None] {
+        for disk in [Some(cache(&folder, bytes.len() as u64 - 1)), None] {
             let partial = Partial::new(scene, disk);
             partial.begin(&manifest).unwrap();
             for index in 0..3 {
@@ -296,7 +296,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes = bytes(2);
         let (scene, manifest) = (scene_hash(&bytes), ChunkManifest::of(&bytes));
-        let partial = Partial::new(scene, cache(&folder, 1 << 30));
+        let partial = Partial::new(scene, Some(cache(&folder, 1 << 30)));
         partial.begin(&manifest).unwrap();
         (0..2).for_each(|index| partial.write(index, chunk(&bytes, index)).unwrap());
         let path = folder.path().join("scenes").join(format!("{scene}.fetching"));

@@ -1,6 +1,6 @@
 //! Frames on a byte stream, read one by one.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use p2c2r_protocol::frame::{Decoder, Frame, FrameError, Header};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -65,6 +65,7 @@ impl<R: AsyncRead + Unpin, H: Header> FrameReader<R, H> {
                 return Ok(Some(frame));
             }
             self.make_room();
+            let (is_in_frame, began) = (!self.decoder.buffer().is_empty(), Instant::now());
             let read_bytes = self.stream.read_buf(self.decoder.buffer()).await?;
             self.is_bulk = read_bytes >= ENOUGH_ROOM_BYTES / 2;
             if read_bytes == 0 {
@@ -72,6 +73,9 @@ impl<R: AsyncRead + Unpin, H: Header> FrameReader<R, H> {
             }
             if let Some(traffic) = &self.traffic {
                 traffic.add_received(read_bytes);
+                if is_in_frame {
+                    traffic.add_from_line(read_bytes, began.elapsed());
+                }
             }
         }
     }

@@ -109,6 +109,8 @@ pub struct Actor {
     wake: Option<Instant>,
     looked_at: Option<Instant>,
     idle_since: Instant,
+    /// Decides whom of very many peers is asked.
+    draws: fastrand::Rng,
     stopped: Option<oneshot::Sender<()>>,
 }
 
@@ -150,6 +152,7 @@ impl Actor {
             wake: None,
             looked_at: None,
             idle_since: now,
+            draws: fastrand::Rng::with_seed(getrandom::u64()?),
             stopped: None,
         })
     }

@@ -8,12 +8,13 @@ use p2c2r_protocol::{
     id::{NodeId, WorkKind},
     task::{ContributorMessage, CoordinatorMessage, RejectReason},
 };
-use p2c2r_scheduler::frame::Event;
+use p2c2r_scheduler::{Scheduler, frame::Event};
 use p2c2r_swarm::{ContributorEvent, CoordinatorLink, PeerStatus};
 use tracing::{debug, info, warn};
 
 use super::{
     super::{
+        candidates::{self, Applicant},
         gather::Candidate,
         sessions::{Generation, Session},
     },
@@ -24,7 +25,7 @@ use super::{
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// A peer that nothing is known of may say that it is this much faster than this node.
 const MAX_CLAIM: f32 = 16.0;
-/// Contributors that one coordinator works with at once.
+/// Contributors that one coordinator works with at once; of more, these are chosen ([`candidates`]).
 const MAX_CONTRIBUTORS: usize = 64;
 
 impl Actor {
@@ -41,26 +42,24 @@ impl Actor {
     }
 
     pub(super) fn peers_known(&mut self, peers: &[PeerStatus], now: Instant) {
+        let fastest = f64::from(self.fastest_claim());
         let Some(job) = self.jobs.front_mut() else { return };
-        job.gathering.note_looked();
-        let mut able: Vec<(bool, NodeId)> = peers
+        let connected = peers.iter().filter(|status| status.connected).map(|status| status.node).collect();
+        job.gathering.note_looked(&connected);
+        let applicants = peers
             .iter()
-            .filter(|status| status.heartbeat.as_ref().is_some_and(can_help))
-            .map(|status| (!status.connected, status.node))
-            .filter(|(_, peer)| *peer != self.node && !self.distrusted.contains(peer))
+            .filter(|status| status.node != self.node && !self.distrusted.contains(&status.node))
+            .filter(|status| job.gathering.may_ask(status.node, now))
+            .filter_map(|status| applicant(status, &self.decisions.scheduler, fastest))
             .collect();
-        // Those that are connected first; those that cannot help leave their place to others.
-        able.sort_unstable();
-        let mut asked = Vec::new();
-        for (_, peer) in able {
-            let Some(job) = self.jobs.front_mut() else { return };
-            if job.gathering.engaged() >= MAX_CONTRIBUTORS {
-                break;
-            }
-            if job.gathering.ask(peer, now) {
-                self.ask_to_help(peer);
-                asked.push(peer);
-            }
+        // Those that cannot help leave their places to others.
+        let places = MAX_CONTRIBUTORS.saturating_sub(job.gathering.engaged());
+        let asked = candidates::choose(applicants, places, &mut self.draws);
+        for peer in &asked {
+            job.gathering.ask(*peer, now);
+        }
+        for peer in &asked {
+            self.ask_to_help(*peer);
         }
         // There will be no word about a scene that is there, such as the moment that followed the last frame's.
         for peer in asked {
@@ -263,6 +262,21 @@ impl Actor {
 
 fn job_has_pipeline(actor: &Actor) -> bool {
     actor.jobs.front().is_some_and(|job| job.pipe.is_some())
+}
+
+/// A peer that would take tiles of ours, if it is one.
+fn applicant(status: &PeerStatus, scheduler: &Scheduler, fastest_claim: f64) -> Option<Applicant> {
+    let heartbeat = status.heartbeat.as_ref().filter(|heartbeat| can_help(heartbeat))?;
+    let learned = scheduler.speed(&status.node, WorkKind::RayTracing);
+    let claim = f64::from(heartbeat.mrays_per_s).min(fastest_claim);
+    Some(Applicant {
+        peer: status.node,
+        connected: status.connected,
+        round_trip_ms: status.round_trip_ms,
+        // Rays a ms are thousands a second.
+        mrays_per_s: learned.map_or(claim, |learned| learned.cost_per_ms / 1e3),
+        served: learned.map_or(0.0, |learned| learned.outcomes as f64 * (1.0 - 2.0 * learned.failure_risk)),
+    })
 }
 
 /// Whether a heartbeat's sender would take tiles of ours. Only the exact class: its pixels are the same bits as ours.

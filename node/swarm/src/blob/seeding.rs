@@ -1,7 +1,7 @@
 //! What a node remembers of those it serves packages to: which chunks it gave to anybody, and who else has some.
 //!
 //! The owner of a package gives each chunk once before it gives any twice: the others then have it from each other.
-//! (As BitTorrent's super seeding, BEP 16, but it answers instead of suggesting.)
+//! (As `BitTorrent`'s super seeding, BEP 16, but it answers instead of suggesting.)
 
 use std::collections::BTreeMap;
 
@@ -138,7 +138,9 @@ mod tests {
         let mut seeding = Seeding::default();
         let set = |indices: &[u32]| {
             let mut set = ChunkSet::none(9);
-            indices.iter().for_each(|index| assert!(set.insert(*index)));
+            for index in indices {
+                assert!(set.insert(*index));
+            }
             set
         };
         seeding.note_given(SCENE, 9, 3);

@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::BytesMut;
 use p2c2r_protocol::{frame::FrameError, id::NodeId, task::CoordinatorMessage};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
@@ -16,6 +15,7 @@ use tokio::{
 
 use super::{
     ContributorEvent, ContributorLink, Traffic,
+    batch::Batch,
     queue::{SendQueue, TooManyCancels},
 };
 use crate::{
@@ -108,7 +108,7 @@ async fn write<W: AsyncWrite + Unpin>(
     queue: &Mutex<SendQueue>,
     traffic: &Traffic,
 ) -> Result<(), SessionError> {
-    let mut batch = BytesMut::new();
+    let mut batch = Batch::default();
     loop {
         if lock(queue).is_empty() {
             // Only here: a flush for every batch of a long result would break it up into small packets.
@@ -119,8 +119,10 @@ async fn write<W: AsyncWrite + Unpin>(
             }
         }
         lock(queue).gather(&mut outgoing, &mut batch)?;
-        writer.write_all(&batch).await?;
-        traffic.add_sent(batch.len());
+        for part in batch.parts() {
+            writer.write_all(part).await?;
+        }
+        traffic.add_sent(batch.length_bytes());
         batch.clear();
     }
 }
@@ -130,7 +132,7 @@ impl SendQueue {
     fn gather(
         &mut self,
         outgoing: &mut mpsc::Receiver<ContributorEvent>,
-        batch: &mut BytesMut,
+        batch: &mut Batch,
     ) -> Result<(), FrameError> {
         while !self.is_full()
             && let Ok(event) = outgoing.try_recv()

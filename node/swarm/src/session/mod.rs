@@ -7,6 +7,7 @@
 
 mod accept;
 mod assembly;
+mod batch;
 mod contributor;
 mod coordinator;
 mod local;
@@ -14,9 +15,12 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -98,6 +102,10 @@ pub struct Traffic {
     pub request_bytes: AtomicU64,
     /// How many offers these were.
     pub offers: AtomicU64,
+    /// Of the received ones: those that came while the rest of a message was on its way, when only the line was waited for.
+    pub line_bytes: AtomicU64,
+    /// How long that took, µs.
+    pub line_us: AtomicU64,
 }
 
 impl Traffic {
@@ -107,6 +115,11 @@ impl Traffic {
 
     pub(crate) fn add_received(&self, bytes: usize) {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_from_line(&self, bytes: usize, elapsed: Duration) {
+        self.line_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.line_us.fetch_add(elapsed.as_micros() as u64, Ordering::Relaxed);
     }
 
     fn add_offer(&self, bytes: usize) {

@@ -5,16 +5,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use bytes::{Buf, Bytes, BytesMut};
-use p2c2r_protocol::{
-    frame::{FrameError, encode},
-    id::TaskId,
-    limit::MAX_PIECE_BYTES,
-    task::ContributorMessage,
-};
+use bytes::Bytes;
+use p2c2r_protocol::{frame::FrameError, id::TaskId, limit::MAX_PIECE_BYTES, task::ContributorMessage};
 use tracing::warn;
 
-use super::{ContributorEvent, TileResult};
+use super::{ContributorEvent, TileResult, batch::Batch};
 use crate::limit::{MAX_INTERLEAVED_BYTES, MAX_INTERLEAVED_RESULTS, MAX_UNANSWERED_CANCELS};
 
 /// The coordinator has withdrawn more tasks than anybody may hold.
@@ -94,14 +89,14 @@ impl SendQueue {
     }
 
     /// Moves frames into `out` until it holds `batch_bytes` or nothing is left.
-    pub(super) fn fill(&mut self, out: &mut BytesMut, batch_bytes: usize) -> Result<(), FrameError> {
-        while out.len() < batch_bytes {
+    pub(super) fn fill(&mut self, out: &mut Batch, batch_bytes: usize) -> Result<(), FrameError> {
+        while out.length_bytes() < batch_bytes {
             if let Some(message) = self.messages.pop_front() {
-                encode(&message, &[], out)?;
+                out.push(&message, Bytes::new())?;
             } else if let Some(outgoing) = self.fresh.pop_front().or_else(|| self.begun.pop_front()) {
                 self.begun.extend(outgoing.send_piece(out)?);
             } else if std::mem::take(&mut self.goodbye) {
-                encode(&ContributorMessage::Goodbye, &[], out)?;
+                out.push(&ContributorMessage::Goodbye, Bytes::new())?;
             } else {
                 break;
             }
@@ -112,14 +107,13 @@ impl SendQueue {
 
 impl Outgoing {
     /// Writes the next piece; gives back what is left.
-    fn send_piece(mut self, out: &mut BytesMut) -> Result<Option<Self>, FrameError> {
+    fn send_piece(mut self, out: &mut Batch) -> Result<Option<Self>, FrameError> {
         if let Some(header) = self.header.take() {
-            encode(&header, &[], out)?;
+            out.push(&header, Bytes::new())?;
         }
         let length = self.rest.len().min(MAX_PIECE_BYTES as usize);
         let message = ContributorMessage::Piece { task: self.task, offset: self.offset };
-        encode(&message, self.rest.get(..length).unwrap_or_default(), out)?;
-        self.rest.advance(length);
+        out.push(&message, self.rest.split_to(length))?;
         self.offset += length as u32;
         Ok(if self.rest.is_empty() { None } else { Some(self) })
     }
@@ -137,10 +131,10 @@ mod tests {
     const PIECE: usize = MAX_PIECE_BYTES as usize;
 
     fn drain(queue: &mut SendQueue) -> Vec<Frame<ContributorMessage>> {
-        let mut out = BytesMut::new();
+        let mut out = Batch::default();
         queue.fill(&mut out, usize::MAX).unwrap();
         let mut decoder = Decoder::default();
-        decoder.feed(&out);
+        out.parts().for_each(|part| decoder.feed(part));
         std::iter::from_fn(|| decoder.next_frame().unwrap()).collect()
     }
 
@@ -184,7 +178,7 @@ mod tests {
             queue.push(ContributorEvent::Result(result(TaskId(task), 3 * PIECE)));
         }
         // Each has begun.
-        let mut sent = BytesMut::new();
+        let mut sent = Batch::default();
         queue.fill(&mut sent, 40 * PIECE).unwrap();
         queue.push(ContributorEvent::Result(result(TaskId(99), 3 * PIECE)));
         let rest = names(&drain(&mut queue));
@@ -212,9 +206,9 @@ mod tests {
     fn batches_are_bounded() {
         let mut queue = SendQueue::default();
         queue.push(ContributorEvent::Result(result(TaskId(1), 40 * PIECE)));
-        let mut out = BytesMut::new();
+        let mut out = Batch::default();
         queue.fill(&mut out, 2 * PIECE).unwrap();
-        assert!(out.len() < 3 * PIECE + 4096, "{}", out.len());
+        assert!(out.length_bytes() < 3 * PIECE + 4096, "{}", out.length_bytes());
         assert!(!queue.is_empty());
     }
 

@@ -19,8 +19,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    ContributorEvent, ContributorLink, CoordinatorLink, TileResult, assembly::Assembly, contributor::greet,
-    coordinator::spawn, local_pair, queue::SendQueue,
+    ContributorEvent, ContributorLink, CoordinatorLink, TileResult, assembly::Assembly, batch::Batch,
+    contributor::greet, coordinator::spawn, local_pair, queue::SendQueue,
 };
 
 const NODE: NodeId = NodeId::from_public_key([1; 32]);
@@ -307,9 +307,9 @@ proptest! {
                 let state = CancelledState::Finished;
                 queue.push(ContributorEvent::Message(ContributorMessage::Cancelled { task, state }));
             }
-            let mut bytes = BytesMut::new();
+            let mut bytes = Batch::default();
             queue.fill(&mut bytes, batch_bytes).unwrap();
-            decoder.feed(&bytes);
+            bytes.parts().for_each(|part| decoder.feed(part));
             while let Some(frame) = decoder.next_frame().unwrap() {
                 if let Some(ContributorEvent::Result(result)) = book.received(frame).unwrap() {
                     arrived.push(result);
