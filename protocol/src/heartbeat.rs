@@ -28,10 +28,12 @@ const MAX_KINDS: usize = 16;
 const SMALL_SWARM: usize = 16;
 /// Shortest interval.
 const MIN_INTERVAL: Duration = Duration::from_secs(2);
-/// Longest interval, reached at [`LARGE_SWARM`].
-const MAX_INTERVAL: Duration = Duration::from_secs(30);
-/// Swarm size from which heartbeats come at the longest interval.
+/// Interval in a swarm of [`LARGE_SWARM`].
+const LARGE_INTERVAL: Duration = Duration::from_secs(30);
+/// Swarm size from which the interval grows in proportion: what a node hears stays the same.
 const LARGE_SWARM: usize = 100;
+/// Longest interval, at four times that: made-up nodes by the thousand must not silence the real ones.
+const MAX_INTERVAL: Duration = Duration::from_mins(2);
 
 /// Whether a node's pictures are the same bits as everybody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +131,9 @@ pub fn open(bytes: &[u8]) -> Result<(NodeId, Heartbeat), HeartbeatError> {
 /// The interval that suits a swarm of this many nodes: traffic per node stays about constant as the swarm grows.
 pub fn interval(swarm_size: usize) -> Duration {
     let share = swarm_size.saturating_sub(SMALL_SWARM) as f64 / (LARGE_SWARM - SMALL_SWARM) as f64;
-    MIN_INTERVAL + MAX_INTERVAL.saturating_sub(MIN_INTERVAL).mul_f64(share.clamp(0.0, 1.0))
+    let interval = MIN_INTERVAL + LARGE_INTERVAL.saturating_sub(MIN_INTERVAL).mul_f64(share.clamp(0.0, 1.0));
+    let times_large = (swarm_size as f64 / LARGE_SWARM as f64).max(1.0);
+    interval.mul_f64(times_large).min(MAX_INTERVAL)
 }
 
 impl Heartbeat {
@@ -366,6 +370,7 @@ mod tests {
     fn interval_grows_with_the_swarm() {
         assert_eq!((interval(1), interval(16)), (MIN_INTERVAL, MIN_INTERVAL));
         assert!(interval(100) > interval(50));
+        assert_eq!((interval(100), interval(200)), (LARGE_INTERVAL, 2 * LARGE_INTERVAL));
         assert_eq!(interval(100_000), MAX_INTERVAL);
     }
 

@@ -178,6 +178,10 @@ pub enum CoordinatorMessage {
         task: TaskId,
         /// What to render.
         request: TileRequest,
+        /// Whether the pixels may come compressed, as the line is slow: they do if their result has fewer bytes than the
+        /// request asks for.
+        #[serde(default)]
+        compress: bool,
     },
     /// Offers a stage of a frame. The first stages answer with [`ContributorMessage::HandedOver`], the last with a
     /// result whose payload is the picture's file.
@@ -275,7 +279,7 @@ pub enum ContributorMessage {
         /// The contributor's signature over it (64 bytes).
         #[serde(with = "serde_bytes")]
         signature: Vec<u8>,
-        /// Bytes of the encoded pixels that follow.
+        /// Bytes of the encoded pixels that follow, as they travel.
         payload_bytes: u32,
         /// Current load.
         load: Load,

@@ -114,7 +114,11 @@ fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
             .prop_map(|(epoch, software)| CoordinatorMessage::Hello { epoch: Epoch(epoch), software }),
         (moment(), 1..=MAX_SCENE_BYTES)
             .prop_map(|(scene, size_bytes)| CoordinatorMessage::Prepare { scene, size_bytes }),
-        (task(), request()).prop_map(|(task, request)| CoordinatorMessage::Offer { task, request }),
+        (task(), request(), any::<bool>()).prop_map(|(task, request, compress)| CoordinatorMessage::Offer {
+            task,
+            request,
+            compress
+        }),
         task().prop_map(|task| CoordinatorMessage::Cancel { task }),
         any::<u64>().prop_map(|nonce| CoordinatorMessage::Ping { nonce }),
         Just(CoordinatorMessage::Goodbye),

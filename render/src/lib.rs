@@ -10,6 +10,7 @@ pub mod albedo;
 pub mod backend;
 pub mod bsdf;
 pub mod bvh;
+pub mod compress;
 pub mod cost;
 pub mod denoise;
 pub mod encode;

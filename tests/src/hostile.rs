@@ -234,7 +234,7 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
             CoordinatorMessage::Ping { nonce } => {
                 Some(ContributorEvent::Message(ContributorMessage::Pong { nonce, load }))
             }
-            CoordinatorMessage::Offer { task, request } => {
+            CoordinatorMessage::Offer { task, request, .. } => {
                 heard.offers.fetch_add(1, Ordering::Relaxed);
                 let accepted = ContributorEvent::Message(ContributorMessage::Accepted { task, load });
                 let rejected = |reason, retry_after_ms| {

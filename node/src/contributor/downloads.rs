@@ -162,6 +162,7 @@ async fn fetch(
             })?;
             // Those who still fetch it get it from memory now.
             library.offer(&package);
+            swarm.provide(scene).await;
             info!(scene = %scene.short(), fetched_bytes, bytes = package.size_bytes(), "fetched a scene");
             Ok((package, fetched_bytes))
         }

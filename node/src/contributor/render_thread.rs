@@ -27,6 +27,7 @@ use p2c2r_render::{
     backend::{
         self, Backend, BackendInfo, BackendKind, FrameView, RenderControl, RenderError, TileJob, TilePixels,
     },
+    compress,
     encode::encode_tile,
     kernel::gpu::GpuOptions,
     prepared::PreparedScene,
@@ -94,7 +95,12 @@ pub struct RenderJob {
 #[derive(Debug, Clone)]
 pub enum Work {
     /// A tile.
-    Tile(TileRequest),
+    Tile {
+        /// Which.
+        request: TileRequest,
+        /// Whether its pixels may travel compressed.
+        compress: bool,
+    },
     /// The features or the film of a whole frame, for another stage.
     Stage(Box<StageRequest>),
 }
@@ -232,13 +238,13 @@ fn finish(backend: &mut dyn Backend, tools: &StageTools, job: &RenderJob) -> Res
         let _ = job.progress.throttled.set((watch, tools.throttle.factor));
     }
     match &job.work {
-        Work::Tile(request) => {
+        Work::Tile { request, compress } => {
             let view = FrameView { size: request.size, sampling: request.sampling, camera: request.camera };
             let tile = render(backend, job, &TileJob { view, rect: request.rect })?;
             linger(tools.throttle, &watch, job)?;
             let counters = counters(job, started, tile.rays, tile.samples());
             let payload = encode_tile(&tile, request.encoding);
-            seal(&tools.key, request, payload, counters).map(Rendered::Tile).map_err(|reason| {
+            seal(&tools.key, request, payload, counters, *compress).map(Rendered::Tile).map_err(|reason| {
                 error!(%reason, "a result could not be signed");
                 RenderFailure::Failed(RejectReason::Internal)
             })
@@ -330,10 +336,14 @@ fn seal(
     request: &TileRequest,
     payload: Vec<u8>,
     counters: TaskCounters,
+    may_compress: bool,
 ) -> Result<RenderedTile, Box<dyn std::error::Error>> {
     let root = encoded_root(&payload, request.rect, request.encoding)?;
     let statement = to_canonical(&ResultStatement { request: request.hash()?, root, counters })?;
     let signature = key.sign(Domain::Result, &statement);
+    // What is signed are the pixels, not how they travel.
+    let compressed = may_compress.then(|| compress::compress(&payload, request.encoding)).flatten();
+    let payload = compressed.unwrap_or(payload);
     Ok(RenderedTile { signature: signature.0.to_vec(), statement, payload: payload.into() })
 }
 

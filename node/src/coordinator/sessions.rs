@@ -31,6 +31,9 @@ const MAX_KNOWN_SCENES: usize = 4;
 
 /// Weight of the newest measurement in the running mean of what a line brings.
 const LINE_WEIGHT: f32 = 0.5;
+/// On a line that brings less, bytes per ms, pixels come compressed: a quarter less to be sent takes longer to save on one
+/// that is faster, and the processor has better things to do.
+const COMPRESS_BELOW: f32 = 25_000.0;
 /// Less than this tells nothing of a line.
 const MIN_MEASURED_BYTES: f32 = 128.0 * 1024.0;
 
@@ -117,9 +120,9 @@ impl Deferred {
         }
     }
 
-    fn into_message(self, task: TaskId) -> CoordinatorMessage {
+    fn into_message(self, task: TaskId, compress: bool) -> CoordinatorMessage {
         match self {
-            Self::Tile(request) => CoordinatorMessage::Offer { task, request },
+            Self::Tile(request) => CoordinatorMessage::Offer { task, request, compress },
             Self::Stage(request) => CoordinatorMessage::OfferStage { task, request },
         }
     }
@@ -197,6 +200,16 @@ impl Session {
         self.send(CoordinatorMessage::Prepare { scene, size_bytes });
     }
 
+    /// Offers a tile of a frame whose scene is ready there; `false` when the contributor does not read or is gone.
+    pub fn offer(&self, task: TaskId, request: TileRequest) -> bool {
+        self.send(Deferred::Tile(request).into_message(task, self.is_line_slow()))
+    }
+
+    /// Whether pixels are sooner here if they are compressed over there.
+    fn is_line_slow(&self) -> bool {
+        self.bytes_per_ms > 0.0 && self.bytes_per_ms < COMPRESS_BELOW
+    }
+
     /// Offers a tile of a sequence, once its moment of the scene is ready there. Any but the one that was asked for last is
     /// asked for anew: one that it still has costs a word. `false` when it is gone.
     pub fn offer_at_moment(&mut self, task: TaskId, request: TileRequest, size_bytes: u64) -> bool {
@@ -216,7 +229,7 @@ impl Session {
     fn offer_when_ready(&mut self, task: TaskId, offer: Deferred, size_bytes: u64) -> bool {
         let scene = offer.scene();
         if self.has(&scene) {
-            return self.send(offer.into_message(task));
+            return self.send(offer.into_message(task, self.is_line_slow()));
         }
         self.prepare(scene, size_bytes);
         self.deferred.push((task, offer));
@@ -234,7 +247,7 @@ impl Session {
             let Some(state) = self.state(&offer.scene()) else { continue };
             if self.is_ready(&offer.scene()) {
                 // A contributor that does not read is found out when its stream ends.
-                self.send(offer.into_message(task));
+                self.send(offer.into_message(task, self.is_line_slow()));
             }
             outcomes.push((task, state));
         }

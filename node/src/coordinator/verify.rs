@@ -10,6 +10,7 @@ use p2c2r_protocol::{
 };
 use p2c2r_render::{
     backend::{FrameView, render_pixel_sums},
+    compress::decompress,
     encode::{TileData, decode_tile, rounded},
     prepared::PreparedScene,
 };
@@ -138,6 +139,15 @@ impl Judgement<'_> {
 
     fn pixels(&self, payload: &Bytes, statement: &ResultStatement) -> Result<TileData, Forgery> {
         let (rect, encoding) = (self.request.rect, self.request.encoding);
+        let expected = self.request.payload_bytes() as usize;
+        let decompressed;
+        let payload = if payload.len() < expected {
+            decompressed = decompress(payload, encoding, expected)
+                .ok_or_else(|| Forgery::Pixels("they cannot be decompressed".to_owned()))?;
+            &decompressed[..]
+        } else {
+            &payload[..]
+        };
         let root =
             encoded_root(payload, rect, encoding).map_err(|error| Forgery::Pixels(error.to_string()))?;
         if root != statement.root {

@@ -20,7 +20,7 @@ use crate::{
     identity::peer_id,
     limit::{
         MAX_CONNECTIONS_PER_PEER, MAX_INCOMING_SHARE, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS,
-        PING_INTERVAL, PING_TIMEOUT,
+        MAX_PROVIDER_KEYS, MAX_PROVIDERS, PING_INTERVAL, PING_TIMEOUT, PROVIDER_INTERVAL, PROVIDER_TTL,
     },
     reach::{Callers, Guarded, relay_limits},
 };
@@ -169,10 +169,18 @@ fn kad_behaviour(key: &Keypair) -> kad::Behaviour<kad::store::MemoryStore> {
         .set_query_timeout(KAD_QUERY_TIMEOUT)
         .disjoint_query_paths(true)
         .set_kbucket_inserts(kad::BucketInserts::Manual)
-        // Nobody may store records here: the swarm uses the table only.
+        // Nobody may store records here, only say who has which package; what of that is kept is for the actor to say.
         .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_provider_record_ttl(Some(PROVIDER_TTL))
+        .set_provider_publication_interval(Some(PROVIDER_INTERVAL))
         .set_periodic_bootstrap_interval(None);
-    let mut behaviour = kad::Behaviour::with_config(own, kad::store::MemoryStore::new(own), config);
+    let store = kad::store::MemoryStoreConfig {
+        max_provided_keys: MAX_PROVIDER_KEYS,
+        max_providers_per_key: MAX_PROVIDERS,
+        ..kad::store::MemoryStoreConfig::default()
+    };
+    let store = kad::store::MemoryStore::with_config(own, store);
+    let mut behaviour = kad::Behaviour::with_config(own, store, config);
     behaviour.set_mode(Some(kad::Mode::Server));
     behaviour
 }
@@ -187,7 +195,9 @@ fn gossip_behaviour() -> Result<Gossip, SwarmError> {
         .mesh_n(4)
         .mesh_n_low(3)
         .mesh_n_high(8)
-        .gossip_lazy(3)
+        // Those outside the mesh hear of what there is from two others a second: enough to find what was lost.
+        .gossip_lazy(2)
+        .gossip_factor(0.1)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .flood_publish(false)

@@ -135,6 +135,12 @@ impl SwarmHandle {
         .await
     }
 
+    /// Lets others find this node when they look for a package that it has.
+    pub async fn provide(&self, scene: SceneHash) {
+        // After the shutdown nobody looks.
+        let _ = self.commands.send(Command::Provide(scene)).await;
+    }
+
     /// Hands a plane over to the peer that awaits it.
     pub async fn hand_over(
         &self,
@@ -226,6 +232,9 @@ impl BlobNetwork for SwarmHandle {
                 known.nodes.insert(peer.node);
             }
         }
+        let providers = self.ask(|reply| Command::Providers { scene, reply }).await.unwrap_or_default();
+        known.nodes.extend(&providers);
+        known.announced.extend(providers);
         known
     }
 }

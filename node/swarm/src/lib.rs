@@ -34,6 +34,7 @@ mod listen;
 pub mod measure;
 mod neighbours;
 mod peers;
+mod providers;
 mod reach;
 mod routing;
 mod seed;

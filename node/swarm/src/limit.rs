@@ -17,9 +17,9 @@ pub const MAX_MEMORY_SHARE: f64 = 0.9;
 /// An idle connection is closed after this long.
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
 /// A QUIC connection without any packet is dead after this long, ms: the transport pings more often than that.
-pub const QUIC_IDLE_TIMEOUT_MS: u32 = 6_000;
+pub const QUIC_IDLE_TIMEOUT_MS: u32 = 10_000;
 /// Interval of QUIC's own sign of life.
-pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(2);
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// Interval of pings, which measure the round trip and find dead connections. They are the most of what an idle node does: who
 /// works together finds out faster, on the work session.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -31,9 +31,9 @@ pub const MAX_PING_FAILURES: u32 = 2;
 /// Peers that the node connects to by itself; a swarm up to this size is fully meshed.
 pub const TARGET_PEERS: usize = 16;
 /// Peers that it connects to by itself in a swarm that is larger: as many others connect to it.
-pub const TARGET_PEERS_IN_A_CROWD: usize = 8;
+pub const TARGET_PEERS_IN_A_CROWD: usize = 6;
 /// Connections beyond which a node of such a swarm lets those go that carry nothing.
-pub const MAX_NEIGHBOURS_IN_A_CROWD: usize = 16;
+pub const MAX_NEIGHBOURS_IN_A_CROWD: usize = 12;
 /// A connection younger than this stays: something may be about to begin on it.
 pub const MIN_NEIGHBOUR_AGE: Duration = Duration::from_secs(20);
 /// Connections that are let go in one tick.
@@ -199,6 +199,18 @@ pub const BLOB_RETRY: Duration = Duration::from_millis(40);
 pub const MAX_SEEDED_SCENES: usize = 16;
 /// Peers that are remembered with each of these.
 pub const MAX_SEEDED_PEERS: usize = 64;
+/// Packages that this node tells the swarm's table of.
+pub const MAX_PROVIDED_SCENES: usize = 16;
+/// Packages of which it is remembered whom the table names.
+pub const MAX_SOUGHT_SCENES: usize = 16;
+/// Nodes that the table may name for a package: each may be dialled.
+pub const MAX_PROVIDERS: usize = 8;
+/// Keys of which this node keeps providers for others.
+pub const MAX_PROVIDER_KEYS: usize = 2048;
+/// What others told of who has a package is forgotten after this.
+pub const PROVIDER_TTL: Duration = Duration::from_hours(2);
+/// What this node has is told again this often.
+pub const PROVIDER_INTERVAL: Duration = Duration::from_hours(1);
 /// Nodes that are remembered for having sent wrong chunks.
 pub const MAX_SHUNNED_SOURCES: usize = 256;
 

@@ -259,5 +259,5 @@ fn offer(side_px: u32, task: TaskId) -> Result<CoordinatorMessage, SwarmError> {
         },
         encoding: PixelEncoding::RgbF32,
     };
-    Ok(CoordinatorMessage::Offer { task, request })
+    Ok(CoordinatorMessage::Offer { task, request, compress: false })
 }

@@ -129,6 +129,7 @@ fn b5_numbers_that_are_not_finite_never_arrive() {
         let offer = CoordinatorMessage::Offer {
             task: TASK,
             request: TileRequest { camera: Camera { origin: [bad; 3], ..request().camera }, ..request() },
+            compress: false,
         };
         assert_eq!(received(&offer), Err(FrameError::Header(CanonError::NotFinite)), "{bad}");
     }
@@ -193,7 +194,8 @@ fn an_offer_takes_less_than_a_kibibyte() {
     let mut bytes = BytesMut::new();
     let scene = SceneMoment { time: SceneTime::from_us(MAX_SCENE_TIME_US).unwrap(), ..SCENE };
     let request = TileRequest { scene, ..request() };
-    encode(&CoordinatorMessage::Offer { task: TaskId(u64::MAX), request }, &[], &mut bytes).unwrap();
+    encode(&CoordinatorMessage::Offer { task: TaskId(u64::MAX), request, compress: true }, &[], &mut bytes)
+        .unwrap();
     assert!(bytes.len() < 1024, "{} bytes", bytes.len());
 }
 

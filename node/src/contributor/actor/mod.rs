@@ -188,7 +188,9 @@ impl Actor {
             CoordinatorMessage::Prepare { scene, size_bytes } if greeted => {
                 self.prepare(id, scene, size_bytes);
             }
-            CoordinatorMessage::Offer { task, request } if greeted => self.offer(id, task, request, now),
+            CoordinatorMessage::Offer { task, request, compress } if greeted => {
+                self.offer(id, task, request, compress, now);
+            }
             CoordinatorMessage::OfferStage { task, request } if greeted => {
                 self.offer_stage(id, task, request, now);
             }
@@ -248,8 +250,8 @@ impl Actor {
         self.say(id, answer);
     }
 
-    fn offer(&mut self, id: SessionId, task: TaskId, request: TileRequest, now: Instant) {
-        match self.admit(id, task, request, now) {
+    fn offer(&mut self, id: SessionId, task: TaskId, request: TileRequest, compress: bool, now: Instant) {
+        match self.admit(id, task, request, compress, now) {
             Ok(()) => {
                 let load = self.current_load();
                 self.say(id, ContributorMessage::Accepted { task, load });
@@ -263,6 +265,7 @@ impl Actor {
         id: SessionId,
         task: TaskId,
         request: TileRequest,
+        compress: bool,
         now: Instant,
     ) -> Result<(), RejectReason> {
         if self.draining.is_some() {
@@ -290,7 +293,7 @@ impl Actor {
             session: id,
             task,
             scene,
-            work: Work::Tile(request),
+            work: Work::Tile { request, compress },
             accepted_at: now,
             cancelled: Arc::clone(&entry.cancelled),
             progress: Arc::clone(&entry.progress),

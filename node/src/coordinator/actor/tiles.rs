@@ -66,7 +66,7 @@ impl Actor {
                 let size_bytes = job.spec.scene.package.size_bytes();
                 let offered = self.sessions.get_mut(&peer).map(|session| match job.spec.sequence {
                     Some(_) => session.offer_at_moment(task, request, size_bytes),
-                    None => session.send(CoordinatorMessage::Offer { task, request }),
+                    None => session.offer(task, request),
                 });
                 if offered.is_none_or(|sent| !sent) {
                     debug!(peer = %peer.short(), "a peer takes no more messages");

@@ -7,7 +7,11 @@ use libp2p::{
     gossipsub::PublishError,
     swarm::{DialError, dial_opts::DialOpts},
 };
-use p2c2r_protocol::{limit::MAX_TICKET_ADDRESSES, ticket::Ticket};
+use p2c2r_protocol::{
+    id::{NodeId, SceneHash},
+    limit::MAX_TICKET_ADDRESSES,
+    ticket::Ticket,
+};
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -46,6 +50,15 @@ pub(crate) enum Command {
         /// Told when it is there, or cannot be.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// This package is here, for others to find.
+    Provide(SceneHash),
+    /// Who is said to have this package.
+    Providers {
+        /// Its name.
+        scene: SceneHash,
+        /// Told what is known now; more may be found meanwhile.
+        reply: oneshot::Sender<Vec<NodeId>>,
+    },
     /// The peer answers no more: its connections are not to be trusted either.
     Suspect(PeerId),
     /// Stop.
@@ -72,6 +85,8 @@ impl Actor {
             }
             // It is dialled again like any lost neighbour.
             Command::Suspect(peer) => drop(self.parts.swarm.disconnect_peer_id(peer)),
+            Command::Provide(scene) => self.provide(scene),
+            Command::Providers { scene, reply } => drop(reply.send(self.providers_of(scene, now))),
             Command::Connect { peer, reply } => self.connect(peer, reply, now),
             // The loop has taken it.
             Command::Shutdown(_) => {}

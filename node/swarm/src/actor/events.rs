@@ -120,6 +120,14 @@ impl Actor {
                 }
                 self.dial_waited_for();
             }
+            BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
+                result:
+                    kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { key, providers })),
+                ..
+            }) => self.providers_found(&key, providers),
+            BehaviourEvent::Kad(kad::Event::InboundRequest {
+                request: kad::InboundRequest::AddProvider { record: Some(record) },
+            }) => self.keep_provider(record),
             BehaviourEvent::Ping(event) => self.pinged(event),
             BehaviourEvent::Punch(event) => self.punched(&event, now),
             BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted {

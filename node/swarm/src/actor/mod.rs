@@ -2,6 +2,7 @@
 
 mod commands;
 mod events;
+mod providing;
 mod reaching;
 
 use std::{
@@ -36,6 +37,7 @@ use crate::{
     in_use::InUse,
     limit::{MAX_NEIGHBOURS_IN_A_CROWD, MAX_THINNED_OUT, MIN_NEIGHBOUR_AGE, SHUTDOWN_GRACE, TARGET_PEERS},
     peers::PeerTable,
+    providers::Providers,
     reach::{Reachability, Reservations},
     seed::Seed,
 };
@@ -82,6 +84,7 @@ pub(crate) struct Actor {
     /// Nodes of tickets of whose private swarm this node was said to be none.
     locked_out: HashSet<PeerId>,
     reservations: Reservations,
+    providers: Providers,
     /// Where the node stood at the last look; while public, it passes on what comes for others.
     reachability: Reachability,
 }
@@ -113,6 +116,7 @@ impl Actor {
             waiting: HashMap::new(),
             locked_out: HashSet::new(),
             reservations: Reservations::new(own_peer, now),
+            providers: Providers::default(),
             reachability: Reachability::Local,
         }
     }

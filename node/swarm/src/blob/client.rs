@@ -24,9 +24,10 @@ pub(crate) type BlobStream = Pin<Box<dyn Duplex>>;
 /// The nodes that this one knows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
-    /// Connected, or heard of by a heartbeat lately. Nobody else is ever asked, whoever names them.
+    /// Connected, heard of by a heartbeat lately, or among the few that the table names. Nobody else is ever asked, whoever names
+    /// them.
     pub(crate) nodes: BTreeSet<NodeId>,
-    /// Those whose heartbeats say that they have the package.
+    /// Those whose heartbeats, or the table, say that they have the package.
     pub(crate) announced: Vec<NodeId>,
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Assembly {
 
 #[derive(Debug)]
 struct Due {
-    /// Of a picture's file, the most that it may have, until its header says.
+    /// Of a picture's file, or of compressed pixels, the most that there may be, until the header says.
     expected_bytes: u64,
     /// Whether the result says how large it is, not our request.
     says_its_size: bool,
@@ -75,8 +75,8 @@ impl Assembly {
     /// Notes what goes out.
     pub(super) fn sent(&mut self, message: &CoordinatorMessage) {
         match message {
-            CoordinatorMessage::Offer { task, request } => {
-                self.due.insert(*task, Due::new(request.payload_bytes(), false));
+            CoordinatorMessage::Offer { task, request, compress } => {
+                self.due.insert(*task, Due::new(request.payload_bytes(), *compress));
             }
             CoordinatorMessage::OfferStage { task, request } if request.stage == Stage::Post => {
                 self.due.insert(*task, Due::new(u64::from(MAX_PICTURE_BYTES), true));
@@ -272,6 +272,19 @@ mod tests {
         let bytes = frame.payload.clone();
         let Ok(Some(ContributorEvent::Result(result))) = book.received(frame) else { panic!("no result") };
         assert_eq!(result.payload.as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn pixels_that_may_be_compressed_have_any_size_up_to_that_of_the_request() {
+        let mut offer = offer(TASK, 4, 4);
+        if let CoordinatorMessage::Offer { compress, .. } = &mut offer {
+            *compress = true;
+        }
+        for (length, fits) in [(0, false), (1, true), (191, true), (192, true), (193, false)] {
+            let mut book = Assembly::default();
+            book.sent(&offer);
+            assert_eq!(book.received(header(TASK, length)).is_ok(), fits, "{length}");
+        }
     }
 
     #[test]

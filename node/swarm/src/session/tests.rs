@@ -48,7 +48,7 @@ pub(crate) fn offer(task: TaskId, width: u32, height: u32) -> CoordinatorMessage
         },
         encoding: PixelEncoding::RgbF32,
     };
-    CoordinatorMessage::Offer { task, request }
+    CoordinatorMessage::Offer { task, request, compress: false }
 }
 
 /// A result whose payload tells its task and every position.
