@@ -50,6 +50,7 @@ pub async fn beat(source: HeartbeatSource, swarm: SwarmHandle) {
             Ok(sealed) => swarm.publish_heartbeat(sealed).await,
             Err(error) => warn!(%error, "the heartbeat could not be made"),
         }
+        swarm.provide(source.library.resident_hashes()).await;
         let swarm_size = swarm.peers().await.len() + 1;
         tokio::time::sleep(jittered(interval(swarm_size))).await;
     }

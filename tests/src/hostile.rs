@@ -258,7 +258,7 @@ async fn serve(mut link: ContributorLink, key: SecretKey, behaviour: Behaviour, 
                             task,
                             statement,
                             signature,
-                            payload,
+                            payload: payload.into(),
                             load,
                         }))
                     }

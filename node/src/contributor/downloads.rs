@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,19 +18,34 @@ use p2c2r_protocol::{
     task::RejectReason,
 };
 use p2c2r_swarm::{BlobError, BlobOrder, BlobOwners, ChunkSink, Fetched, SwarmHandle};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 use tracing::{info, warn};
 
 use crate::scene_library::{Package, Partial, SceneLibrary};
 
-/// Packages being fetched at once; more wait for their turn.
+/// Packages being fetched at once, or in memory until scenes are made of them; more wait for their turn.
 const MAX_DOWNLOADS: usize = 4;
+/// Of these, for one coordinator.
+const MAX_DOWNLOADS_PER_OWNER: usize = 1;
 /// A download that takes longer is given up, so that a slow coordinator cannot hold a place for ever. What has come is
 /// kept: whoever asks again goes on from there.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(30);
 
-/// A package, and the bytes that were fetched for it.
-pub type Arrival = (Package, u64);
+/// A package that has come.
+#[derive(Clone)]
+pub struct Arrival {
+    /// It.
+    pub package: Package,
+    /// The bytes that were fetched for it.
+    pub fetched_bytes: u64,
+    /// Its place among the downloads, until everybody who waited for it has let go.
+    _places: Arc<[OwnedSemaphorePermit; 2]>,
+}
+
 type Outcome = Result<Arrival, RejectReason>;
 
 /// The packages on their way. Clones share them.
@@ -41,6 +56,8 @@ pub struct Downloads {
     /// By name, and by the size that was announced: a wrong one must not stand in the way of the right one.
     running: Arc<Mutex<HashMap<(SceneHash, u64), Download>>>,
     places: Arc<Semaphore>,
+    /// The places of each coordinator that has some.
+    owners: Arc<Mutex<HashMap<NodeId, Weak<Semaphore>>>>,
 }
 
 struct Download {
@@ -73,7 +90,7 @@ impl Downloads {
     /// Downloads over the swarm, if there is one.
     pub fn new(library: Arc<SceneLibrary>, swarm: Option<SwarmHandle>) -> Self {
         let places = Arc::new(Semaphore::new(MAX_DOWNLOADS));
-        Self { swarm, library, running: Arc::default(), places }
+        Self { swarm, library, running: Arc::default(), places, owners: Arc::default() }
     }
 
     /// What is on its way.
@@ -99,6 +116,17 @@ impl Downloads {
     pub async fn fetch(&self, owner: NodeId, scene: SceneHash, size_bytes: u64) -> Outcome {
         let swarm = self.swarm.clone().ok_or(RejectReason::SceneFailed)?;
         self.join(swarm, owner, scene, size_bytes).await
+    }
+
+    fn places_of(&self, owner: NodeId) -> Arc<Semaphore> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.retain(|_, places| places.strong_count() > 0);
+        if let Some(places) = owners.get(&owner).and_then(Weak::upgrade) {
+            return places;
+        }
+        let places = Arc::new(Semaphore::new(MAX_DOWNLOADS_PER_OWNER));
+        owners.insert(owner, Arc::downgrade(&places));
+        places
     }
 
     fn join(
@@ -132,9 +160,11 @@ impl Downloads {
             }),
         };
         let (library, places) = (Arc::clone(&self.library), Arc::clone(&self.places));
+        let own = self.places_of(owner);
         let outcome = async move {
-            let _place = places.acquire_owned().await.map_err(|_| RejectReason::NotContributing)?;
-            fetch(swarm, library, order, partial).await
+            let own = own.acquire_owned().await.map_err(|_| RejectReason::NotContributing)?;
+            let place = places.acquire_owned().await.map_err(|_| RejectReason::NotContributing)?;
+            fetch(swarm, library, order, partial, [own, place]).await
         };
         let outcome = outcome.boxed().shared();
         if let Some(weak) = outcome.downgrade() {
@@ -149,6 +179,7 @@ async fn fetch(
     library: Arc<SceneLibrary>,
     order: BlobOrder,
     partial: Arc<Partial>,
+    places: [OwnedSemaphorePermit; 2],
 ) -> Outcome {
     let scene = order.scene;
     let fetched = timeout(DOWNLOAD_LIMIT, swarm.fetch_blob(order)).await;
@@ -162,9 +193,8 @@ async fn fetch(
             })?;
             // Those who still fetch it get it from memory now.
             library.offer(&package);
-            swarm.provide(scene).await;
             info!(scene = %scene.short(), fetched_bytes, bytes = package.size_bytes(), "fetched a scene");
-            Ok((package, fetched_bytes))
+            Ok(Arrival { package, fetched_bytes, _places: Arc::new(places) })
         }
         Err(error) => {
             warn!(scene = %scene.short(), %error, "a scene could not be fetched");

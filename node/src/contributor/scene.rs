@@ -24,7 +24,7 @@ use super::{
     ReadyScene,
     downloads::{DownloadView, Downloads},
 };
-use crate::scene_library::{Package, SceneLibrary};
+use crate::scene_library::SceneLibrary;
 
 /// Scenes being built at once; more wait for their turn.
 const MAX_PREPARING: usize = 2;
@@ -96,7 +96,13 @@ impl SceneSource {
         if let Some(found) = self.library.resident(&scene) {
             return Ok(ready(found.prepared, 0));
         }
-        let (package, fetched_bytes) = self.package(peer, scene.hash, size_bytes).await?;
+        // A package that was fetched is in memory: its download's place is kept until the scene is made of it.
+        let arrival = if self.library.has_package(&scene.hash) {
+            None
+        } else {
+            Some(self.downloads.fetch(peer, scene.hash, size_bytes).await?)
+        };
+        let fetched_bytes = arrival.as_ref().map_or(0, |arrival| arrival.fetched_bytes);
         let turn = Arc::clone(&self.preparing).acquire_owned();
         let turn = turn.await.map_err(|_| RejectReason::NotContributing)?;
         if let Some(found) = self.library.resident(&scene) {
@@ -110,11 +116,22 @@ impl SceneSource {
         // The turn ends with the work, not with whoever waits for it: a session that is gone does not stop a build.
         let building = spawn_blocking(move || {
             let _held = (turn, package_lock);
-            library.prepare(&package, scene.time)
+            let package = match &arrival {
+                Some(arrival) => arrival.package.clone(),
+                // What the disk has is read when it is its turn, not before.
+                None => library.cached_package(&scene.hash)?,
+            };
+            let prepared = library.prepare(&package, scene.time);
+            if prepared.is_err() {
+                library.forget(&scene.hash);
+            }
+            Some(prepared)
         });
         match building.await {
-            Ok(Ok(found)) => Ok(ready(found.prepared, fetched_bytes)),
-            Ok(Err(error)) => {
+            Ok(Some(Ok(found))) => Ok(ready(found.prepared, fetched_bytes)),
+            // It was damaged, and is gone: whoever asks again has it fetched.
+            Ok(None) => Err(RejectReason::Busy),
+            Ok(Some(Err(error))) => {
                 warn!(%scene, %error, "a coordinator's scene did not load");
                 Err(match error {
                     SceneError::Memory { .. } | SceneError::Limit { .. } => RejectReason::TooLarge,
@@ -123,21 +140,6 @@ impl SceneSource {
             }
             Err(_) => Err(RejectReason::Internal),
         }
-    }
-
-    /// The package, and how many bytes were fetched for it.
-    async fn package(
-        &self,
-        peer: NodeId,
-        scene: SceneHash,
-        size_bytes: u64,
-    ) -> Result<(Package, u64), RejectReason> {
-        let library = Arc::clone(&self.library);
-        let cached = spawn_blocking(move || library.cached_package(&scene)).await.ok().flatten();
-        if let Some(package) = cached {
-            return Ok((package, 0));
-        }
-        self.downloads.fetch(peer, scene, size_bytes).await
     }
 
     /// The packages on their way here.

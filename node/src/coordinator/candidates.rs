@@ -35,14 +35,17 @@ pub fn choose(mut applicants: Vec<Applicant>, places: usize, draws: &mut fastran
 }
 
 fn shortlist(applicants: &[Applicant], places: usize, draws: &mut fastrand::Rng) -> Vec<Applicant> {
+    // Among equals chance decides: ids can be ground to come first.
+    let mut applicants = applicants.to_vec();
+    draws.shuffle(&mut applicants);
+    let applicants = &applicants[..];
     let nearness = |applicant: &Applicant| applicant.round_trip_ms.map_or(f64::INFINITY, f64::from);
-    let mut views = [
+    let views = [
         sorted(applicants, |a, b| nearness(a).total_cmp(&nearness(b))),
         sorted(applicants, |a, b| b.mrays_per_s.total_cmp(&a.mrays_per_s)),
         sorted(applicants, |a, b| b.served.total_cmp(&a.served)),
         applicants.to_vec(),
     ];
-    draws.shuffle(&mut views[3]);
     let mut views = views.map(Vec::into_iter);
     let mut chosen = Vec::with_capacity(places);
     let mut taken = BTreeSet::new();

@@ -7,7 +7,7 @@ use p2c2r_scheduler::PeerView;
 const MAX_TRAVEL_SHARE: f64 = 0.25;
 
 /// The encoding for a frame of so many pixels. Only mean radiance with a deadline is ever rounded, and only if the pixels
-/// of at least half of the other nodes would travel for too long on the lines as they were measured: what one peer makes of
+/// of most of the other nodes would travel for too long on the lines as they were measured: what one peer makes of
 /// its line decides nothing for the others.
 pub fn choose(
     asked: PixelEncoding,
@@ -23,7 +23,7 @@ pub fn choose(
         rate > 0.0 && bytes / rate > deadline_ms as f64 * MAX_TRAVEL_SHARE
     };
     let slow = others.iter().filter(is_slow).count();
-    if slow > 0 && slow * 2 >= others.len() { PixelEncoding::Rgb9E5 } else { asked }
+    if slow * 2 > others.len() { PixelEncoding::Rgb9E5 } else { asked }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const GRACE: Duration = Duration::from_millis(2500);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// That wait doubles no more often.
 const MAX_DOUBLINGS: u32 = 6;
-/// With a number of peers asked for, they get this long.
+/// With a number of peers asked for, they get this long, and as long again whenever one gets on with fetching the scene.
 const WAIT_LIMIT: Duration = Duration::from_mins(2);
 
 /// What came of asking a peer to help.
@@ -35,6 +35,8 @@ pub struct Gathering {
     failures: BTreeMap<NodeId, Failures>,
     /// Whether the list of known peers has been looked at since the job began.
     looked: bool,
+    /// When one of them got on with fetching the scene.
+    moved: Instant,
 }
 
 /// Why a peer is not asked again at once.
@@ -69,7 +71,14 @@ pub enum Decision {
 impl Gathering {
     /// Nobody asked yet.
     pub fn new(since: Instant, wanted: Option<usize>, has_swarm: bool) -> Self {
-        Self { since, wanted, candidates: BTreeMap::new(), failures: BTreeMap::new(), looked: !has_swarm }
+        Self {
+            since,
+            wanted,
+            candidates: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            looked: !has_swarm,
+            moved: since,
+        }
     }
 
     /// When the job began.
@@ -120,6 +129,11 @@ impl Gathering {
         }
     }
 
+    /// Notes that a peer gets on with fetching the scene.
+    pub fn note_moved(&mut self, now: Instant) {
+        self.moved = now;
+    }
+
     /// Peers that help or may yet.
     pub fn engaged(&self) -> usize {
         self.candidates.values().filter(|candidate| **candidate != Candidate::Failed).count()
@@ -136,7 +150,7 @@ impl Gathering {
         let pending = self.candidates.values().any(|candidate| *candidate == Candidate::Pending);
         match self.wanted {
             Some(wanted) if ready < wanted => {
-                if waited < WAIT_LIMIT {
+                if now.saturating_duration_since(self.moved) < WAIT_LIMIT {
                     Decision::Wait
                 } else {
                     Decision::GiveUp { wanted, ready, waited_s: waited.as_secs() }
@@ -242,6 +256,8 @@ mod tests {
             gathering.decide(start + WAIT_LIMIT, true),
             Decision::GiveUp { wanted: 1, ready: 0, waited_s: WAIT_LIMIT.as_secs() }
         );
+        gathering.note_moved(start + WAIT_LIMIT / 2);
+        assert_eq!(gathering.decide(start + WAIT_LIMIT, true), Decision::Wait, "the scene is on its way");
         gathering.settle(peer(1), Candidate::Ready, start);
         assert_eq!(gathering.decide(start, true), Decision::Start);
     }

@@ -278,9 +278,17 @@ pub fn believed(
 }
 
 /// Likewise of a picture. Takes as long as hashing it.
-pub fn believed_picture(stage: &OutStage, result: &TileResult) -> Result<StageStatement, StageForgery> {
+pub fn believed_picture(
+    stage: &OutStage,
+    result: &TileResult,
+) -> Result<(StageStatement, bytes::Bytes), StageForgery> {
     let statement = believed(stage, &result.statement, &result.signature)?;
-    if plane_hash(&result.payload) == statement.output { Ok(statement) } else { Err(StageForgery::Picture) }
+    let picture = result.payload.join();
+    if plane_hash(&picture) == statement.output {
+        Ok((statement, picture))
+    } else {
+        Err(StageForgery::Picture)
+    }
 }
 
 /// Whether the picture was made of the very planes that were handed over for it; nothing while one is not heard of.
@@ -370,7 +378,7 @@ mod tests {
             task: TaskId(1),
             statement: bytes.clone(),
             signature: signature.clone(),
-            payload: bytes::Bytes::from_static(payload),
+            payload: payload.to_vec().into(),
             load: p2c2r_protocol::task::Load::default(),
         };
         assert!(believed_picture(&stage, &file(b"file")).is_ok());

@@ -85,6 +85,8 @@ pub struct Session {
     pub load: Load,
     /// The scene whose package it said is on its way there, and how many bytes have come.
     on_its_way: Option<(SceneMoment, u64)>,
+    /// Whether more of it has come since that was asked last.
+    got_on: bool,
     /// Bytes that it fetched for all scenes so far.
     fetched_bytes: u64,
     /// Where the scenes stand that were asked for last.
@@ -162,6 +164,7 @@ impl Session {
             welcome: None,
             load: Load::default(),
             on_its_way: None,
+            got_on: false,
             fetched_bytes: 0,
             scenes: VecDeque::new(),
             round_trip_ms: 0.0,
@@ -285,6 +288,9 @@ impl Session {
             }
             ContributorMessage::Fetching { scene, bytes_here } => {
                 if self.state(&scene) == Some(SceneState::Preparing) {
+                    let before =
+                        self.on_its_way.filter(|(known, _)| *known == scene).map_or(0, |(_, bytes)| bytes);
+                    self.got_on |= bytes_here > before;
                     self.on_its_way = Some((scene, bytes_here));
                 }
             }
@@ -368,6 +374,11 @@ impl Session {
         self.next_nonce += 1;
         self.asked = Some(Asked { nonce: self.next_nonce, at: now, answered: false });
         self.send(CoordinatorMessage::Ping { nonce: self.next_nonce });
+    }
+
+    /// Whether more of a scene has come there since this was asked last.
+    pub fn take_got_on(&mut self) -> bool {
+        mem::take(&mut self.got_on)
     }
 
     /// The share of a scene of that size that is there, by the contributor's own word; nothing if it is not asked for or

@@ -111,7 +111,7 @@ impl Judgement<'_> {
     /// Believes the tile, or says why not. Takes as long as rendering the probes.
     pub fn verify(&self, result: &TileResult) -> Result<VerifiedTile, Forgery> {
         let statement = self.statement(result)?;
-        let pixels = self.pixels(&result.payload, &statement)?;
+        let pixels = self.pixels(&result.payload.join(), &statement)?;
         let probes = self.secret.map_or(Ok(0), |secret| self.probe(secret, result.task, &pixels))?;
         Ok(VerifiedTile { pixels, counters: statement.counters, probes })
     }

@@ -125,6 +125,19 @@ impl SceneLibrary {
         self.shelf().package(scene)
     }
 
+    /// Whether the package seems to be here, in memory or on disk: a look, not a read.
+    pub fn has_package(&self, scene: &SceneHash) -> bool {
+        self.package(scene).is_some() || self.disk.as_ref().is_some_and(|disk| disk.path(scene).exists())
+    }
+
+    /// Takes a package off the disk that turned out to be no scene: those that are should have the room.
+    pub fn forget(&self, scene: &SceneHash) {
+        if let Some(disk) = &self.disk {
+            // If it is gone already, all the better.
+            let _ = std::fs::remove_file(disk.path(scene));
+        }
+    }
+
     /// The package from memory, else from the disk cache, if it is there and whole. Blocks on the disk.
     pub fn cached_package(&self, scene: &SceneHash) -> Option<Package> {
         self.package(scene).or_else(|| self.disk.as_ref()?.read(scene).map(Package::of))

@@ -9,7 +9,10 @@ use std::{
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -36,7 +39,9 @@ pub struct Partial {
 pub struct PartialPackage {
     manifest: ChunkManifest,
     here: Mutex<ChunkSet>,
-    storage: Storage,
+    storage: RwLock<Storage>,
+    /// Chunks written since room was made for them.
+    written: AtomicU32,
 }
 
 /// Where the chunks are.
@@ -47,7 +52,7 @@ enum Storage {
         cache: Arc<DiskCache>,
         _in_use: InUse,
     },
-    /// Without a disk, or one that is full; empty once the package is taken out.
+    /// Without a disk, or with one that does not take it; empty once the package is taken out.
     Memory(Mutex<Vec<u8>>),
 }
 
@@ -66,7 +71,7 @@ impl Partial {
     pub fn finish(&self) -> io::Result<Package> {
         let begun = self.begun.get().ok_or_else(not_begun)?;
         let bytes = begun.take_whole()?;
-        if let Storage::Disk { path, cache, .. } = &begun.storage {
+        if let Storage::Disk { path, cache, .. } = &*begun.storage() {
             // What is in memory is good: a disk that fails now costs the cache only.
             if let Err(error) = fs::rename(path, cache.path(&self.scene)) {
                 warn!(%error, "a fetched scene could not be kept on disk");
@@ -107,7 +112,12 @@ impl ChunkSink for Partial {
     fn begin(&self, manifest: &ChunkManifest) -> io::Result<ChunkSet> {
         let (storage, was_there) = self.open_storage(manifest.size_bytes());
         let none = ChunkSet::none(manifest.chunk_count());
-        let mut package = PartialPackage { manifest: manifest.clone(), here: Mutex::new(none), storage };
+        let mut package = PartialPackage {
+            manifest: manifest.clone(),
+            here: Mutex::new(none),
+            storage: RwLock::new(storage),
+            written: AtomicU32::new(0),
+        };
         if was_there {
             let here = package.found();
             info!(
@@ -133,6 +143,10 @@ fn offset(index: u32) -> u64 {
 }
 
 impl PartialPackage {
+    fn storage(&self) -> RwLockReadGuard<'_, Storage> {
+        self.storage.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn here(&self) -> MutexGuard<'_, ChunkSet> {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,47 +165,51 @@ impl PartialPackage {
     /// The chunk, if the storage has it as it should be: a disk that has changed it must not make this node a liar.
     fn read_checked(&self, index: u32) -> Option<Vec<u8>> {
         let mut chunk = vec![0; self.manifest.chunk_bytes(index)? as usize];
-        match &self.storage {
-            Storage::Disk { file, .. } => file.read_exact_at(&mut chunk, offset(index)).ok()?,
-            Storage::Memory(bytes) => {
-                let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
-                let start = offset(index) as usize;
-                let stored = bytes.get(start..start + chunk.len())?;
-                chunk.copy_from_slice(stored);
-            }
-        }
+        self.storage().read(index, &mut chunk)?;
         self.manifest.verify_chunk(index, &chunk).is_ok().then_some(chunk)
     }
 
     fn write(&self, index: u32, chunk: &[u8]) -> io::Result<()> {
-        match &self.storage {
-            Storage::Disk { file, cache, .. } => {
-                if self.here().len().is_multiple_of(CHUNKS_A_CLEANING) {
-                    cache.evict(u64::from(CHUNKS_A_CLEANING) * u64::from(SCENE_CHUNK_BYTES))?;
-                }
-                file.write_all_at(chunk, offset(index))?;
-            }
-            Storage::Memory(bytes) => {
-                let mut bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
-                let start = offset(index) as usize;
-                let place = bytes.get_mut(start..start + chunk.len());
-                place.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?.copy_from_slice(chunk);
-            }
+        // The first one of so many makes room for all of them.
+        let makes_room = self.written.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHUNKS_A_CLEANING);
+        let written = self.storage().write(index, chunk, makes_room);
+        if let Err(error) = written {
+            self.leave_the_disk(&error);
+            self.storage().write(index, chunk, false)?;
         }
         self.here().insert(index);
         Ok(())
     }
 
+    /// A disk that is full or fails costs the resumption, never the scene: what has come goes to memory.
+    fn leave_the_disk(&self, error: &io::Error) {
+        let mut storage = self.storage.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*storage, Storage::Memory(_)) {
+            return;
+        }
+        warn!(%error, "the disk does not take a scene; it is fetched into memory, and lost at a restart");
+        let mut bytes = vec![0; self.manifest.size_bytes() as usize];
+        let mut here = self.here();
+        for index in here.clone().iter() {
+            let start = offset(index) as usize;
+            let length = self.manifest.chunk_bytes(index).unwrap_or(0) as usize;
+            let place = bytes.get_mut(start..start + length);
+            if place.and_then(|place| storage.read(index, place)).is_none() {
+                here.remove(index);
+            }
+        }
+        *storage = Storage::Memory(Mutex::new(bytes));
+    }
+
     /// All bytes, in memory once.
     fn take_whole(&self) -> io::Result<Bytes> {
-        match &self.storage {
+        match &*self.storage() {
             Storage::Memory(bytes) => {
                 let bytes = std::mem::take(&mut *bytes.lock().unwrap_or_else(PoisonError::into_inner));
                 *self.here() = ChunkSet::none(self.manifest.chunk_count());
                 Ok(bytes.into())
             }
             Storage::Disk { file, .. } => {
-                file.sync_data()?;
                 let mut bytes = vec![0; self.manifest.size_bytes() as usize];
                 file.read_exact_at(&mut bytes, 0)?;
                 for (index, chunk) in (0..).zip(bytes.chunks(SCENE_CHUNK_BYTES as usize)) {
@@ -200,7 +218,44 @@ impl PartialPackage {
                         return Err(io::Error::other("the disk gave back other bytes than were written"));
                     }
                 }
+                if let Err(error) = file.sync_data() {
+                    warn!(%error, "a fetched scene may not outlive a power cut");
+                }
                 Ok(bytes.into())
+            }
+        }
+    }
+}
+
+impl Storage {
+    /// Fills the place with a chunk; nothing if that cannot be read.
+    fn read(&self, index: u32, chunk: &mut [u8]) -> Option<()> {
+        match self {
+            Self::Disk { file, .. } => file.read_exact_at(chunk, offset(index)).ok(),
+            Self::Memory(bytes) => {
+                let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                let start = offset(index) as usize;
+                chunk.copy_from_slice(bytes.get(start..start + chunk.len())?);
+                Some(())
+            }
+        }
+    }
+
+    /// Keeps a chunk, after room was made for some if that is asked for.
+    fn write(&self, index: u32, chunk: &[u8], makes_room: bool) -> io::Result<()> {
+        match self {
+            Self::Disk { file, cache, .. } => {
+                if makes_room {
+                    cache.evict(u64::from(CHUNKS_A_CLEANING) * u64::from(SCENE_CHUNK_BYTES))?;
+                }
+                file.write_all_at(chunk, offset(index))
+            }
+            Self::Memory(bytes) => {
+                let mut bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                let start = offset(index) as usize;
+                let place = bytes.get_mut(start..start + chunk.len());
+                place.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?.copy_from_slice(chunk);
+                Ok(())
             }
         }
     }
@@ -289,6 +344,26 @@ mod tests {
             assert!(partial.begun().unwrap().chunks().is_empty(), "it is taken out");
         }
         assert!(!folder.path().join("scenes").join(format!("{scene}.fetching")).exists());
+    }
+
+    #[test]
+    fn f13_a_disk_that_takes_no_more_costs_the_resumption_and_not_the_scene() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = bytes(3);
+        let (scene, manifest) = (scene_hash(&bytes), ChunkManifest::of(&bytes));
+        let partial = Partial::new(scene, Some(cache(&folder, 1 << 30)));
+        partial.begin(&manifest).unwrap();
+        partial.write(1, chunk(&bytes, 1)).unwrap();
+        // From here on the file can be read only: every write to it fails, as on a full disk.
+        let path = folder.path().join("scenes").join(format!("{scene}.fetching"));
+        let begun = partial.begun().unwrap();
+        if let Storage::Disk { file, .. } = &mut *begun.storage.write().unwrap() {
+            *file = File::open(&path).unwrap();
+        }
+        partial.write(0, chunk(&bytes, 0)).unwrap();
+        assert_eq!(begun.read(1).unwrap(), chunk(&bytes, 1), "what had come is kept");
+        partial.write(2, chunk(&bytes, 2)).unwrap();
+        assert_eq!(partial.finish().unwrap().blob.bytes, bytes);
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::{
     identity::peer_id,
     limit::{
         MAX_CONNECTIONS_PER_PEER, MAX_INCOMING_SHARE, MAX_MEMORY_SHARE, MAX_PENDING_CONNECTIONS,
-        MAX_PROVIDER_KEYS, MAX_PROVIDERS, PING_INTERVAL, PING_TIMEOUT, PROVIDER_INTERVAL, PROVIDER_TTL,
+        MAX_PROVIDED_SCENES, MAX_PROVIDER_KEYS, MAX_PROVIDERS, PING_INTERVAL, PING_TIMEOUT,
+        PROVIDER_INTERVAL, PROVIDER_TTL,
     },
     reach::{Callers, Guarded, relay_limits},
 };
@@ -175,7 +176,8 @@ fn kad_behaviour(key: &Keypair) -> kad::Behaviour<kad::store::MemoryStore> {
         .set_provider_publication_interval(Some(PROVIDER_INTERVAL))
         .set_periodic_bootstrap_interval(None);
     let store = kad::store::MemoryStoreConfig {
-        max_provided_keys: MAX_PROVIDER_KEYS,
+        // The actor keeps others' within their limit: there is always room for the node's own.
+        max_provided_keys: MAX_PROVIDER_KEYS + MAX_PROVIDED_SCENES,
         max_providers_per_key: MAX_PROVIDERS,
         ..kad::store::MemoryStoreConfig::default()
     };

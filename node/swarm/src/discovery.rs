@@ -27,6 +27,12 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 const MAX_RETRY_ALONE: Duration = Duration::from_secs(30);
 /// Longest wait for a neighbour that was lost a short while ago.
 const MAX_RETRY_LOST: Duration = Duration::from_secs(2);
+/// A dial to such a neighbour is begun anew after this: what was lost on a line that was cut is repeated ever more seldom.
+const LOST_DIAL_PATIENCE: Duration = Duration::from_secs(3);
+/// But a dial gets as many round trips: to connect takes five or so, and some packets are lost.
+const LOST_DIAL_ROUND_TRIPS: u32 = 12;
+/// Every so many dials get all the time that a dial has: the line may have become slow.
+const PATIENT_DIAL: u32 = 5;
 /// Longest wait otherwise.
 const MAX_RETRY: Duration = Duration::from_mins(5);
 /// The peer with the larger id lets the other one dial first: two at once would leave two connections.
@@ -69,6 +75,10 @@ struct Candidate {
     origin: Origin,
     attempts: u32,
     next_dial: Instant,
+    /// Since when it is being dialled.
+    dialling: Option<Instant>,
+    /// The last that was measured.
+    round_trip: Option<Duration>,
     /// Where this node has reached it itself.
     reached: Option<Multiaddr>,
     /// Since when a neighbour that this node had reached is one no more.
@@ -140,6 +150,8 @@ impl Discovery {
             origin: Origin::Hearsay,
             attempts: 0,
             next_dial: first_dial,
+            dialling: None,
+            round_trip: None,
             reached: None,
             lost: None,
         });
@@ -179,6 +191,7 @@ impl Discovery {
         self.connected.insert(peer);
         if let Some(candidate) = self.candidates.get_mut(&peer) {
             candidate.attempts = 0;
+            candidate.dialling = None;
             candidate.lost = None;
             candidate.reached = dialled.or(candidate.reached.take());
         }
@@ -214,8 +227,9 @@ impl Discovery {
             return;
         }
         let Some(candidate) = self.candidates.get_mut(&peer) else { return };
+        candidate.dialling = None;
         let limit = match candidate.lost {
-            Some(lost) if now.saturating_duration_since(lost) < RECENT_LOSS => MAX_RETRY_LOST,
+            Some(_) if candidate.is_recently_lost(now) => MAX_RETRY_LOST,
             _ if self.connected.is_empty() => MAX_RETRY_ALONE,
             _ => MAX_RETRY,
         };
@@ -229,6 +243,21 @@ impl Discovery {
             } || candidate.lost.is_some_and(|lost| now.saturating_duration_since(lost) < FORGET_LOST);
         if !is_kept && candidate.attempts >= MAX_DIAL_ATTEMPTS {
             self.candidates.remove(&peer);
+        }
+    }
+
+    /// Notes how far it is to a neighbour.
+    pub(crate) fn note_round_trip(&mut self, peer: &PeerId, round_trip: Duration) {
+        if let Some(candidate) = self.candidates.get_mut(peer) {
+            candidate.round_trip = Some(round_trip);
+        }
+    }
+
+    /// A dial was given up to be begun anew.
+    pub(crate) fn dial_given_up(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(candidate) = self.candidates.get_mut(peer).filter(|_| !self.connected.contains(peer)) {
+            candidate.dialling = None;
+            candidate.next_dial = now;
         }
     }
 
@@ -249,6 +278,19 @@ impl Discovery {
             .take(room.clamp(1, MAX_DIALS_PER_TICK))
             .map(|(peer, candidate)| candidate.dial(*peer, now))
             .collect()
+    }
+
+    /// Neighbours lost a short while ago whose dial takes so long that a new one will be sooner there.
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<PeerId> {
+        let is_overdue = |candidate: &Candidate| {
+            let since = candidate.dialling.filter(|_| candidate.is_recently_lost(now));
+            let patience =
+                LOST_DIAL_PATIENCE.max(candidate.round_trip.unwrap_or_default() * LOST_DIAL_ROUND_TRIPS);
+            !candidate.attempts.is_multiple_of(PATIENT_DIAL)
+                && since.is_some_and(|since| now.saturating_duration_since(since) >= patience)
+        };
+        let overdue = self.candidates.iter().filter(|(_, candidate)| is_overdue(candidate));
+        overdue.map(|(peer, _)| *peer).filter(|peer| !self.connected.contains(peer)).collect()
     }
 
     /// What to ask Kademlia for now, if anything: mostly ourselves, for our neighbourhood holds a small swarm whole.
@@ -280,16 +322,20 @@ impl Discovery {
 
 impl Candidate {
     fn dial(&mut self, peer: PeerId, now: Instant) -> Dial {
-        let is_recent = self.lost.is_some_and(|lost| now.saturating_duration_since(lost) < RECENT_LOSS);
         let addresses = match &self.reached {
-            Some(reached) if is_recent => vec![reached.clone()],
+            Some(reached) if self.is_recently_lost(now) => vec![reached.clone()],
             _ if self.attempts == 0 => preferred(&self.addresses),
             _ => self.addresses.clone(),
         };
         self.attempts = self.attempts.saturating_add(1);
         // Until the outcome is known; should it never be told, the peer is tried again.
         self.next_dial = now + MAX_RETRY_ALONE;
+        self.dialling = Some(now);
         Dial { peer, addresses }
+    }
+
+    fn is_recently_lost(&self, now: Instant) -> bool {
+        self.lost.is_some_and(|lost| now.saturating_duration_since(lost) < RECENT_LOSS)
     }
 }
 
@@ -374,6 +420,34 @@ mod tests {
             assert!(now < start + 2 * FORGET_LOST);
         }
         assert!(now >= start + FORGET_LOST);
+    }
+
+    #[test]
+    fn a_dial_to_a_lost_neighbour_is_begun_anew_when_it_takes_long_but_not_always() {
+        let (mut plan, start) = plan(16);
+        let lost = PeerId::random();
+        plan.learn(lost, vec![address(1)], start);
+        assert_eq!(plan.dials(0, start + YIELD).len(), 1);
+        assert_eq!(plan.overdue(start + YIELD + LOST_DIAL_PATIENCE), [], "it was never a neighbour");
+        plan.connected(lost, Some(address(1)), start);
+        plan.disconnected(lost, start);
+        let mut now = start + YIELD;
+        let mut overdue = Vec::new();
+        for _ in 0..2 * PATIENT_DIAL {
+            assert_eq!(plan.dials(0, now).len(), 1);
+            assert_eq!(plan.overdue(now + LOST_DIAL_PATIENCE / 2), []);
+            overdue.push(plan.overdue(now + LOST_DIAL_PATIENCE) == [lost]);
+            plan.dial_failed(lost, now);
+            now = plan.candidates[&lost].next_dial;
+        }
+        assert_eq!(overdue, [true, true, true, true, false, true, true, true, true, false]);
+        plan.note_round_trip(&lost, LOST_DIAL_PATIENCE);
+        plan.dials(0, now);
+        assert_eq!(plan.overdue(now + LOST_DIAL_PATIENCE), [], "it is far away");
+        assert_eq!(plan.overdue(now + LOST_DIAL_PATIENCE * LOST_DIAL_ROUND_TRIPS), [lost]);
+        plan.dials(0, now);
+        plan.connected(lost, None, now);
+        assert_eq!(plan.overdue(now + LOST_DIAL_PATIENCE), []);
     }
 
     #[test]

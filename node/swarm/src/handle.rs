@@ -135,10 +135,10 @@ impl SwarmHandle {
         .await
     }
 
-    /// Lets others find this node when they look for a package that it has.
-    pub async fn provide(&self, scene: SceneHash) {
+    /// Lets others find this node when they look for one of these packages, and for no others.
+    pub async fn provide(&self, scenes: Vec<SceneHash>) {
         // After the shutdown nobody looks.
-        let _ = self.commands.send(Command::Provide(scene)).await;
+        let _ = self.commands.send(Command::Provide(scenes)).await;
     }
 
     /// Hands a plane over to the peer that awaits it.

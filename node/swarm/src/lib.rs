@@ -59,7 +59,7 @@ pub use crate::{
     neighbours::KnownPeer,
     peers::PeerStatus,
     reach::Reachability,
-    session::{ContributorEvent, ContributorLink, CoordinatorLink, TileResult, Traffic, local_pair},
+    session::{ContributorEvent, ContributorLink, CoordinatorLink, Payload, TileResult, Traffic, local_pair},
     start::start,
     step::{StepOwnerLink, StepPeerLink},
 };

@@ -162,8 +162,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a closed session may still read what is on its way.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// Blob streams served at once, refusals included.
-pub const MAX_BLOB_STREAMS: usize = 128;
+/// Blob streams served at once, refusals included: of all that one coordinator works with, two for the scene, one for its list,
+/// and as many again of others.
+pub const MAX_BLOB_STREAMS: usize = 512;
 /// Blob streams served at once to one peer: two for each package that it fetches, and those of its last attempts.
 pub const MAX_BLOB_STREAMS_PER_PEER: usize = 8;
 /// Blob streams of one peer that are told so when it has too many; further ones are closed without a word.
@@ -205,7 +206,11 @@ pub const MAX_PROVIDED_SCENES: usize = 16;
 pub const MAX_SOUGHT_SCENES: usize = 16;
 /// Nodes that the table may name for a package: each may be dialled.
 pub const MAX_PROVIDERS: usize = 8;
-/// Keys of which this node keeps providers for others.
+/// Keys for which this node keeps the word of one peer.
+pub const MAX_KEYS_PER_PROVIDER: usize = 32;
+/// How often it looks what of that is too old.
+pub const PROVIDER_SWEEP: Duration = Duration::from_mins(1);
+/// Keys for which this node keeps the word of others that they have the package.
 pub const MAX_PROVIDER_KEYS: usize = 2048;
 /// What others told of who has a package is forgotten after this.
 pub const PROVIDER_TTL: Duration = Duration::from_hours(2);

@@ -227,7 +227,7 @@ async fn work(mut link: ContributorLink, payload: Bytes) {
                 ContributorEvent::Message(ContributorMessage::Pong { nonce, load })
             }
             CoordinatorMessage::Offer { task, .. } => {
-                let (statement, signature, payload) = (vec![0; 150], vec![0; 64], payload.clone());
+                let (statement, signature, payload) = (vec![0; 150], vec![0; 64], payload.clone().into());
                 ContributorEvent::Result(TileResult { task, statement, signature, payload, load })
             }
             _ => continue,

@@ -4,26 +4,30 @@
 //! All of it is hearsay. Whoever is named is asked for chunks, and every chunk is checked.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
-use libp2p::kad;
+use libp2p::{PeerId, kad};
 use p2c2r_protocol::id::{NodeId, SceneHash};
 
-use crate::limit::{MAX_PROVIDED_SCENES, MAX_PROVIDERS, MAX_SOUGHT_SCENES};
+use crate::limit::{
+    MAX_KEYS_PER_PROVIDER, MAX_PROVIDED_SCENES, MAX_PROVIDER_KEYS, MAX_PROVIDERS, MAX_SOUGHT_SCENES,
+    PROVIDER_TTL,
+};
 
 /// The table is asked again after this, while a download wants to know.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// What the keys of packages begin with.
 const KEY_PREFIX: &[u8] = b"p2c2r/scene/1/";
 
-/// What this node provides, and what it has heard.
+/// What this node provides, what it has heard, and whose word it keeps for others.
 #[derive(Debug, Default)]
 pub(crate) struct Providers {
-    /// The newest last.
-    provided: VecDeque<SceneHash>,
+    provided: BTreeSet<SceneHash>,
     sought: HashMap<SceneHash, Sought>,
+    /// Since when each peer's word is kept, by key.
+    kept: HashMap<PeerId, HashMap<kad::RecordKey, Instant>>,
 }
 
 #[derive(Debug)]
@@ -43,14 +47,43 @@ pub(crate) fn scene(key: &kad::RecordKey) -> Option<SceneHash> {
 }
 
 impl Providers {
-    /// Notes that a package is here, and whether the table is to be told; gives back one that is no longer told of.
-    pub(crate) fn provide(&mut self, scene: SceneHash) -> (bool, Option<SceneHash>) {
-        if self.provided.contains(&scene) {
-            return (false, None);
+    /// These packages are here: gives back those that the table is not told of any more, and those that it is to be told of.
+    pub(crate) fn provide(&mut self, here: &[SceneHash]) -> (Vec<SceneHash>, Vec<SceneHash>) {
+        let here: BTreeSet<SceneHash> = here.iter().take(MAX_PROVIDED_SCENES).copied().collect();
+        let gone: Vec<SceneHash> = self.provided.difference(&here).copied().collect();
+        self.provided.retain(|scene| here.contains(scene));
+        let new = here.difference(&self.provided).copied().collect();
+        (gone, new)
+    }
+
+    /// The table has been told of it.
+    pub(crate) fn note_provided(&mut self, scene: SceneHash) {
+        self.provided.insert(scene);
+    }
+
+    /// Whether a peer's word that it provides something is kept.
+    pub(crate) fn keeps(&mut self, peer: PeerId, key: &kad::RecordKey, now: Instant) -> bool {
+        let all: usize = self.kept.values().map(HashMap::len).sum();
+        let own = self.kept.entry(peer).or_default();
+        let is_known = own.contains_key(key);
+        let keeps = is_known || (own.len() < MAX_KEYS_PER_PROVIDER && all < MAX_PROVIDER_KEYS);
+        if keeps {
+            own.insert(key.clone(), now);
+        } else if own.is_empty() {
+            self.kept.remove(&peer);
         }
-        self.provided.push_back(scene);
-        let too_many = self.provided.len() > MAX_PROVIDED_SCENES;
-        (true, if too_many { self.provided.pop_front() } else { None })
+        keeps
+    }
+
+    /// Forgets what was said too long ago; gives back what that was.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<(PeerId, kad::RecordKey)> {
+        let is_old = |since: &Instant| now.saturating_duration_since(*since) >= PROVIDER_TTL;
+        let mut expired = Vec::new();
+        for (peer, keys) in &mut self.kept {
+            expired.extend(keys.extract_if(|_, since| is_old(since)).map(|(key, _)| (*peer, key)));
+        }
+        self.kept.retain(|_, keys| !keys.is_empty());
+        expired
     }
 
     /// Those who are said to have the package, and whether the table is to be asked now.
@@ -60,7 +93,12 @@ impl Providers {
             if is_due {
                 sought.asked = now;
             }
-            return (sought.providers.iter().copied().collect(), is_due);
+            let found = sought.providers.iter().copied().collect();
+            if is_due {
+                // Those who are still said to have it are named again.
+                sought.providers.clear();
+            }
+            return (found, is_due);
         }
         if self.sought.len() >= MAX_SOUGHT_SCENES
             && let Some(oldest) =
@@ -102,13 +140,31 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_told_once_of_a_package_and_of_the_newest_only() {
+    fn the_table_is_told_of_what_is_here_until_it_has_heard_it() {
         let mut providers = Providers::default();
-        assert_eq!(providers.provide(hash(0)), (true, None));
-        assert_eq!(providers.provide(hash(0)), (false, None));
-        let dropped: Vec<SceneHash> =
-            (1..=MAX_PROVIDED_SCENES as u8).filter_map(|index| providers.provide(hash(index)).1).collect();
-        assert_eq!(dropped, [hash(0)]);
+        assert_eq!(providers.provide(&[hash(0), hash(1)]), (vec![], vec![hash(0), hash(1)]));
+        providers.note_provided(hash(0));
+        assert_eq!(providers.provide(&[hash(0), hash(1)]), (vec![], vec![hash(1)]));
+        assert_eq!(providers.provide(&[hash(2)]), (vec![hash(0)], vec![hash(2)]));
+        let many: Vec<SceneHash> = (0..100).map(hash).collect();
+        assert_eq!(providers.provide(&many).1.len(), MAX_PROVIDED_SCENES);
+    }
+
+    #[test]
+    fn b22_the_word_of_one_peer_takes_no_more_than_its_share_and_is_forgotten() {
+        let (mut providers, now) = (Providers::default(), Instant::now());
+        let (liar, other) = (PeerId::random(), PeerId::random());
+        let kept = (0..200).filter(|index| providers.keeps(liar, &key(&hash(*index)), now)).count();
+        assert_eq!(kept, MAX_KEYS_PER_PROVIDER);
+        assert!(providers.keeps(other, &key(&hash(250)), now));
+        assert!(providers.keeps(liar, &key(&hash(0)), now), "what is said again is kept");
+        for _ in 0..2 * MAX_PROVIDER_KEYS {
+            providers.keeps(PeerId::random(), &key(&hash(1)), now);
+        }
+        assert_eq!(providers.kept.values().map(HashMap::len).sum::<usize>(), MAX_PROVIDER_KEYS);
+        assert_eq!(providers.kept.len(), MAX_PROVIDER_KEYS - MAX_KEYS_PER_PROVIDER + 1);
+        assert_eq!(providers.expire(now + PROVIDER_TTL).len(), MAX_PROVIDER_KEYS);
+        assert_eq!(providers.kept.len(), 0);
     }
 
     #[test]

@@ -115,7 +115,8 @@ impl Actor {
                     None => return,
                 },
                 Some(input) = self.inboxes.next() => self.apply(input, Instant::now()),
-                _ = tick.tick() => self.tick(Instant::now()),
+                // An idle node sleeps: a swarm has very many of them.
+                _ = tick.tick(), if self.is_ticking() => self.tick(Instant::now()),
             }
             self.dispatch();
             self.load.send_if_modified(|told| std::mem::replace(told, self.current_load()) != *told);
@@ -353,7 +354,7 @@ impl Actor {
         let load = self.current_load();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let RenderedTile { statement, signature, payload } = rendered;
-        let result = TileResult { task, statement, signature, payload, load };
+        let result = TileResult { task, statement, signature, payload: payload.into(), load };
         let sent = session.send(ContributorEvent::Result(result));
         if !sent || (!session.owner && session.unread_bytes() > MAX_UNREAD_BYTES) {
             self.close(id, "the coordinator does not read its results");
@@ -435,6 +436,10 @@ impl Actor {
             }
             self.reject(job.session, job.task, RejectReason::NotContributing);
         }
+    }
+
+    fn is_ticking(&self) -> bool {
+        !self.sessions.is_empty() || self.draining.is_some()
     }
 
     fn drained(&self) -> bool {

@@ -175,7 +175,8 @@ impl Actor {
                     self.wake = self.wake.filter(|at| *at > now);
                     self.woken(now);
                 }
-                _ = tick.tick() => self.tick(Instant::now()),
+                // An idle node sleeps: a swarm has very many of them.
+                _ = tick.tick(), if !self.is_idle() => self.tick(Instant::now()),
             }
             self.jobs_out
                 .send_if_modified(|told| std::mem::replace(told, self.jobs.len()) != self.jobs.len());
@@ -272,6 +273,10 @@ impl Actor {
         let on_the_way = shares.len() - there;
         let share = (shares.iter().sum::<f64>() - there as f64) / on_the_way.max(1) as f64;
         SceneDelivery { there: there as u32, on_the_way: on_the_way as u32, share }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.sessions.is_empty()
     }
 
     fn woken(&mut self, now: Instant) {

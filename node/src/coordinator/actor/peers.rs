@@ -160,8 +160,12 @@ impl Actor {
             session.forget_scenes();
         }
         let about_task = session.note(message, now);
+        let got_on = session.take_got_on();
         if goodbye {
             return self.close(peer, "it said goodbye", now);
+        }
+        if got_on && let Some(job) = self.jobs.front_mut() {
+            job.gathering.note_moved(now);
         }
         if lost_scenes && self.takes_part(peer) {
             self.ask_for_scene(peer);

@@ -233,7 +233,7 @@ impl Actor {
         let (Some(out), Some(inputs)) = (out.cloned(), inputs) else { return };
         let task = result.task;
         tokio::task::spawn_blocking(move || {
-            let verdict = believed_picture(&out, &result).map(|statement| (statement, result.payload));
+            let verdict = believed_picture(&out, &result);
             let _ = inputs.blocking_send(Input::PictureJudged { peer, task, verdict });
         });
     }

@@ -50,8 +50,8 @@ pub(crate) enum Command {
         /// Told when it is there, or cannot be.
         reply: oneshot::Sender<Result<(), String>>,
     },
-    /// This package is here, for others to find.
-    Provide(SceneHash),
+    /// These packages are here, for others to find, and no others.
+    Provide(Vec<SceneHash>),
     /// Who is said to have this package.
     Providers {
         /// Its name.
@@ -85,7 +85,7 @@ impl Actor {
             }
             // It is dialled again like any lost neighbour.
             Command::Suspect(peer) => drop(self.parts.swarm.disconnect_peer_id(peer)),
-            Command::Provide(scene) => self.provide(scene),
+            Command::Provide(scenes) => self.provide(&scenes),
             Command::Providers { scene, reply } => drop(reply.send(self.providers_of(scene, now))),
             Command::Connect { peer, reply } => self.connect(peer, reply, now),
             // The loop has taken it.

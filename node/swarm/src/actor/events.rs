@@ -6,7 +6,7 @@ use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
     gossipsub, identify, kad, mdns, ping, relay,
-    swarm::{ConnectionId, SwarmEvent as NetworkEvent},
+    swarm::{ConnectionId, DialError, SwarmEvent as NetworkEvent},
 };
 use p2c2r_protocol::id::NodeId;
 use tracing::{debug, warn};
@@ -45,6 +45,10 @@ impl Actor {
                     && self.locked_out.insert(peer)
                 {
                     warn!(%peer, "the ticket leads to a node of another private swarm, or of none: compare the swarm keys");
+                }
+                if matches!(error, DialError::Aborted) {
+                    // Given up to be begun anew: whoever waits for it waits on.
+                    return self.discovery.dial_given_up(&peer, now);
                 }
                 self.discovery.dial_failed(peer, now);
                 if !self.parts.swarm.is_connected(&peer) {
@@ -124,10 +128,10 @@ impl Actor {
                 result:
                     kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { key, providers })),
                 ..
-            }) => self.providers_found(&key, providers),
+            }) => self.providers_found(&key, &providers),
             BehaviourEvent::Kad(kad::Event::InboundRequest {
                 request: kad::InboundRequest::AddProvider { record: Some(record) },
-            }) => self.keep_provider(record),
+            }) => self.keep_provider(record, now),
             BehaviourEvent::Ping(event) => self.pinged(event),
             BehaviourEvent::Punch(event) => self.punched(&event, now),
             BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted {
@@ -165,7 +169,10 @@ impl Actor {
     fn pinged(&mut self, event: ping::Event) {
         let Some(node) = node_id(&event.peer) else { return };
         match event.result {
-            Ok(round_trip) => self.peers.pinged(node, event.connection, round_trip),
+            Ok(round_trip) => {
+                self.discovery.note_round_trip(&event.peer, round_trip);
+                self.peers.pinged(node, event.connection, round_trip);
+            }
             Err(error) => {
                 if self.peers.ping_failed(node, event.connection) {
                     debug!(peer = %node.short(), %error, "a connection is dead");

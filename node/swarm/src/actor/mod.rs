@@ -85,6 +85,7 @@ pub(crate) struct Actor {
     locked_out: HashSet<PeerId>,
     reservations: Reservations,
     providers: Providers,
+    swept_providers: Instant,
     /// Where the node stood at the last look; while public, it passes on what comes for others.
     reachability: Reachability,
 }
@@ -117,6 +118,7 @@ impl Actor {
             locked_out: HashSet::new(),
             reservations: Reservations::new(own_peer, now),
             providers: Providers::default(),
+            swept_providers: now,
             reachability: Reachability::Local,
         }
     }
@@ -150,6 +152,11 @@ impl Actor {
         self.peers.forget_stale(now);
         self.reach(now);
         self.thin_out(now);
+        self.expire_providers(now);
+        for peer in self.discovery.overdue(now) {
+            // It is not connected: this gives up the dial, and the plan hears that it has failed.
+            let _ = self.parts.swarm.disconnect_peer_id(peer);
+        }
         for dial in self.discovery.dials(self.peers.len(), now) {
             self.dial(dial, now);
         }

@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeSet, future::Future, io, pin::Pin};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use p2c2r_protocol::{
     blob::{BlobReply, BlobRequest, ChunkManifest},
     frame::{Frame, encode},
     id::{NodeId, SceneHash},
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    time::timeout,
+};
 
 use super::unless_stalled;
-use crate::{error::BlobError, wire::FrameReader};
+use crate::{error::BlobError, limit::MAX_BLOB_SILENCE, wire::FrameReader};
 
 /// Bytes in both directions.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
@@ -67,13 +70,22 @@ impl Conversation {
     }
 }
 
-/// Asks a node for the chunk list of a package, and checks it.
+/// A chunk list that is known to be that of the package, and what shows it.
+pub(super) struct Proven {
+    /// The list.
+    pub(super) manifest: ChunkManifest,
+    /// The last chunk: many sizes have the same list, but only one goes with this.
+    pub(super) last_chunk: Bytes,
+}
+
+/// Asks a node for the chunk list of a package and for its last chunk, and checks both: without, whoever says a wrong size would
+/// make liars of all who send the right chunk.
 pub(super) async fn fetch_manifest<N: BlobNetwork>(
     network: &N,
     node: NodeId,
     scene: SceneHash,
     expected_bytes: u64,
-) -> Result<ChunkManifest, BlobError> {
+) -> Result<Proven, BlobError> {
     let mut peer = Conversation::on(network.open(node).await?);
     peer.ask(&BlobRequest::Manifest { scene }, &[]).await?;
     let Frame { header, payload } = unless_stalled(peer.reply()).await?;
@@ -81,7 +93,18 @@ pub(super) async fn fetch_manifest<N: BlobNetwork>(
     if found_bytes != expected_bytes {
         return Err(BlobError::Size { found_bytes, expected_bytes });
     }
-    Ok(ChunkManifest::verified(scene, found_bytes, &payload)?)
+    let manifest = ChunkManifest::verified(scene, found_bytes, &payload)?;
+    let last = manifest.chunk_count().saturating_sub(1);
+    peer.ask(&BlobRequest::Chunk { scene, index: last }, &[]).await?;
+    // A slow line, or a limit over there, may take its time for a chunk.
+    let reply = timeout(MAX_BLOB_SILENCE, peer.reply()).await.map_err(|_| BlobError::Stalled)??;
+    match reply.header {
+        BlobReply::Chunk { index } if index == last => {
+            manifest.verify_chunk(last, &reply.payload)?;
+            Ok(Proven { manifest, last_chunk: reply.payload })
+        }
+        other => Err(refusal(&other)),
+    }
 }
 
 /// What a reply means that is not the one asked for.

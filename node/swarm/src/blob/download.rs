@@ -2,20 +2,25 @@
 
 mod candidates;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use p2c2r_protocol::{blob::ChunkManifest, id::NodeId, limit::SCENE_CHUNK_BYTES};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet, spawn_blocking},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, warn};
 
 use self::candidates::Candidates;
 use super::{
     BlobNetwork, BlobOrder, DownloadProgress, Fetched, Transfers,
-    client::{Known, fetch_manifest},
+    client::{Known, Proven, fetch_manifest},
     picker::{Ask, Picker},
     source::{Event, News, SourceTask},
 };
@@ -25,10 +30,14 @@ use crate::{
     limit::{BLOB_RETRY, MAX_BLOB_ATTEMPTS, MAX_CHUNK_WINDOW, MAX_DOWNLOAD_PAUSE},
 };
 
+/// What an answer takes of the line.
+const CHUNK_BYTES: u64 = SCENE_CHUNK_BYTES as u64;
 /// How often stalls and new candidates are looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the known nodes are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Of those who announced the package, so many are asked for its chunk list.
+const MAX_LISTS_ASKED: usize = 4;
 /// News that wait to be taken in.
 const NEWS_QUEUE: usize = 256;
 
@@ -40,10 +49,25 @@ pub(crate) async fn fetch<N: BlobNetwork>(
     transfers: Arc<Transfers>,
     counters: Arc<Counters>,
 ) -> Result<Fetched, BlobError> {
-    let manifest = first_manifest(&network, &order, &transfers, &counters).await?;
+    let Proven { manifest, last_chunk } = first_manifest(&network, &order, &transfers, &counters).await?;
+    let last_bytes = last_chunk.len() as u64;
+    Counters::add(&counters.blob_bytes_received, last_bytes);
     let (sink, list) = (Arc::clone(&order.sink), manifest.clone());
-    let begun = spawn_blocking(move || sink.begin(&list)).await;
-    let here = begun.map_err(std::io::Error::other).and_then(|here| here).map_err(BlobError::NotKept)?;
+    let begun = spawn_blocking(move || {
+        let mut here = sink.begin(&list)?;
+        let last = list.chunk_count().saturating_sub(1);
+        let is_new = !here.contains(last);
+        if is_new {
+            sink.write(last, &last_chunk)?;
+            here.insert(last);
+        }
+        Ok((here, is_new))
+    });
+    let begun = begun.await.map_err(std::io::Error::other).and_then(|begun| begun);
+    let (here, is_new) = begun.map_err(BlobError::NotKept)?;
+    if !is_new {
+        Counters::add(&counters.blob_bytes_repeated, last_bytes);
+    }
     let (news_out, news) = mpsc::channel(NEWS_QUEUE);
     let download = Download {
         picker: Picker::new(here, fastrand::u64(..)),
@@ -58,7 +82,7 @@ pub(crate) async fn fetch<N: BlobNetwork>(
         began: Instant::now(),
         last_arrival: Duration::ZERO,
         may_ask_at: Instant::now(),
-        fetched_bytes: 0,
+        fetched_bytes: if is_new { last_bytes } else { 0 },
         network,
         order,
         transfers,
@@ -67,24 +91,36 @@ pub(crate) async fn fetch<N: BlobNetwork>(
     download.run(news).await
 }
 
-/// The chunk list, from whichever owner gives it first, or from somebody who announced the package.
+/// The chunk list, from whichever owner gives it first, or from somebody who announced the package. All are asked side by side:
+/// one that stalls holds nobody up, nor does it keep out an owner that comes later.
 async fn first_manifest<N: BlobNetwork>(
     network: &N,
     order: &BlobOrder,
     transfers: &Transfers,
     counters: &Counters,
-) -> Result<ChunkManifest, BlobError> {
+) -> Result<Proven, BlobError> {
     let mut attempt = 1;
     loop {
-        let owners = order.owners.list();
-        let announced = network.known(order.scene).await.announced;
+        let mut asked = BTreeSet::new();
+        let mut answers = FuturesUnordered::new();
         let mut first_error = None;
-        for node in owners.into_iter().chain(announced) {
-            if transfers.is_shunned(&node) {
-                continue;
+        let announced = network.known(order.scene).await.announced;
+        let announced = announced.into_iter().filter(|node| *node != network.own()).take(MAX_LISTS_ASKED);
+        let announced: Vec<NodeId> = announced.collect();
+        loop {
+            for node in order.owners.list().into_iter().chain(announced.iter().copied()) {
+                if !transfers.is_shunned(&node) && asked.insert(node) {
+                    let answer = fetch_manifest(network, node, order.scene, order.size_bytes);
+                    answers.push(async move { (node, answer.await) });
+                }
             }
-            match fetch_manifest(network, node, order.scene, order.size_bytes).await {
-                Ok(manifest) => return Ok(manifest),
+            let (node, answer) = match timeout(LOOK_INTERVAL, answers.next()).await {
+                Err(_) => continue,
+                Ok(None) => break,
+                Ok(Some(answer)) => answer,
+            };
+            match answer {
+                Ok(proven) => return Ok(proven),
                 Err(error) => {
                     if error.is_lie() {
                         shun(transfers, counters, node, &error);
@@ -242,7 +278,7 @@ impl<N: BlobNetwork> Download<N> {
             if let Some(source) = self.open.get(&node) {
                 let _ = source.asks.try_send(ask);
             }
-            self.may_ask_at = self.transfers.download.take(u64::from(SCENE_CHUNK_BYTES), Instant::now());
+            self.may_ask_at = self.transfers.download.take(CHUNK_BYTES, Instant::now());
         }
     }
 
@@ -269,8 +305,16 @@ impl<N: BlobNetwork> Download<N> {
                     Counters::add(&self.counters.blob_bytes_repeated, u64::from(bytes));
                 }
             }
-            Event::Refused { index } => self.picker.refused(&node, index, now),
-            Event::Declined => self.picker.declined(&node, now),
+            Event::Refused { index } => {
+                self.transfers.download.give_back(CHUNK_BYTES);
+                if self.picker.refused(&node, index, now) {
+                    self.close(node, BlobError::NotHere);
+                }
+            }
+            Event::Declined => {
+                self.transfers.download.give_back(CHUNK_BYTES);
+                self.picker.declined(&node, now);
+            }
             Event::NotKept(error) => return Err(BlobError::NotKept(error)),
             Event::Lost(error) => self.close(node, error),
         }

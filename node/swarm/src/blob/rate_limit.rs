@@ -38,6 +38,14 @@ impl RateLimit {
         filled.checked_sub(burst).map_or(now, |at| at.max(now))
     }
 
+    /// What was taken did not move after all.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        let Some(rate) = self.bytes_per_s else { return };
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *full_at =
+            full_at.and_then(|at| at.checked_sub(Duration::from_secs_f64(bytes as f64 / rate.get() as f64)));
+    }
+
     /// Waits until so many bytes may move.
     pub(crate) async fn wait(&self, bytes: u64) {
         if self.bytes_per_s.is_some() {

@@ -25,35 +25,54 @@ pub(crate) struct Seeding {
 struct Seeded {
     /// Chunks that somebody was given.
     given: ChunkSet,
-    /// Who asked, and when last, in uses.
-    peers: BTreeMap<NodeId, u64>,
+    /// Who watches it, over how many streams, and since when, in uses.
+    peers: BTreeMap<NodeId, (u32, u64)>,
     last_use: u64,
 }
 
 impl Seeding {
-    /// Notes that a peer fetches the package.
+    /// Notes that a peer begins to watch the package.
     pub(crate) fn note_peer(&mut self, scene: SceneHash, chunk_count: u32, peer: NodeId) {
         let now = self.uses + 1;
         let seeded = self.scene(scene, chunk_count);
         if seeded.peers.len() >= MAX_SEEDED_PEERS && !seeded.peers.contains_key(&peer) {
-            let stalest = seeded.peers.iter().min_by_key(|(_, seen)| **seen).map(|(peer, _)| *peer);
+            let stalest = seeded.peers.iter().min_by_key(|(_, (_, seen))| *seen).map(|(peer, _)| *peer);
             if let Some(stalest) = stalest {
                 seeded.peers.remove(&stalest);
             }
         }
-        seeded.peers.insert(peer, now);
+        let (streams, seen) = seeded.peers.entry(peer).or_default();
+        (*streams, *seen) = (*streams + 1, now);
     }
 
-    /// Others than `asker` that fetch the package, or have fetched it: those heard of last.
+    /// A peer watches the package no more over one of its streams.
+    pub(crate) fn forget_peer(&mut self, scene: &SceneHash, peer: NodeId) {
+        let Some(seeded) = self.scenes.get_mut(scene) else { return };
+        if let Some((streams, _)) = seeded.peers.get_mut(&peer) {
+            *streams = streams.saturating_sub(1);
+            if *streams == 0 {
+                seeded.peers.remove(&peer);
+            }
+        }
+    }
+
+    /// Others than `asker` that fetch the package. Of many, each asker hears of other ones, and always of the same: nobody can
+    /// crowd the rest out for all.
     pub(crate) fn others(&self, scene: &SceneHash, asker: Option<NodeId>) -> Vec<NodeId> {
         let Some(seeded) = self.scenes.get(scene) else { return Vec::new() };
-        let mut others: Vec<(u64, NodeId)> = seeded
+        let place = |peer: &NodeId| {
+            let mut hasher = blake3::Hasher::new();
+            let asker = asker.as_ref().map_or([0; 32], |asker| *asker.public_key());
+            hasher.update(&asker).update(peer.public_key());
+            *hasher.finalize().as_bytes()
+        };
+        let mut others: Vec<([u8; 32], NodeId)> = seeded
             .peers
-            .iter()
-            .filter(|(peer, _)| Some(**peer) != asker)
-            .map(|(peer, seen)| (*seen, *peer))
+            .keys()
+            .filter(|peer| Some(**peer) != asker)
+            .map(|peer| (place(peer), *peer))
             .collect();
-        others.sort_unstable_by(|a, b| b.cmp(a));
+        others.sort_unstable();
         others.into_iter().take(MAX_BLOB_OTHERS).map(|(_, peer)| peer).collect()
     }
 
@@ -77,9 +96,9 @@ impl Seeding {
         Some(index)
     }
 
-    /// Notes that a chunk is sent that was asked for by its number.
-    pub(crate) fn note_given(&mut self, scene: SceneHash, chunk_count: u32, index: u32) {
-        self.scene(scene, chunk_count).given.insert(index);
+    /// Notes that a chunk is sent that was asked for by its number; whether it was given to nobody before.
+    pub(crate) fn note_given(&mut self, scene: SceneHash, chunk_count: u32, index: u32) -> bool {
+        self.scene(scene, chunk_count).given.insert(index)
     }
 
     /// A chunk did not arrive after all.
@@ -158,7 +177,12 @@ mod tests {
         let newest = node(MAX_SEEDED_PEERS as u32 + 8);
         let others = seeding.others(&SCENE, Some(newest));
         assert_eq!(others.len(), MAX_BLOB_OTHERS);
-        assert!(!others.contains(&newest) && others.contains(&node(MAX_SEEDED_PEERS as u32 + 7)));
+        assert!(!others.contains(&newest));
+        assert_ne!(others, seeding.others(&SCENE, Some(node(9999))), "others hear of others");
+        for index in 0..MAX_SEEDED_PEERS as u32 + 9 {
+            seeding.forget_peer(&SCENE, node(index));
+        }
+        assert_eq!(seeding.others(&SCENE, None), []);
         for index in 0..=MAX_SEEDED_SCENES as u8 {
             seeding.note_given(SceneHash([index; 32]), 9, 1);
         }

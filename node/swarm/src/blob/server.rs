@@ -136,15 +136,21 @@ impl Server {
         writer: &mut WriteHalf<S>,
     ) -> Result<(), BlobError> {
         let mut told: Option<(u32, Vec<NodeId>, Instant)> = None;
+        let mut watching: Option<Watching<'_>> = None;
         loop {
             let Some(source) = self.store.get(&scene) else {
                 return send(writer, &BlobReply::NotHere, &[]).await;
             };
             let (chunks, mut others) = (source.chunks(), self.seeding().others(&scene, self.peer));
             others.sort_unstable();
-            if let (None, Some(peer)) = (&told, self.peer) {
+            if watching.is_none()
+                && let Some(peer) = self.peer
+            {
                 self.seeding().note_peer(scene, chunks.chunk_count(), peer);
+                watching = Some(Watching { transfers: &self.transfers, scene, peer });
             }
+            // What is sent to one that does not read must not hold on to the package.
+            drop(source);
             let is_news = told.as_ref().is_none_or(|(count, known, at)| {
                 *count != chunks.len() || *known != others || at.elapsed() >= BLOB_SIGN_OF_LIFE
             });
@@ -152,7 +158,6 @@ impl Server {
                 send(writer, &BlobReply::Has { others: others.clone() }, chunks.as_bytes()).await?;
                 told = Some((chunks.len(), others, Instant::now()));
             }
-            drop(source);
             tokio::select! {
                 request = requests.next() => return match request? {
                     None => Ok(()),
@@ -171,8 +176,8 @@ impl Server {
     ) -> Result<(), BlobError> {
         match self.store.get(&scene) {
             Some(source) if source.chunks().contains(index) => {
-                self.seeding().note_given(scene, source.chunks().chunk_count(), index);
-                self.give(scene, source, index, writer).await
+                let is_first = self.seeding().note_given(scene, source.chunks().chunk_count(), index);
+                self.give(scene, source, index, is_first, writer).await
             }
             _ => send(writer, &BlobReply::NotHere, &[]).await,
         }
@@ -191,21 +196,22 @@ impl Server {
             .map_err(|_| BlobError::Unexpected)?;
         let given = self.seeding().give(scene, &source.chunks(), &wanted, |count| fastrand::u32(..count));
         match given {
-            Some(index) => self.give(scene, source, index, writer).await,
+            Some(index) => self.give(scene, source, index, true, writer).await,
             None => send(writer, &BlobReply::Declined, &[]).await,
         }
     }
 
-    /// Sends a chunk that is noted as given; one that does not get through is not.
+    /// Sends a chunk that is noted as given; one that does not get through is not, unless somebody has it already.
     async fn give<W: AsyncWrite + Unpin>(
         &self,
         scene: SceneHash,
         source: Arc<dyn BlobSource>,
         index: u32,
+        is_first: bool,
         writer: &mut W,
     ) -> Result<(), BlobError> {
         let sent = self.send_chunk(source, index, writer).await;
-        if !matches!(sent, Ok(true)) {
+        if is_first && !matches!(sent, Ok(true)) {
             self.seeding().take_back(&scene, index);
         }
         sent.map(drop)
@@ -230,6 +236,20 @@ impl Server {
 
     fn seeding(&self) -> MutexGuard<'_, Seeding> {
         self.transfers.seeding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A peer that watches a package, for as long as it does.
+struct Watching<'a> {
+    transfers: &'a Transfers,
+    scene: SceneHash,
+    peer: NodeId,
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        let mut seeding = self.transfers.seeding.lock().unwrap_or_else(PoisonError::into_inner);
+        seeding.forget_peer(&self.scene, self.peer);
     }
 }
 

@@ -44,8 +44,10 @@ enum Fault {
     Silent,
     /// Another chunk comes than was asked for.
     Order,
-    /// The first chunk comes, whatever was asked for.
+    /// The first chunk comes, whichever of many would do.
     Repeat,
+    /// The list is said to be of a package that is a byte shorter.
+    WrongSize,
     /// Another package's list.
     ForeignList,
 }
@@ -148,7 +150,8 @@ async fn lie(stream: DuplexStream, part: Arc<Part>, fault: Fault) {
             BlobRequest::Manifest { .. } => {
                 let mut list = part.manifest().to_bytes();
                 list[5] ^= u8::from(fault == Fault::ForeignList);
-                let reply = BlobReply::Manifest { size_bytes: part.manifest().size_bytes() };
+                let size_bytes = part.manifest().size_bytes() - u64::from(fault == Fault::WrongSize);
+                let reply = BlobReply::Manifest { size_bytes };
                 encode(&reply, &list, &mut out).unwrap();
                 is_chunk = false;
             }
@@ -157,15 +160,13 @@ async fn lie(stream: DuplexStream, part: Arc<Part>, fault: Fault) {
                 is_chunk = false;
             }
             BlobRequest::Chunk { index: asked, .. } => index = asked,
+            BlobRequest::Any { .. } if fault == Fault::Repeat => {}
             BlobRequest::Any { .. } => {
                 index = ChunkSet::from_bytes(count, &request.payload).unwrap().iter().next().unwrap();
             }
             _ => unreachable!(),
         }
         if is_chunk {
-            if fault == Fault::Repeat {
-                index = 0;
-            }
             let mut chunk = part.read(index).unwrap().to_vec();
             chunk[9] ^= u8::from(fault == Fault::Corrupt);
             let said = if fault == Fault::Order { (index + 1) % count } else { index };
@@ -305,7 +306,20 @@ async fn what_is_here_from_before_is_not_fetched_again() {
     }
     let fetched = world.fetch(1, &package, package.len() as u64).await.unwrap();
     assert_eq!(fetched.fetched_bytes, 6 * CHUNK as u64);
-    assert_eq!(world.place(0).counters.blob_bytes_sent.load(Ordering::Relaxed), 6 * CHUNK as u64);
+    // The last one comes once more: it shows that the size is right.
+    assert_eq!(world.place(0).counters.blob_bytes_sent.load(Ordering::Relaxed), 7 * CHUNK as u64);
+    assert_eq!(world.place(1).sink.bytes(), package);
+}
+
+#[tokio::test]
+async fn b30_whoever_says_a_wrong_size_makes_no_liar_of_those_who_send_the_right_bytes() {
+    let package = package(3 * CHUNK - 7);
+    let world = world(&package, Fault::None, 1, &[Fault::WrongSize]);
+    let fetched = world.fetch(1, &package, package.len() as u64 - 1).await;
+    assert!(fetched.is_err(), "{fetched:?}");
+    let shunned = |index| world.place(1).transfers.is_shunned(&node(index));
+    assert!(shunned(100) && !shunned(0));
+    world.fetch(1, &package, package.len() as u64).await.unwrap();
     assert_eq!(world.place(1).sink.bytes(), package);
 }
 

@@ -11,6 +11,7 @@ mod batch;
 mod contributor;
 mod coordinator;
 mod local;
+mod payload;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use libp2p::StreamProtocol;
 use p2c2r_protocol::{
     id::{NodeId, TaskId},
@@ -33,6 +33,7 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::{accept::accept, coordinator::spawn as spawn_coordinator};
 pub use local::local_pair;
+pub use payload::Payload;
 #[cfg(test)]
 pub(crate) use tests::{offer, result};
 
@@ -86,7 +87,7 @@ pub struct TileResult {
     /// The contributor's signature over it.
     pub signature: Vec<u8>,
     /// The encoded pixels.
-    pub payload: Bytes,
+    pub payload: Payload,
     /// The contributor's load.
     pub load: Load,
 }

@@ -77,7 +77,7 @@ impl SendQueue {
         }
         let payload_bytes = payload.len() as u32;
         let header = ContributorMessage::Result { task, statement, signature, payload_bytes, load };
-        self.fresh.push_back(Outgoing { task, header: Some(header), rest: payload, offset: 0 });
+        self.fresh.push_back(Outgoing { task, header: Some(header), rest: payload.join(), offset: 0 });
     }
 
     /// Drops whatever of the task is not sent yet.

@@ -259,10 +259,10 @@ async fn the_own_device_is_a_session_without_a_stream() {
     coordinator.outbox.send(hello()).await.unwrap();
     assert_eq!(contributor.inbox.recv().await, Some(hello()));
     let sent = result(TaskId(1), 2 * MAX_PIECE_BYTES as usize);
-    let pixels: Bytes = sent.payload.clone();
+    let pixels: Bytes = sent.payload.join();
     contributor.outbox.send(ContributorEvent::Result(sent)).await.unwrap();
     let Some(ContributorEvent::Result(received)) = next(&mut coordinator).await else { panic!("no result") };
-    assert_eq!(received.payload.as_ptr(), pixels.as_ptr(), "no copy");
+    assert_eq!(received.payload.join().as_ptr(), pixels.as_ptr(), "no copy");
     drop(contributor);
     assert_eq!(next(&mut coordinator).await, None);
     assert!(coordinator.outbox.send(hello()).await.is_err());

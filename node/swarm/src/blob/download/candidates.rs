@@ -64,7 +64,9 @@ impl Candidates {
             .map(|(node, candidate)| (*node, candidate.is_owner))
             .collect();
         due.sort_by_key(|(_, is_owner)| !is_owner);
-        due.truncate(MAX_BLOB_SOURCES.saturating_sub(open));
+        // Whoever says that he has some does not keep out those who are sure to.
+        let owners = due.iter().filter(|(_, is_owner)| *is_owner).count();
+        due.truncate(owners.max(MAX_BLOB_SOURCES.saturating_sub(open)));
         for (node, _) in &due {
             if let Some(candidate) = self.nodes.get_mut(node) {
                 candidate.state = State::Open;
@@ -85,7 +87,7 @@ impl Candidates {
         let Some(candidate) = self.nodes.get_mut(&node) else { return };
         candidate.failures += 1;
         let (attempts, may_help) = if candidate.is_owner {
-            (MAX_BLOB_ATTEMPTS, error.is_transient())
+            (MAX_BLOB_ATTEMPTS * 2, error.is_transient())
         } else {
             (MAX_BLOB_ATTEMPTS * MORE_ATTEMPTS, error.is_transient() || matches!(error, BlobError::NotHere))
         };
@@ -135,7 +137,7 @@ mod tests {
         let mut candidates = Candidates::default();
         candidates.add_owner(node(1));
         let mut now = Duration::ZERO;
-        for _ in 0..MAX_BLOB_ATTEMPTS {
+        for _ in 0..2 * MAX_BLOB_ATTEMPTS {
             assert!(candidates.hopeless().is_none());
             assert_eq!(nodes(&candidates.due(now, 0)), [node(1)]);
             candidates.failed(node(1), BlobError::Busy, now);

@@ -124,10 +124,12 @@ impl Picker {
         self.here.insert(index)
     }
 
-    /// A source does not have a chunk that it was asked for.
-    pub(crate) fn refused(&mut self, node: &NodeId, index: u32, now: Duration) {
+    /// A source does not have a chunk that it was asked for; whether that is so often that it is not worth asking.
+    pub(crate) fn refused(&mut self, node: &NodeId, index: u32, now: Duration) -> bool {
+        let mut is_empty_talk = false;
         if let Some(source) = self.sources.get_mut(node) {
             source.answered(false, now);
+            is_empty_talk = source.is_empty_talk();
             if source.has.remove(index)
                 && let Some(copies) = self.copies.get_mut(index as usize)
             {
@@ -135,6 +137,7 @@ impl Picker {
             }
         }
         self.release(node, index);
+        is_empty_talk
     }
 
     /// The owner has given all that was wanted to others.
@@ -227,8 +230,12 @@ impl Picker {
         if self.sources.len() == 1 && waited >= GRACE_ALONE {
             return self.rarest(&open).map(Ask::Chunk);
         }
-        if waited >= GRACE.0 + source.pace() * GRACE.1 {
-            if self.others_are_slow(node) {
+        if waited >= GRACE.0 + source.pace().unwrap_or_default() * GRACE.1 {
+            // Whoever comes late has had nothing of the owner: one chunk tells whether it is worth calling in.
+            if source.pace().is_none() && source.in_flight.is_empty() {
+                return self.rarest(&open).map(Ask::Chunk);
+            }
+            if self.others_are_slow(node, now) {
                 return self.rarest(&open).map(Ask::Chunk);
             }
             // One at a time: each that somebody gets, all others can get there.
@@ -263,7 +270,7 @@ impl Picker {
     }
 
     /// Whether the sources beside the owner would take long for the rest, and longer than the owner alone.
-    fn others_are_slow(&self, owner: &NodeId) -> bool {
+    fn others_are_slow(&self, owner: &NodeId, now: Duration) -> bool {
         let missing = f64::from(self.here.chunk_count() - self.here.len());
         let rate = |is_counted: &dyn Fn(&NodeId, &Source) -> bool| -> f64 {
             let counted = self.sources.iter().filter(|(node, source)| is_counted(node, source));
@@ -271,7 +278,7 @@ impl Picker {
         };
         let may_help = |source: &Source| !source.is_owner && !source.stalled && !source.has.is_empty();
         // One that was just met is not slow; if it never answers, it will have stalled.
-        if self.sources.values().any(|source| may_help(source) && source.chunks_per_s() == 0.0) {
+        if self.sources.values().any(|source| may_help(source) && source.is_new(now)) {
             return false;
         }
         let owners = rate(&|node, _| node == owner);

@@ -13,6 +13,8 @@ const WINDOW: Duration = Duration::from_millis(500);
 const PACE_WEIGHT: f64 = 0.2;
 /// A source that nothing is known of has stalled after this long without an answer.
 const FIRST_STALL: Duration = Duration::from_secs(10);
+/// Chunks that a source may refuse one after the other although it said that it has them.
+const MAX_REFUSALS: u32 = 8;
 /// One that is known has stalled after this long and so many times its usual pace.
 const STALL: (Duration, u32) = (Duration::from_secs(5), 4);
 /// A chunk is not taken to come sooner than this.
@@ -30,6 +32,10 @@ pub(super) struct Source {
     pub(super) stalled: bool,
     /// Since when it has had nothing to give that it gave nobody, and when it said so last.
     pub(super) declined: Option<(Duration, Duration)>,
+    /// Since when it is there.
+    since: Duration,
+    /// Answers without a chunk since the last one with one.
+    refusals: u32,
     /// Mean time that a chunk takes while some are in flight.
     pace: Option<Duration>,
     last_answer: Duration,
@@ -43,6 +49,8 @@ impl Source {
             in_flight: VecDeque::new(),
             stalled: false,
             declined: None,
+            since: now,
+            refusals: 0,
             pace: None,
             last_answer: now,
         }
@@ -73,9 +81,22 @@ impl Source {
                 None => took,
                 Some(pace) => pace.mul_f64(1.0 - PACE_WEIGHT) + took.mul_f64(PACE_WEIGHT),
             });
+            self.refusals = 0;
+        } else if wanted != Wanted::Any {
+            self.refusals += 1;
         }
         self.last_answer = now;
         self.stalled = false;
+    }
+
+    /// Whether it says that it has what it does not give.
+    pub(super) fn is_empty_talk(&self) -> bool {
+        self.refusals >= MAX_REFUSALS
+    }
+
+    /// Whether it was just met, so that not to have brought anything says nothing.
+    pub(super) fn is_new(&self, now: Duration) -> bool {
+        self.pace.is_none() && now.saturating_sub(self.since) < FIRST_STALL
     }
 
     /// Whether it may be asked for more.
@@ -87,9 +108,9 @@ impl Source {
         !self.stalled && self.in_flight.len() < window
     }
 
-    /// Mean time that it takes for a chunk; nothing while that is unknown.
-    pub(super) fn pace(&self) -> Duration {
-        self.pace.unwrap_or_default()
+    /// Mean time that it takes for a chunk, once that is known.
+    pub(super) fn pace(&self) -> Option<Duration> {
+        self.pace
     }
 
     /// How fast it answers; 0 while that is unknown.
