@@ -197,9 +197,9 @@ fn gossip_behaviour() -> Result<Gossip, SwarmError> {
         .mesh_n(4)
         .mesh_n_low(3)
         .mesh_n_high(8)
-        // Those outside the mesh hear of what there is from two others a second: enough to find what was lost.
-        .gossip_lazy(2)
-        .gossip_factor(0.1)
+        // Once a second one node outside the mesh is told what there is: enough to find what was lost.
+        .gossip_lazy(1)
+        .gossip_factor(0.0)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .flood_publish(false)

@@ -174,7 +174,11 @@ mod tests {
         assert_eq!(providers.of(hash(1), start + ASK_AGAIN / 2), (vec![], false));
         providers.found(&hash(1), node(3));
         assert_eq!(providers.of(hash(1), start + ASK_AGAIN), (vec![node(3)], true));
-        assert_eq!(providers.of(hash(1), start + ASK_AGAIN), (vec![node(3)], false));
+        assert_eq!(
+            providers.of(hash(1), start + ASK_AGAIN),
+            (vec![], false),
+            "those who still have it are named again"
+        );
     }
 
     #[test]
