@@ -17,8 +17,6 @@ use tracing::warn;
 const CHECKSUM_BYTES: usize = 4;
 /// Most memory that sled may use to cache pages.
 const CACHE_BYTES: u64 = 16 << 20;
-/// What was learned last may be lost in a crash: two seconds of it.
-const FLUSH_INTERVAL_MS: u64 = 2000;
 /// The log grows by so much at a time; sled keeps about ten of these whatever is in them.
 const SEGMENT_BYTES: usize = 64 << 10;
 /// What stores had before: sled opens a store only with the size that it was made with.
@@ -90,8 +88,6 @@ fn open_guarded(path: &Path, segment_bytes: usize) -> Result<sled::Db, sled::Err
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
-        // It waits for the disk each time, whether there is something to write or not.
-        .flush_every_ms(Some(FLUSH_INTERVAL_MS))
         .segment_size(segment_bytes)
         .mode(sled::Mode::LowSpace);
     let hook = std::panic::take_hook();

@@ -28,11 +28,6 @@ const MAX_SPARES: usize = 32;
 const IN_TIME_FACTOR: f64 = 2.0;
 /// Smallest tile worth a message, pixels.
 const MIN_TILE_PIXELS: u64 = 16 * 16;
-/// Tiles that are expected to take longer than this are cut into more, ms: what a peer is lost with, and what is left to do for
-/// one that comes in the middle of a frame, should be little.
-const LONG_TILE_MS: f64 = 3000.0;
-/// But no peer gets more tiles than this for that reason.
-const MAX_TILES_OF_A_PEER: usize = 8;
 /// A peer that fails more often than this is planned as if it failed this often, so that it still gets work.
 const MAX_RISK: f64 = 0.9;
 
@@ -202,12 +197,6 @@ fn runners<'a>(
     runners
 }
 
-/// Parts that each peer's share of a frame is cut into.
-fn parts_of_a_peer(config: &SchedulerConfig, bound_ms: f64) -> usize {
-    let for_length = (bound_ms / LONG_TILE_MS).ceil().clamp(1.0, MAX_TILES_OF_A_PEER as f64) as usize;
-    config.tiles_per_peer.max(for_length)
-}
-
 /// Each peer's share in equal parts, and whose part each is.
 fn shares(
     config: &SchedulerConfig,
@@ -217,7 +206,7 @@ fn shares(
 ) -> (Vec<Share>, Vec<usize>) {
     let room = (work.size.pixels() / MIN_TILE_PIXELS).clamp(1, config.max_tiles as u64) as usize;
     let (mut shares, mut owners) = (Vec::new(), Vec::new());
-    for part in 0..parts_of_a_peer(config, bound_ms) {
+    for part in 0..config.tiles_per_peer.max(1) {
         for (index, runner) in runners.iter().enumerate() {
             let weight = runner.speed * (bound_ms - runner.overhead_ms).max(0.0);
             if weight > 0.0 && (shares.len() < room || part == 0) {
@@ -318,25 +307,6 @@ mod tests {
             ready: true,
             ..PeerView::unknown(NodeId::from_public_key([index; 32]))
         }
-    }
-
-    #[test]
-    fn long_frames_are_cut_into_more_tiles_so_that_who_comes_late_finds_some_left() {
-        let tiles = |mrays_per_s| {
-            let peers = [view(0, mrays_per_s, 0.0), view(1, mrays_per_s, 1.0)];
-            let plan = plan_for(&peers, 1920, 1080);
-            let longest_ms = plan.tiles.iter().map(|tile| tile.predicted_ms).fold(0.0, f64::max);
-            (plan.tiles.len(), longest_ms, plan.bound_ms)
-        };
-        let (short, _, bound_ms) = tiles(100.0);
-        assert!(short == 4 && bound_ms < LONG_TILE_MS, "{short} tiles, {bound_ms} ms");
-        let (long, longest_ms, bound_ms) = tiles(5.0);
-        assert!(
-            bound_ms > 2.0 * LONG_TILE_MS && longest_ms < 1.2 * LONG_TILE_MS,
-            "{bound_ms}, {longest_ms} ms"
-        );
-        assert!(long > 8, "{long} tiles");
-        assert_eq!(tiles(0.1).0, 2 * MAX_TILES_OF_A_PEER);
     }
 
     fn plan_for(peers: &[PeerView], width: u32, height: u32) -> FramePlan {
