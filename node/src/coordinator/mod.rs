@@ -10,6 +10,7 @@ mod decisions;
 mod encoding;
 mod gather;
 mod job;
+mod line;
 mod machine;
 mod pipeline;
 mod reply;

@@ -18,6 +18,8 @@ use p2c2r_scheduler::PeerView;
 use p2c2r_swarm::Traffic;
 use tokio::sync::mpsc;
 
+use super::line::Line;
+
 /// Between two signs of life that are asked for.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// A contributor that was asked and says nothing for this long is taken for dead. Above the longest pause that a busy
@@ -28,30 +30,6 @@ const ROUND_TRIP_WEIGHT: f32 = 0.25;
 
 /// Scenes whose state is remembered for each contributor: it keeps hardly more of them ready for us.
 const MAX_KNOWN_SCENES: usize = 4;
-
-/// Weight of the newest measurement in the running mean of what a line brings.
-const LINE_WEIGHT: f32 = 0.5;
-/// On a line that brings less, bytes per ms, pixels come compressed: a quarter less to be sent takes longer to save on one
-/// that is faster, and the processor has better things to do.
-const COMPRESS_BELOW: f32 = 25_000.0;
-/// Less than this tells nothing of a line.
-const MIN_MEASURED_BYTES: f32 = 128.0 * 1024.0;
-
-/// What a line has brought while nothing but it was waited for.
-#[derive(Debug, Clone, Copy, Default)]
-struct LineTotals {
-    bytes: u64,
-    elapsed_us: u64,
-}
-
-impl LineTotals {
-    fn of(traffic: &Traffic) -> Self {
-        Self {
-            bytes: traffic.line_bytes.load(Ordering::Relaxed),
-            elapsed_us: traffic.line_us.load(Ordering::Relaxed),
-        }
-    }
-}
 
 /// Tells a session from an earlier one with the same peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,10 +73,7 @@ pub struct Session {
     pub round_trip_ms: f32,
     /// Mean deviation from it, ms.
     jitter_ms: f32,
-    /// What its line brings, bytes per ms; 0: not measured yet.
-    bytes_per_ms: f32,
-    /// What had come when that was measured last, and in what time.
-    measured: LineTotals,
+    line: Line,
     /// Tasks that wait for their scene to be ready there.
     deferred: Vec<(TaskId, Deferred)>,
     outbox: mpsc::Sender<CoordinatorMessage>,
@@ -169,8 +144,7 @@ impl Session {
             scenes: VecDeque::new(),
             round_trip_ms: 0.0,
             jitter_ms: 0.0,
-            bytes_per_ms: 0.0,
-            measured: LineTotals::default(),
+            line: Line::default(),
             deferred: Vec::new(),
             outbox,
             last_heard: now,
@@ -205,12 +179,7 @@ impl Session {
 
     /// Offers a tile of a frame whose scene is ready there; `false` when the contributor does not read or is gone.
     pub fn offer(&self, task: TaskId, request: TileRequest) -> bool {
-        self.send(Deferred::Tile(request).into_message(task, self.is_line_slow()))
-    }
-
-    /// Whether pixels are sooner here if they are compressed over there.
-    fn is_line_slow(&self) -> bool {
-        self.bytes_per_ms > 0.0 && self.bytes_per_ms < COMPRESS_BELOW
+        self.send(Deferred::Tile(request).into_message(task, self.line.is_slow()))
     }
 
     /// Offers a tile of a sequence, once its moment of the scene is ready there. Any but the one that was asked for last is
@@ -232,7 +201,7 @@ impl Session {
     fn offer_when_ready(&mut self, task: TaskId, offer: Deferred, size_bytes: u64) -> bool {
         let scene = offer.scene();
         if self.has(&scene) {
-            return self.send(offer.into_message(task, self.is_line_slow()));
+            return self.send(offer.into_message(task, self.line.is_slow()));
         }
         self.prepare(scene, size_bytes);
         self.deferred.push((task, offer));
@@ -250,7 +219,7 @@ impl Session {
             let Some(state) = self.state(&offer.scene()) else { continue };
             if self.is_ready(&offer.scene()) {
                 // A contributor that does not read is found out when its stream ends.
-                self.send(offer.into_message(task, self.is_line_slow()));
+                self.send(offer.into_message(task, self.line.is_slow()));
             }
             outcomes.push((task, state));
         }
@@ -323,7 +292,7 @@ impl Session {
     pub fn heard(&mut self, load: Load, now: Instant) {
         self.last_heard = now;
         self.load = load;
-        self.measure_line();
+        self.line.measure(&self.traffic);
     }
 
     fn pong(&mut self, nonce: u64, now: Instant) {
@@ -339,20 +308,6 @@ impl Session {
         let deviation = round_trip_ms - self.round_trip_ms;
         self.round_trip_ms += ROUND_TRIP_WEIGHT * deviation;
         self.jitter_ms += ROUND_TRIP_WEIGHT * (deviation.abs() - self.jitter_ms);
-    }
-
-    /// Takes in what the line brought since the last time, unless that is too little to tell.
-    fn measure_line(&mut self) {
-        let totals = LineTotals::of(&self.traffic);
-        let bytes = totals.bytes.saturating_sub(self.measured.bytes) as f32;
-        let elapsed_us = totals.elapsed_us.saturating_sub(self.measured.elapsed_us) as f32;
-        if bytes < MIN_MEASURED_BYTES || elapsed_us <= 0.0 {
-            return;
-        }
-        self.measured = totals;
-        let newest = bytes / elapsed_us * 1e3;
-        let before = if self.bytes_per_ms > 0.0 { self.bytes_per_ms } else { newest };
-        self.bytes_per_ms = before + LINE_WEIGHT * (newest - before);
     }
 
     /// Asks for a sign of life if it is time; `false` when the last question went unanswered for too long.
@@ -420,7 +375,7 @@ impl Session {
             mrays_per_s,
             round_trip_ms: if self.own { 0.0 } else { self.round_trip_ms },
             jitter_ms: if self.own { 0.0 } else { self.jitter_ms },
-            bytes_per_ms: if self.own { 0.0 } else { self.bytes_per_ms },
+            bytes_per_ms: if self.own { 0.0 } else { self.line.bytes_per_ms() },
             credit: welcome.credit,
             queued: self.load.queued,
             ready: self.is_ready(scene),
@@ -478,21 +433,6 @@ mod tests {
         let scene = moment(us);
         let message = ContributorMessage::Ready { scene, fetched_bytes: us, elapsed_ms: 1.0 };
         assert_eq!(session.note(message, Instant::now()), None);
-    }
-
-    #[test]
-    fn what_a_line_brings_is_measured_when_there_is_enough_to_tell() {
-        let (mut session, _sent) = greeted();
-        let mut brings = |bytes, us| {
-            session.traffic.line_bytes.fetch_add(bytes, Ordering::Relaxed);
-            session.traffic.line_us.fetch_add(us, Ordering::Relaxed);
-            session.measure_line();
-            session.bytes_per_ms
-        };
-        assert!(brings(1000, 10) == 0.0, "too little");
-        assert!((brings(999_000, 990_089) - 1010.0).abs() < 0.1);
-        assert!((brings(2_020_000, 1_000_000) - 1515.0).abs() < 0.1, "half of the way to twice as much");
-        assert!((brings(0, 9_000_000) - 1515.0).abs() < 0.1, "nothing came");
     }
 
     #[test]
