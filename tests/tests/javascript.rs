@@ -20,7 +20,7 @@ fn a_javascript_client_meets_finds_and_hears_nodes_over_tcp() {
     assert_eq!((&seen["over"], &seen["protocol"]), (&address.into(), &"/p2c2r/1".into()));
     assert_eq!(seen["agent"], format!("p2c2r-node/{}", env!("CARGO_PKG_VERSION")));
     let contains = |list: &Value, text: &str| list.as_array().unwrap().iter().any(|item| item == text);
-    for protocol in ["/p2c2r/kad/1", "/p2c2r/task/1", "/p2c2r/blob/1", "/ipfs/ping/1.0.0"] {
+    for protocol in ["/p2c2r/kad/1", "/p2c2r/task/1", "/p2c2r/blob/2", "/ipfs/ping/1.0.0"] {
         assert!(contains(&seen["protocols"], protocol), "{protocol} is missing: {seen}");
     }
     assert!(contains(&seen["listens"], &met_at), "{seen}");
