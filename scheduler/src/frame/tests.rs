@@ -415,6 +415,30 @@ fn a_newcomer_gets_work_in_mid_frame() {
     stage.assert_complete();
 }
 
+/// All tiles are out: what is left for it is to be first with those that others have not begun.
+#[test]
+fn f5_a_peer_that_was_cut_off_is_used_again_in_the_same_frame() {
+    let mut stage = Stage::started(&[view(0), view(1), view(2)]);
+    for task in stage.held_by(2) {
+        stage.event(Event::Accepted { task });
+    }
+    stage.wait(600.0);
+    stage.event(Event::PeerLost(id(2)));
+    stage.out.retain(|_, (peer, _)| *peer != id(2));
+    let waits =
+        |frame: &Frame| !frame.orphans.is_empty() || frame.peers.values().any(|peer| !peer.planned.is_empty());
+    while waits(&stage.frame) {
+        let task = stage.held_by(0)[0];
+        stage.deliver(task);
+        stage.wait(10.0);
+    }
+    assert!(stage.end.is_none() && stage.held_by(2).is_empty(), "the others have everything");
+    stage.event(Event::PeerReady(view(2)));
+    assert!(!stage.held_by(2).is_empty(), "{:?}", stage.frame);
+    stage.finish();
+    stage.assert_complete();
+}
+
 #[test]
 fn a_peer_that_is_not_ready_yet_is_planned_for_and_waited_for_only_until_others_are_free() {
     let late = PeerView { ready: false, ..view(1) };
