@@ -425,8 +425,9 @@ fn f5_a_peer_that_was_cut_off_is_used_again_in_the_same_frame() {
     stage.wait(600.0);
     stage.event(Event::PeerLost(id(2)));
     stage.out.retain(|_, (peer, _)| *peer != id(2));
-    let waits =
-        |frame: &Frame| !frame.orphans.is_empty() || frame.peers.values().any(|peer| !peer.planned.is_empty());
+    let waits = |frame: &Frame| {
+        !frame.orphans.is_empty() || frame.peers.values().any(|peer| !peer.planned.is_empty())
+    };
     while waits(&stage.frame) {
         let task = stage.held_by(0)[0];
         stage.deliver(task);
