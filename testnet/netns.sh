@@ -250,9 +250,16 @@ if [ "$cut" -gt 0 ]; then
     # Frames go on with whoever is there, and those who come back join them.
     render_on &
     pids+=($!)
-    for ((host = owner + 1; host <= owner + cut; host++)); do
-        wait_until 120 "host $host being used again" at_work "$host"
-        echo "host $host is used again $(($(date +%s) - $(cat "$work/mended"))) s after its line was mended"
+    used=()
+    while [ ${#used[@]} -lt "$cut" ]; do
+        [ $(($(date +%s) - $(cat "$work/mended"))) -lt 120 ] || { echo "error: not all are used again after 120 s" >&2; exit 1; }
+        for ((host = owner + 1; host <= owner + cut; host++)); do
+            if [ -z "${used[host]:-}" ] && at_work "$host"; then
+                used[host]=yes
+                echo "host $host is used again $(($(date +%s) - $(cat "$work/mended"))) s after its line was mended"
+            fi
+        done
+        sleep 0.1
     done
     touch "$work/enough"
     wait

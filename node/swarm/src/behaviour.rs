@@ -32,8 +32,9 @@ const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/p2c2r/kad/1");
 const PROTOCOL_VERSION: &str = "/p2c2r/1";
 /// A query that has not ended by then will not.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
-/// Gossip's own bookkeeping (grafts, prunes, adverts).
-const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(1);
+/// Gossip's own bookkeeping (grafts, prunes, adverts). Each advert wakes two nodes; a neighbour that is missing in the mesh is taken
+/// into it at once.
+const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(2);
 /// The first one comes soon: until then there is no mesh, and nothing is passed on.
 const GOSSIP_INITIAL_DELAY: Duration = Duration::from_millis(300);
 /// A heartbeat with gossip's envelope around it, and room for adverts.
@@ -197,7 +198,7 @@ fn gossip_behaviour() -> Result<Gossip, SwarmError> {
         .mesh_n(4)
         .mesh_n_low(3)
         .mesh_n_high(8)
-        // Once a second one node outside the mesh is told what there is: enough to find what was lost.
+        // Each time one node outside the mesh is told what there is: enough to find what was lost.
         .gossip_lazy(1)
         .gossip_factor(0.0)
         .validation_mode(ValidationMode::Anonymous)

@@ -22,7 +22,7 @@ pub const QUIC_IDLE_TIMEOUT_MS: u32 = 10_000;
 pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// Interval of pings, which measure the round trip and find dead connections. They are the most of what an idle node does: who
 /// works together finds out faster, on the work session.
-pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// A ping unanswered for this long has failed.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(6);
 /// Failed pings in a row after which a connection is closed.

@@ -390,6 +390,7 @@ impl Actor {
             .map(|(id, _)| *id)
             .collect();
         for id in expired {
+            self.suspect_line_to(id);
             self.close(id, "the coordinator fell silent");
         }
         for session in self.sessions.values_mut() {
@@ -402,6 +403,16 @@ impl Actor {
             }
         }
         self.look_for_ready_stages();
+    }
+
+    /// A coordinator that falls silent in the middle of work is gone, or its line is. What is left of the connection would still
+    /// be taken for one when it comes back, and nothing said on it would arrive.
+    fn suspect_line_to(&self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id).filter(|session| !session.tasks.is_empty()) else { return };
+        if let Some(swarm) = self.stages.swarm.clone() {
+            let coordinator = session.peer;
+            tokio::spawn(async move { swarm.suspect(coordinator).await });
+        }
     }
 
     /// Ends a session: its tiles stop at once.
