@@ -26,6 +26,13 @@ const BACKUPS: usize = 2;
 const MAX_SPARES: usize = 32;
 /// A frame that needs so many times what is expected of it must still be in time, or it is better not begun.
 const IN_TIME_FACTOR: f64 = 2.0;
+/// Tiles that are expected to take longer than this are cut into more, ms: what is lost with a peer, and what is left to do for one
+/// that comes in the middle of a frame, should be little.
+const LONG_TILE_MS: f64 = 2000.0;
+/// A peer gets no more tiles than this for that reason,
+const MAX_TILES_OF_A_PEER: usize = 8;
+/// and of a frame there are no more: among many peers each tile is a small part already.
+const MAX_SHORT_TILES: usize = 64;
 /// Smallest tile worth a message, pixels.
 const MIN_TILE_PIXELS: u64 = 16 * 16;
 /// A peer that fails more often than this is planned as if it failed this often, so that it still gets work.
@@ -197,6 +204,13 @@ fn runners<'a>(
     runners
 }
 
+/// Parts that each peer's share of a frame is cut into.
+fn parts_of_a_peer(config: &SchedulerConfig, runners: usize, bound_ms: f64) -> usize {
+    let at_most = (MAX_SHORT_TILES / runners.max(1)).min(MAX_TILES_OF_A_PEER);
+    let for_length = ((bound_ms / LONG_TILE_MS).ceil().max(0.0) as usize).min(at_most);
+    config.tiles_per_peer.max(1).max(for_length)
+}
+
 /// Each peer's share in equal parts, and whose part each is.
 fn shares(
     config: &SchedulerConfig,
@@ -206,7 +220,7 @@ fn shares(
 ) -> (Vec<Share>, Vec<usize>) {
     let room = (work.size.pixels() / MIN_TILE_PIXELS).clamp(1, config.max_tiles as u64) as usize;
     let (mut shares, mut owners) = (Vec::new(), Vec::new());
-    for part in 0..config.tiles_per_peer.max(1) {
+    for part in 0..parts_of_a_peer(config, runners.len(), bound_ms) {
         for (index, runner) in runners.iter().enumerate() {
             let weight = runner.speed * (bound_ms - runner.overhead_ms).max(0.0);
             if weight > 0.0 && (shares.len() < room || part == 0) {
@@ -309,6 +323,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn long_frames_are_cut_into_more_tiles_so_that_who_comes_late_finds_some_left() {
+        let tiles = |mrays_per_s| {
+            let peers = [view(0, mrays_per_s, 0.0), view(1, mrays_per_s, 1.0)];
+            let plan = plan_for(&peers, 1920, 1080);
+            let longest_ms = plan.tiles.iter().map(|tile| tile.predicted_ms).fold(0.0, f64::max);
+            (plan.tiles.len(), longest_ms, plan.bound_ms)
+        };
+        let (short, _, bound_ms) = tiles(100.0);
+        assert!(short == 4 && bound_ms < LONG_TILE_MS, "{short} tiles, {bound_ms} ms");
+        let (long, longest_ms, bound_ms) = tiles(5.0);
+        assert!(
+            bound_ms > 2.0 * LONG_TILE_MS && longest_ms < 1.2 * LONG_TILE_MS,
+            "{bound_ms}, {longest_ms} ms"
+        );
+        assert!(long > 8, "{long} tiles");
+        assert_eq!(tiles(0.1).0, 2 * MAX_TILES_OF_A_PEER);
+        let config = SchedulerConfig::default();
+        assert_eq!(parts_of_a_peer(&config, 500, 1e6), config.tiles_per_peer);
+        assert_eq!(parts_of_a_peer(&config, 2, f64::INFINITY), MAX_TILES_OF_A_PEER);
+    }
+
     fn plan_for(peers: &[PeerView], width: u32, height: u32) -> FramePlan {
         let size = FrameSize::new(width, height).unwrap();
         let work = FrameWork {
@@ -342,7 +378,7 @@ mod tests {
 
     #[test]
     fn shares_follow_speeds_and_every_tile_has_two_other_backups() {
-        let plan = plan_for(&[view(0, 1.0, 0.0), view(1, 2.0, 0.0), view(2, 1.0, 0.0)], 960, 540);
+        let plan = plan_for(&[view(0, 10.0, 0.0), view(1, 20.0, 0.0), view(2, 10.0, 0.0)], 960, 540);
         let total: f64 = plan.tiles.iter().map(|tile| tile.cost).sum();
         assert!((cost_of(&plan, 1) / total - 0.5).abs() < 0.03);
         assert_eq!(plan.tiles.len(), 6);

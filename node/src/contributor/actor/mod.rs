@@ -408,7 +408,9 @@ impl Actor {
     /// A coordinator that falls silent in the middle of work is gone, or its line is. What is left of the connection would still
     /// be taken for one when it comes back, and nothing said on it would arrive.
     fn suspect_line_to(&self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id).filter(|session| !session.tasks.is_empty()) else { return };
+        let Some(session) = self.sessions.get(&id).filter(|session| !session.tasks.is_empty()) else {
+            return;
+        };
         if let Some(swarm) = self.stages.swarm.clone() {
             let coordinator = session.peer;
             tokio::spawn(async move { swarm.suspect(coordinator).await });
