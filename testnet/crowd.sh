@@ -134,7 +134,7 @@ for pid in "${pids[@]}"; do grep -h '^Pss:' "/proc/$pid/smaps_rollup"; done | aw
 for ((index = 0; index < nodes; index++)); do ages "$index" | tr '\n' ' '; echo; done >"$work/ages.txt"
 # The interval that nodes of such a swarm keep (protocol/src/heartbeat.rs), and what it varies by.
 awk -v n="$nodes" '
-    BEGIN { share = (n - 16) / (100 - 16); share = share < 0 ? 0 : share > 1 ? 1 : share; limit = (2000 + 28000 * share) * 1.2 }
+    BEGIN { share = (n - 16) / (100 - 16); share = share < 0 ? 0 : share > 1 ? 1 : share; large = n > 100 ? n / 100 : 1; limit = (2000 + 28000 * share) * large; limit = (limit < 120000 ? limit : 120000) * 1.2 }
     { for (field = 1; field <= NF; field++) { all++; if ($field <= limit) fresh++ } missing += n - 1 - NF }
     END { printf "heartbeats: %.2f %% of all pairs had one within an interval (%.1f s with its jitter)\n", 100 * fresh / (all + missing), limit / 1000 }' "$work/ages.txt"
 

@@ -197,7 +197,7 @@ fn gossip_behaviour() -> Result<Gossip, SwarmError> {
         // Every link more is a copy more of every heartbeat, and what is lost is told of by the next one.
         .mesh_n(4)
         .mesh_n_low(3)
-        .mesh_n_high(8)
+        .mesh_n_high(5)
         // Each time one node outside the mesh is told what there is: enough to find what was lost.
         .gossip_lazy(1)
         .gossip_factor(0.0)

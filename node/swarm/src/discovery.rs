@@ -300,7 +300,7 @@ impl Discovery {
         if now < self.next_look || self.connected.is_empty() {
             return None;
         }
-        let settled = self.is_crowd() && self.room() == 0;
+        let settled = self.is_settled();
         let news = std::mem::take(&mut self.news) && !settled;
         self.quiet_looks = if news { 0 } else { self.quiet_looks.saturating_add(1) };
         self.next_look = now
@@ -317,6 +317,11 @@ impl Discovery {
         let in_a_crowd = self.target_peers.min(TARGET_PEERS_IN_A_CROWD);
         let target = if self.is_crowd() { in_a_crowd } else { self.target_peers };
         target.saturating_sub(self.connected.len())
+    }
+
+    /// Whether the node is in a crowd and has neighbours enough.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_crowd() && self.room() == 0
     }
 
     /// Whether there are more than this node would ever connect to.

@@ -8,6 +8,7 @@ mod reaching;
 use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,7 +22,7 @@ use p2c2r_protocol::id::NodeId;
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
-    time::{MissedTickBehavior, sleep},
+    time::sleep,
 };
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -44,6 +45,8 @@ use crate::{
 
 /// How often the plan is looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// The same for a node of a crowd that has neighbours enough.
+const SETTLED_TICK: Duration = Duration::from_secs(1);
 
 /// What the actor is made of.
 pub(crate) struct Parts {
@@ -128,8 +131,7 @@ impl Actor {
         for event in early {
             self.network_event(event, Instant::now());
         }
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = pin!(sleep(Duration::ZERO));
         let stopped = loop {
             tokio::select! {
                 biased;
@@ -138,7 +140,12 @@ impl Actor {
                     Some(command) => self.command(command, Instant::now()),
                     None => break None,
                 },
-                _ = tick.tick() => self.tick(Instant::now()),
+                () = &mut tick => {
+                    let now = Instant::now();
+                    self.tick(now);
+                    let wait = if self.discovery.is_settled() { SETTLED_TICK } else { TICK };
+                    tick.as_mut().reset((now + wait).into());
+                }
                 event = self.parts.swarm.select_next_some() => self.network_event(event, Instant::now()),
             }
         };
