@@ -237,26 +237,23 @@ arguments=("$@")
 render first "${arguments[@]}" --wait-peers "$workers"
 printf 'first frame: the scene was at all others after %.0f ms, then %.0f ms\n' \
     "$(field "$work/first.json" gather_ms)" "$(field "$work/first.json" frame_ms)"
-if [ "$cut" -gt 0 ]; then
+if [ "$cut" -eq 0 ]; then
+    render frame "${arguments[@]}"
+else
     cut_lines &
     pids+=($!)
-fi
-render frame "${arguments[@]}"
-printf 'frame: %.0f ms, %.2f x bound, %s peers lost, %s bytes of results\n' \
-    "$(field "$work/frame.json" frame_ms)" "$(field "$work/frame.json" bound_ratio)" \
-    "$(field "$work/frame.json" peers_lost)" "$(field "$work/frame.json" results)"
-if [ "$cut" -gt 0 ]; then
-    wait_until 60 "the lines being mended" test -f "$work/mended"
     # Frames go on with whoever is there, and those who come back join them.
-    render_on &
+    { render frame "${arguments[@]}" && render_on; } &
     pids+=($!)
+    wait_until 60 "the lines being mended" test -s "$work/mended"
     used=()
+    since_mended() { echo $(($(date +%s) - $(cat "$work/mended"))); }
     while [ ${#used[@]} -lt "$cut" ]; do
-        [ $(($(date +%s) - $(cat "$work/mended"))) -lt 120 ] || { echo "error: not all are used again after 120 s" >&2; exit 1; }
+        [ "$(since_mended)" -lt 120 ] || { echo "error: not all are used again after 120 s" >&2; exit 1; }
         for ((host = owner + 1; host <= owner + cut; host++)); do
             if [ -z "${used[host]:-}" ] && at_work "$host"; then
                 used[host]=yes
-                echo "host $host is used again $(($(date +%s) - $(cat "$work/mended"))) s after its line was mended"
+                echo "host $host is used again $(since_mended) s after its line was mended"
             fi
         done
         sleep 0.1
@@ -264,6 +261,9 @@ if [ "$cut" -gt 0 ]; then
     touch "$work/enough"
     wait
 fi
+printf 'frame: %.0f ms, %.2f x bound, %s peers lost, %s bytes of results\n' \
+    "$(field "$work/frame.json" frame_ms)" "$(field "$work/frame.json" bound_ratio)" \
+    "$(field "$work/frame.json" peers_lost)" "$(field "$work/frame.json" results)"
 "$node" peers --data-dir "$work/node-$owner"
 [ -z "$nat" ] || say_ways
 if [ -n "$reference" ]; then

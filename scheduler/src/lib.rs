@@ -38,7 +38,7 @@ pub use self::{
 /// How the scheduler plans.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerConfig {
-    /// Tiles per peer that a frame is split into. Two or more keep the device busy while a result travels; more mean
+    /// Tiles per peer that a frame is split into at least. Two or more keep the device busy while a result travels; more mean
     /// more attempts that can fail.
     pub tiles_per_peer: usize,
     /// Most peers that work on one frame: of more, the best are taken.

@@ -29,9 +29,9 @@ const IN_TIME_FACTOR: f64 = 2.0;
 /// Tiles that are expected to take longer than this are cut into more, ms: what is lost with a peer, and what is left to do for one
 /// that comes in the middle of a frame, should be little.
 const LONG_TILE_MS: f64 = 2000.0;
-/// A peer gets no more tiles than this for that reason,
+/// A peer gets no more tiles than this for that reason.
 const MAX_TILES_OF_A_PEER: usize = 8;
-/// and of a frame there are no more: among many peers each tile is a small part already.
+/// Nor is a frame cut into more for that reason: among many peers each tile is a small part already.
 const MAX_SHORT_TILES: usize = 64;
 /// Smallest tile worth a message, pixels.
 const MIN_TILE_PIXELS: u64 = 16 * 16;

@@ -77,7 +77,7 @@ pub struct Session {
     /// Tasks that wait for their scene to be ready there.
     deferred: Vec<(TaskId, Deferred)>,
     outbox: mpsc::Sender<CoordinatorMessage>,
-    last_heard: Instant,
+    pub last_heard: Instant,
     asked: Option<Asked>,
     next_nonce: u64,
 }

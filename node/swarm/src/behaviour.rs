@@ -32,8 +32,8 @@ const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/p2c2r/kad/1");
 const PROTOCOL_VERSION: &str = "/p2c2r/1";
 /// A query that has not ended by then will not.
 const KAD_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
-/// Gossip's own bookkeeping (grafts, prunes, adverts). Each advert wakes two nodes; a neighbour that is missing in the mesh is taken
-/// into it at once.
+/// Gossip's own bookkeeping (grafts, prunes, adverts). Each advert wakes two nodes; a new neighbour is taken into a mesh that is too
+/// small at once.
 const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(2);
 /// The first one comes soon: until then there is no mesh, and nothing is passed on.
 const GOSSIP_INITIAL_DELAY: Duration = Duration::from_millis(300);

@@ -3,7 +3,7 @@
 //! Names come from tickets, earlier runs, mDNS, Kademlia and from peers themselves; they are candidates, never trusted. The node
 //! keeps itself connected to a target number of peers (a small swarm becomes a full mesh), tries tickets and whom it
 //! remembers again for ever while it is alone, lost neighbours every few seconds at first (a partition may heal), and asks
-//! Kademlia often until nothing new comes up, then rarely.
+//! Kademlia often until nothing new comes up or it has neighbours enough in a crowd, then rarely.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +43,7 @@ const EAGER_LOOK: Duration = Duration::from_secs(5);
 const LAZY_LOOK: Duration = Duration::from_mins(2);
 /// The same in a crowd, where each look makes some twenty connections; heartbeats say who is there.
 const LAZY_LOOK_IN_A_CROWD: Duration = Duration::from_mins(10);
-/// Looks without anything new after which the swarm counts as known.
+/// Looks without anything new, or in a crowd with neighbours enough, after which the swarm counts as known.
 const QUIET_LOOKS: u32 = 3;
 
 /// A peer to dial and its addresses.
@@ -85,6 +85,8 @@ struct Candidate {
     reached: Option<Multiaddr>,
     /// Since when a neighbour that this node had reached is one no more.
     lost: Option<Instant>,
+    /// Work with it broke off: until it is back it is worth a dial beyond the target.
+    missed: bool,
 }
 
 /// Where a candidate's name comes from, the most trustworthy last.
@@ -156,6 +158,7 @@ impl Discovery {
             round_trip: None,
             reached: None,
             lost: None,
+            missed: false,
         });
         for address in addresses {
             if !candidate.addresses.contains(&address) {
@@ -177,6 +180,13 @@ impl Discovery {
         }
     }
 
+    /// Notes that work with a peer broke off because it fell silent.
+    pub(crate) fn miss(&mut self, peer: &PeerId) {
+        if let Some(candidate) = self.candidates.get_mut(peer) {
+            candidate.missed = true;
+        }
+    }
+
     /// Whether a ticket leads to the peer.
     pub(crate) fn is_ticket(&self, peer: &PeerId) -> bool {
         self.candidates.get(peer).is_some_and(|candidate| candidate.origin == Origin::Ticket)
@@ -195,6 +205,7 @@ impl Discovery {
             candidate.attempts = 0;
             candidate.dialling = None;
             candidate.lost = None;
+            candidate.missed = false;
             candidate.reached = dialled.or(candidate.reached.take());
         }
         self.look_soon(now);
@@ -268,12 +279,11 @@ impl Discovery {
     pub(crate) fn dials(&mut self, known_peers: usize, now: Instant) -> Vec<Dial> {
         self.known_peers = known_peers;
         let room = self.room();
-        // A ticket's node is worth a dial beyond the target: it may be the bridge to the rest of a split swarm.
         let mut due: Vec<(&PeerId, &mut Candidate)> = self
             .candidates
             .iter_mut()
             .filter(|(peer, candidate)| !self.connected.contains(*peer) && candidate.next_dial <= now)
-            .filter(|(_, candidate)| room > 0 || candidate.origin == Origin::Ticket)
+            .filter(|(_, candidate)| room > 0 || candidate.is_worth_more_than_the_target(now))
             .collect();
         due.sort_by_key(|(_, candidate)| candidate.next_dial);
         due.into_iter()
@@ -324,7 +334,7 @@ impl Discovery {
         self.is_crowd() && self.room() == 0
     }
 
-    /// Whether there are more than this node would ever connect to.
+    /// Whether there are more peers than a small swarm has, whose nodes are all connected to each other.
     fn is_crowd(&self) -> bool {
         self.known_peers > self.target_peers
     }
@@ -350,6 +360,11 @@ impl Candidate {
         self.next_dial = now + MAX_RETRY_ALONE;
         self.dialling = Some(now);
         Dial { peer, addresses }
+    }
+
+    /// A ticket's node may be the bridge to the rest of a split swarm, and work waits for one that is missed.
+    fn is_worth_more_than_the_target(&self, now: Instant) -> bool {
+        self.origin == Origin::Ticket || (self.missed && self.is_recently_lost(now))
     }
 
     fn is_recently_lost(&self, now: Instant) -> bool {

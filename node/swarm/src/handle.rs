@@ -1,6 +1,10 @@
 //! What the rest of the node holds of the swarm.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use libp2p::StreamProtocol;
@@ -158,13 +162,11 @@ impl SwarmHandle {
         Ok(step::spawn_owner(stream, peer, &self.pumps))
     }
 
-    /// Gives up the connections to a peer that has fallen silent in the middle of work: a line that was cut shows it late. The
-    /// peer is dialled again.
-    pub async fn suspect(&self, peer: NodeId) {
-        if let Some(peer) = peer_id(&peer) {
-            // After the shutdown there are no connections.
-            let _ = self.commands.send(Command::Suspect(peer)).await;
-        }
+    /// Gives up the connections to a peer with which work was under way and that has said nothing since: a line that was cut shows
+    /// it late. Connections that came up after that stay. The peer is dialled again.
+    pub async fn suspect(&self, peer: NodeId, silent_since: Instant) {
+        // After the shutdown there are no connections.
+        let _ = self.commands.send(Command::Suspect { peer, silent_since }).await;
     }
 
     /// What the swarm has counted since its start.

@@ -20,12 +20,12 @@ pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
 pub const QUIC_IDLE_TIMEOUT_MS: u32 = 10_000;
 /// Interval of QUIC's own sign of life.
 pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(4);
-/// Interval of pings, which measure the round trip and find dead connections. They are the most of what an idle node does: who
-/// works together finds out faster, on the work session.
+/// Interval of pings, which measure the round trip and find dead connections. Each wakes both ends: who works together finds out
+/// faster, on the work session.
 pub const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// A ping unanswered for this long has failed.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(6);
-/// Failed pings in a row after which a connection is closed.
+/// Failed pings in a row after which a connection is closed; libp2p does not tell of the first.
 pub const MAX_PING_FAILURES: u32 = 2;
 
 /// Peers that the node connects to by itself; a swarm up to this size is fully meshed.

@@ -199,6 +199,12 @@ impl PeerTable {
         connected.map(|(node, peer)| (*node, peer.claimed.as_slice()))
     }
 
+    /// The peer's connections that were there already at that time.
+    pub(crate) fn connections_before(&self, node: &NodeId, time: Instant) -> Vec<ConnectionId> {
+        let connections = self.peers.get(node).into_iter().flat_map(|peer| &peer.connections);
+        connections.filter(|(_, connection)| connection.since <= time).map(|(id, _)| *id).collect()
+    }
+
     /// The connected peers, each since when its newest connection is there.
     pub(crate) fn connected_since(&self) -> Vec<(NodeId, Instant)> {
         let newest = |peer: &Peer| peer.connections.values().map(|connection| connection.since).max();

@@ -186,9 +186,10 @@ impl Frame {
         match self.peers.get_mut(&view.peer) {
             Some(peer) if peer.excluded => {}
             Some(peer) => {
-                if std::mem::take(&mut peer.lost) {
+                if std::mem::take(&mut peer.lost) && !std::mem::replace(&mut peer.forgiven, true) {
                     // What it owed went with it. It is late once more at most before others' tiles go elsewhere.
                     peer.misses = peer.misses.min(self.config.max_misses.saturating_sub(1));
+                    peer.busy_until = None;
                 }
                 peer.view = PeerView { ready: true, ..view };
                 peer.pace.take();

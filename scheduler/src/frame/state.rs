@@ -80,6 +80,8 @@ pub struct Peer {
     pub refusals: u32,
     /// Late in a row.
     pub misses: u32,
+    /// Whether it was lost and is back: once it is taken for its line's fault.
+    pub forgiven: bool,
     /// Refusals for something that is wrong there.
     pub faults: u32,
     /// Time that it rendered accepted and losing tiles, ms.
@@ -113,6 +115,7 @@ impl Peer {
             busy_until: None,
             refusals: 0,
             misses: 0,
+            forgiven: false,
             faults: 0,
             busy_ms: 0.0,
             pace: OnceCell::new(),

@@ -35,10 +35,11 @@ use super::{
 
 /// How often progress is told and leases are looked at.
 const TICK: Duration = Duration::from_millis(200);
-/// A coordinator that has work here and says nothing for this long is taken for dead; it pings every second.
+/// A coordinator that has work here and says nothing for this long is taken for dead; it pings every second while the session is
+/// open.
 const LEASE: Duration = Duration::from_secs(6);
-/// One that has none and says nothing for this long leaves its place to others.
-const IDLE_LIMIT: Duration = Duration::from_secs(45);
+/// One that has none gets a little longer.
+const IDLE_LEASE: Duration = Duration::from_secs(10);
 /// Results of one session that wait to be read, bytes: more, and its coordinator does not read them.
 const MAX_UNREAD_BYTES: u64 = 256 << 20;
 /// Results of all sessions that wait to be read, bytes: above it nothing more is taken on from others.
@@ -384,7 +385,7 @@ impl Actor {
             .iter()
             .filter(|(_, session)| !session.owner)
             .filter(|(_, session)| {
-                let limit = if session.tasks.is_empty() { IDLE_LIMIT } else { LEASE };
+                let limit = if session.tasks.is_empty() { IDLE_LEASE } else { LEASE };
                 now.saturating_duration_since(session.last_heard) > limit
             })
             .map(|(id, _)| *id)
@@ -405,15 +406,12 @@ impl Actor {
         self.look_for_ready_stages();
     }
 
-    /// A coordinator that falls silent in the middle of work is gone, or its line is. What is left of the connection would still
-    /// be taken for one when it comes back, and nothing said on it would arrive.
+    /// A coordinator that falls silent is gone, or its line is. What is left of the connection would still be taken for one when it
+    /// comes back, and nothing said on it would arrive.
     fn suspect_line_to(&self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id).filter(|session| !session.tasks.is_empty()) else {
-            return;
-        };
-        if let Some(swarm) = self.stages.swarm.clone() {
-            let coordinator = session.peer;
-            tokio::spawn(async move { swarm.suspect(coordinator).await });
+        if let (Some(session), Some(swarm)) = (self.sessions.get(&id), self.stages.swarm.clone()) {
+            let (coordinator, since) = (session.peer, session.last_heard);
+            tokio::spawn(async move { swarm.suspect(coordinator, since).await });
         }
     }
 

@@ -99,8 +99,6 @@ pub struct Actor {
     opening: BTreeSet<NodeId>,
     /// Peers whose session was opened a second time for the job in hand.
     reopened: BTreeSet<NodeId>,
-    /// Peers whose sessions broke off, and the speed they announced (Mrays/s): one that is back is asked before it is heard of again.
-    broken_off: BTreeMap<NodeId, f32>,
     /// Peers that delivered a forgery to this run of the coordinator.
     distrusted: BTreeSet<NodeId>,
     next_generation: u64,
@@ -146,7 +144,6 @@ impl Actor {
             inboxes: SelectAll::new(),
             opening: BTreeSet::new(),
             reopened: BTreeSet::new(),
-            broken_off: BTreeMap::new(),
             distrusted: BTreeSet::new(),
             next_generation: 0,
             next_task: TaskId(1),

@@ -27,8 +27,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_CLAIM: f32 = 16.0;
 /// Contributors that one coordinator works with at once; of more, these are chosen ([`candidates`]).
 const MAX_CONTRIBUTORS: usize = 64;
-/// Peers that are remembered because their session broke off.
-const MAX_BROKEN_OFF: usize = 2 * MAX_CONTRIBUTORS;
 
 impl Actor {
     pub(super) fn look_for_peers(&mut self, now: Instant) {
@@ -52,10 +50,7 @@ impl Actor {
             .iter()
             .filter(|status| status.node != self.node && !self.distrusted.contains(&status.node))
             .filter(|status| job.gathering.may_ask(status.node, now))
-            .filter_map(|status| {
-                let announced = announced_speed(status, self.broken_off.get(&status.node))?;
-                Some(applicant(status, &self.decisions.scheduler, f64::from(announced).min(fastest)))
-            })
+            .filter_map(|status| applicant(status, &self.decisions.scheduler, fastest))
             .collect();
         // Those that cannot help leave their places to others.
         let places = MAX_CONTRIBUTORS.saturating_sub(job.gathering.engaged());
@@ -167,9 +162,7 @@ impl Actor {
         let about_task = session.note(message, now);
         let got_on = session.take_got_on();
         if goodbye {
-            self.close(peer, "it said goodbye", now);
-            self.broken_off.remove(&peer);
-            return;
+            return self.close(peer, "it said goodbye", now);
         }
         if got_on && let Some(job) = self.jobs.front_mut() {
             job.gathering.note_moved(now);
@@ -227,7 +220,6 @@ impl Actor {
     pub(super) fn close(&mut self, peer: NodeId, reason: &str, now: Instant) {
         let Some(session) = self.sessions.remove(&peer) else { return };
         debug!(peer = %peer.short(), reason, "a work session ended");
-        self.remember_broken_off(peer, &session);
         if session.own && self.jobs.front().is_some_and(|job| job.run.is_none() && job.spec.uses_own_device())
         {
             return self.open_own(now);
@@ -249,25 +241,17 @@ impl Actor {
         self.settle(peer, Candidate::Failed, now);
     }
 
-    fn remember_broken_off(&mut self, peer: NodeId, session: &Session) {
-        let Some(welcome) = session.welcome.filter(|_| !session.own) else { return };
-        self.broken_off.insert(peer, welcome.mrays_per_s);
-        if self.broken_off.len() > MAX_BROKEN_OFF {
-            self.broken_off.pop_first();
-        }
-    }
-
     pub(super) fn close_silent_sessions(&mut self, now: Instant) {
-        let silent: Vec<NodeId> = self
+        let silent: Vec<(NodeId, Instant)> = self
             .sessions
             .iter_mut()
             .filter(|(_, session)| !session.own)
-            .filter_map(|(peer, session)| (!session.keep_alive(now)).then_some(*peer))
+            .filter_map(|(peer, session)| (!session.keep_alive(now)).then_some((*peer, session.last_heard)))
             .collect();
-        for peer in silent {
+        for (peer, since) in silent {
             self.close(peer, "it fell silent", now);
             if let Some(swarm) = self.swarm.clone() {
-                tokio::spawn(async move { swarm.suspect(peer).await });
+                tokio::spawn(async move { swarm.suspect(peer, since).await });
             }
         }
     }
@@ -284,25 +268,19 @@ fn job_has_pipeline(actor: &Actor) -> bool {
     actor.jobs.front().is_some_and(|job| job.pipe.is_some())
 }
 
-/// The speed that a peer announces which would take tiles of ours, Mrays/s. One that has been away is not heard at once: what it
-/// said when its session broke off is as good.
-fn announced_speed(status: &PeerStatus, broken_off: Option<&f32>) -> Option<f32> {
-    match &status.heartbeat {
-        Some(heartbeat) => can_help(heartbeat).then_some(heartbeat.mrays_per_s),
-        None => broken_off.copied().filter(|_| status.connected),
-    }
-}
-
-fn applicant(status: &PeerStatus, scheduler: &Scheduler, claim: f64) -> Applicant {
+/// A peer that would take tiles of ours, if it is one.
+fn applicant(status: &PeerStatus, scheduler: &Scheduler, fastest_claim: f64) -> Option<Applicant> {
+    let heartbeat = status.heartbeat.as_ref().filter(|heartbeat| can_help(heartbeat))?;
     let learned = scheduler.speed(&status.node, WorkKind::RayTracing);
-    Applicant {
+    let claim = f64::from(heartbeat.mrays_per_s).min(fastest_claim);
+    Some(Applicant {
         peer: status.node,
         connected: status.connected,
         round_trip_ms: status.round_trip_ms,
         // Rays a ms are thousands a second.
         mrays_per_s: learned.map_or(claim, |learned| learned.cost_per_ms / 1e3),
         served: learned.map_or(0.0, |learned| learned.outcomes as f64 * (1.0 - 2.0 * learned.failure_risk)),
-    }
+    })
 }
 
 /// Whether a heartbeat's sender would take tiles of ours. Only the exact class: its pixels are the same bits as ours.
@@ -310,26 +288,4 @@ fn can_help(heartbeat: &Heartbeat) -> bool {
     heartbeat.contributing
         && heartbeat.exactness == ExactnessClass::Exact
         && heartbeat.kinds.contains(&WorkKind::RayTracing)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f5_a_peer_that_is_back_is_asked_before_it_is_heard_of_again() {
-        let away = PeerStatus {
-            node: NodeId::from_public_key([1; 32]),
-            connected: false,
-            addresses: Vec::new(),
-            transport: None,
-            round_trip_ms: None,
-            heartbeat: None,
-            heartbeat_age_ms: None,
-        };
-        assert_eq!(announced_speed(&away, Some(&2.0)), None);
-        let back = PeerStatus { connected: true, ..away };
-        assert_eq!(announced_speed(&back, Some(&2.0)), Some(2.0));
-        assert_eq!(announced_speed(&back, None), None, "nothing says that it takes work");
-    }
 }

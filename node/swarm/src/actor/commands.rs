@@ -20,6 +20,7 @@ use crate::{
     address::{Scope, is_for_browsers, is_relayed, scope, without_peer},
     behaviour::heartbeat_topic,
     error::SwarmError,
+    identity::peer_id,
     limit::MAX_CONNECT_WAITERS,
     neighbours::{KnownPeer, worth_remembering},
     peers::PeerStatus,
@@ -59,13 +60,27 @@ pub(crate) enum Command {
         /// Told what is known now; more may be found meanwhile.
         reply: oneshot::Sender<Vec<NodeId>>,
     },
-    /// The peer answers no more: its connections are not to be trusted either.
-    Suspect(PeerId),
+    /// The peer answers no more: the connections that it had then are not to be trusted either.
+    Suspect {
+        /// Who.
+        peer: NodeId,
+        /// When it was last heard.
+        silent_since: Instant,
+    },
     /// Stop.
     Shutdown(oneshot::Sender<()>),
 }
 
 impl Actor {
+    fn suspect(&mut self, peer: NodeId, silent_since: Instant) {
+        if let Some(peer) = peer_id(&peer) {
+            self.discovery.miss(&peer);
+        }
+        for connection in self.peers.connections_before(&peer, silent_since) {
+            self.parts.swarm.close_connection(connection);
+        }
+    }
+
     /// Answers. A caller that has gone away meanwhile misses nothing.
     pub(super) fn command(&mut self, command: Command, now: Instant) {
         match command {
@@ -83,8 +98,7 @@ impl Actor {
                 self.discovery.add_seed(peer, addresses, now);
                 self.tick(now);
             }
-            // It is dialled again like any lost neighbour.
-            Command::Suspect(peer) => drop(self.parts.swarm.disconnect_peer_id(peer)),
+            Command::Suspect { peer, silent_since } => self.suspect(peer, silent_since),
             Command::Provide(scenes) => self.provide(&scenes),
             Command::Providers { scene, reply } => drop(reply.send(self.providers_of(scene, now))),
             Command::Connect { peer, reply } => self.connect(peer, reply, now),

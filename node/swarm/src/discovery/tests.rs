@@ -195,6 +195,24 @@ fn looking_calms_down_and_wakes_up() {
     assert_eq!(plan.look(now + FIRST_RETRY), Some(stranger));
 }
 
+#[test]
+fn f5_who_was_lost_in_the_middle_of_work_is_dialled_beyond_the_target() {
+    let (mut plan, mut now) = plan(1);
+    let (missed, other) = (PeerId::random(), PeerId::random());
+    for peer in [missed, other] {
+        plan.learn(peer, vec![address(1)], now);
+        plan.connected(peer, Some(address(1)), now);
+    }
+    plan.disconnected(missed, now);
+    now += YIELD;
+    assert_eq!(plan.dials(2, now), [], "there are neighbours enough");
+    plan.miss(&missed);
+    assert_eq!(plan.dials(2, now).len(), 1);
+    plan.connected(missed, None, now);
+    plan.disconnected(missed, now);
+    assert_eq!(plan.dials(2, now + YIELD), [], "it was back");
+}
+
 /// There each look meets new names for long, and makes connections to ask those.
 #[test]
 fn in_a_crowd_who_has_neighbours_enough_looks_seldom() {
