@@ -16,6 +16,7 @@ pub mod place;
 pub mod predict;
 pub mod split;
 pub mod time;
+pub mod trust;
 pub mod work;
 
 use p2c2r_protocol::id::{NodeId, WorkKind};
